@@ -1,0 +1,90 @@
+/**
+ * What a plugin is: its configuration, its permissions and one function a verb.
+ *
+ * @module
+ */
+import type { Tool } from "../host/command.ts";
+import type { Host } from "../ns/machine.ts";
+import type { Decoder } from "./decode.ts";
+import type { AttachmentKey, JsonObject, Result } from "./types.ts";
+
+/** The least a plugin needs; everything else is revoked before it is loaded. */
+export interface Permissions {
+  /** Programs it starts; `"any"` for a plugin that executes delegates by name. */
+  readonly run: readonly Tool[] | "any";
+  /** Paths it reads (`true`: any, for namespace paths and configured files). */
+  readonly read: readonly string[] | true;
+  /** Paths it writes. */
+  readonly write: readonly string[] | true;
+}
+
+/** Everything a verb is told. */
+export interface Request<C> {
+  /** The plugin's own configuration, decoded and validated. */
+  readonly conf: C;
+  /** The whole request configuration as it came. */
+  readonly raw: JsonObject;
+  /** Network name. */
+  readonly network: string;
+  /** Version the configuration asks for. */
+  readonly cniVersion: string;
+  /** `CNI_CONTAINERID`; empty for GC and STATUS. */
+  readonly containerId: string;
+  /** `CNI_NETNS` as given; empty when there is none. */
+  readonly netns: string;
+  /** `CNI_IFNAME`; empty for GC and STATUS. */
+  readonly ifName: string;
+  /** `CNI_ARGS` as given. */
+  readonly args: string;
+  /** The result of the plugins before this one (ADD) or of the ADD (CHECK, DEL). */
+  readonly prevResult: Result | undefined;
+  /** The machine: queries, plans, rollback. */
+  readonly host: Host;
+  /** The IPAM plugin named by `ipam.type`, in process when it is ours. */
+  readonly ipam: Ipam;
+}
+
+/** A request of GC. */
+export interface GcRequest<C> extends Request<C> {
+  /** Attachments that are still valid; everything else of the network goes. */
+  readonly valid: readonly AttachmentKey[];
+}
+
+/** The delegate that hands out addresses (specification section 4). */
+export interface Ipam {
+  /** `ipam.type`; empty when the configuration has none ("layer 2"). */
+  readonly type: string;
+  /** Reserves addresses; a later failure of the caller releases them. */
+  add(): Promise<Result>;
+  /** Releases addresses; what is released already is a success. */
+  del(): Promise<void>;
+  check(): Promise<void>;
+  gc(): Promise<void>;
+  status(): Promise<void>;
+}
+
+/** A plugin. Verbs throw a `CniError`, or anything `toCniError` understands. */
+export interface Plugin<C = unknown> {
+  /** File name under which a runtime executes it. */
+  readonly type: string;
+  /** One line about it. */
+  readonly about: string;
+  readonly permissions: Permissions;
+  /** Decodes the request configuration. */
+  readonly conf: Decoder<C>;
+  /**
+   * Versions it accepts, all seven when absent. DEL decodes leniently: a
+   * configuration that no longer validates must not block a removal.
+   */
+  readonly versions?: readonly string[];
+  add(req: Request<C>): Promise<Result>;
+  check(req: Request<C>): Promise<void>;
+  del(req: Request<C>): Promise<void>;
+  gc(req: GcRequest<C>): Promise<void>;
+  status(req: Request<C>): Promise<void>;
+}
+
+/** Gives a plugin its type. */
+export function definePlugin<C>(plugin: Plugin<C>): Plugin<C> {
+  return plugin;
+}

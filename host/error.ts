@@ -1,0 +1,65 @@
+/**
+ * What a failed action throws.
+ *
+ * @module
+ */
+import type { Reason } from "./reason.ts";
+import { classify, firstLine } from "./reason.ts";
+import type { Action, Step } from "./step.ts";
+import { describe } from "./step.ts";
+import type { Output } from "./spawn.ts";
+
+/** A step or a query that failed: what could not be done and why. */
+export class ActionError extends Error {
+  override readonly name = "ActionError";
+  /** Class of the failure, for callers that tolerate some. */
+  readonly reason: Reason;
+  /** The copy-pasteable command, its exit code and its whole stderr, or the file's error. */
+  readonly details: string;
+
+  private constructor(
+    why: string,
+    summary: string,
+    reason: Reason,
+    details: string,
+  ) {
+    super(`Cannot ${why}: ${summary}`);
+    this.reason = reason;
+    this.details = details;
+  }
+
+  /** A program that ended with a failure. */
+  static fromOutput(why: string, action: Action, output: Output): ActionError {
+    const stderr = output.stderr.trim();
+    const end = output.signal
+      ? `killed by ${output.signal}`
+      : `exit status ${output.code}`;
+    return new ActionError(
+      why,
+      firstLine(stderr) || end,
+      classify(stderr),
+      [`command: ${describe(action)}`, end, stderr && `stderr: ${stderr}`]
+        .filter(Boolean)
+        .join("; "),
+    );
+  }
+
+  /** A file or kernel variable that could not be read or written. */
+  static fromSystem(why: string, action: Action, error: unknown): ActionError {
+    const message = error instanceof Error ? error.message : String(error);
+    const reason = error instanceof Deno.errors.NotFound
+      ? "missing"
+      : error instanceof Deno.errors.AlreadyExists
+      ? "exists"
+      : error instanceof Deno.errors.PermissionDenied
+      ? "denied"
+      : classify(message);
+    return new ActionError(why, message, reason, `action: ${describe(action)}`);
+  }
+}
+
+/** Whether this failure of this step is as good as success. */
+export function isTolerated(step: Step, error: unknown): boolean {
+  return error instanceof ActionError &&
+    (step.tolerate?.includes(error.reason) ?? false);
+}

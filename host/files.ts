@@ -1,0 +1,91 @@
+/**
+ * Files that are whole or absent, whatever happens to the process or the disk.
+ *
+ * @module
+ */
+
+/** How a file is written. */
+export interface WriteOptions {
+  /** Permission bits; 0600 when absent. */
+  readonly mode?: number;
+  /** Throw `Deno.errors.AlreadyExists` when the file is there already. */
+  readonly exclusive?: boolean;
+  /** Wait until the content is on the disk. */
+  readonly sync?: boolean;
+}
+
+let serial = 0;
+
+/**
+ * Writes a temporary file beside `path`, then links or renames it into place.
+ * A full disk or a kill at any moment leaves the old file, or none, and at most
+ * a file whose name starts with `.tmp-`.
+ */
+export function writeFileAtomic(
+  path: string,
+  text: string,
+  options: WriteOptions = {},
+): void {
+  const slash = path.lastIndexOf("/");
+  const temporary = `${path.slice(0, slash)}/.tmp-${Deno.pid}-${serial++}`;
+  try {
+    using file = Deno.openSync(temporary, {
+      write: true,
+      createNew: true,
+      mode: options.mode ?? 0o600,
+    });
+    writeAll(file, new TextEncoder().encode(text));
+    if (options.sync) file.syncSync();
+    if (options.exclusive) Deno.linkSync(temporary, path);
+    else Deno.renameSync(temporary, path);
+  } finally {
+    removeFile(temporary);
+  }
+}
+
+function writeAll(file: Deno.FsFile, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length;) {
+    done += file.writeSync(bytes.subarray(done));
+  }
+}
+
+/** Reads a text file, or gives `undefined` when there is none. */
+export function readFileIfExists(path: string): string | undefined {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+/** Removes a file; one that is gone already is a success. Tells whether there was one. */
+export function removeFile(path: string): boolean {
+  try {
+    Deno.removeSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/** Names in a directory in byte order; none when the directory is missing. */
+export function listNames(dir: string): string[] {
+  try {
+    return [...Deno.readDirSync(dir)].map((entry) => entry.name).sort(byBytes);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+/** Byte order of UTF-8, which is code point order; `Array.sort` alone orders UTF-16 units. */
+export function byBytes(a: string, b: string): number {
+  const [x, y] = [[...a], [...b]];
+  for (let i = 0; i < Math.min(x.length, y.length); i++) {
+    const difference = x[i]!.codePointAt(0)! - y[i]!.codePointAt(0)!;
+    if (difference !== 0) return difference;
+  }
+  return x.length - y.length;
+}

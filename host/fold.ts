@@ -1,0 +1,229 @@
+/**
+ * Joins neighbouring steps into as few processes as possible: one `ip -batch`,
+ * one `nft -f` or one `iptables-restore` for a run of them, and one `sh` where
+ * kernel variables must be written between or inside a namespace.
+ *
+ * @module
+ */
+import type { Command, NetnsRef, Tool } from "./command.ts";
+import { command } from "./command.ts";
+import type { Action, SetSysctl, Step } from "./step.ts";
+
+/** A run of steps that is carried out at once, and how a failure maps back to a step. */
+export interface Unit {
+  readonly steps: readonly Step[];
+  /** What is executed; a file or host variable is done by this process itself. */
+  readonly run: Action;
+  /** Whether steps before a failing one have taken effect. */
+  readonly atomic: boolean;
+  /** Index in `steps` of the step that failed, from the program's stderr. */
+  readonly failed: (stderr: string) => number;
+}
+
+const batchTools: ReadonlySet<Tool> = new Set<Tool>(["ip", "bridge", "tc"]);
+const transactionTools: ReadonlySet<Tool> = new Set<Tool>([
+  "nft",
+  "iptables-restore",
+  "ip6tables-restore",
+]);
+
+/** Folds a plan's steps, keeping their order. */
+export function fold(steps: readonly Step[]): Unit[] {
+  const units: Unit[] = [];
+  let rest = steps;
+  while (rest.length > 0) {
+    const count = runLength(rest);
+    units.push(unit(rest.slice(0, count)));
+    rest = rest.slice(count);
+  }
+  return units;
+}
+
+/** Number of processes that a plan starts. */
+export function processes(steps: readonly Step[]): number {
+  return fold(steps).filter((unit) => unit.run.kind === "command").length;
+}
+
+/** How many steps from the first on go together. */
+function runLength(steps: readonly Step[]): number {
+  const first = steps[0]!.do;
+  let count = 1;
+  if (isScriptable(first)) {
+    while (count < steps.length && joinsScript(first, steps[count]!.do)) {
+      count++;
+    }
+    // Variables of the host at either end need no process: leave them to the plugin itself.
+    if (!first.netns) count = trimSysctls(steps, count);
+  } else if (isTransaction(first)) {
+    while (count < steps.length && joinsTransaction(first, steps[count]!.do)) {
+      count++;
+    }
+  }
+  return count;
+}
+
+type Scriptable = (Command & { stdin?: undefined }) | SetSysctl;
+
+function isScriptable(action: Action): action is Scriptable {
+  if (action.kind === "sysctl") return true;
+  return action.kind === "command" && batchTools.has(action.tool) &&
+    action.stdin === undefined && !action.args[0]?.startsWith("-");
+}
+
+function isTransaction(action: Action): action is Command {
+  return action.kind === "command" && transactionTools.has(action.tool) &&
+    action.stdin !== undefined;
+}
+
+function joinsScript(first: Scriptable, next: Action): boolean {
+  return isScriptable(next) && first.netns?.path === next.netns?.path;
+}
+
+function joinsTransaction(first: Command, next: Action): boolean {
+  return isTransaction(next) && next.tool === first.tool &&
+    next.netns?.path === first.netns?.path &&
+    next.args.join("\0") === first.args.join("\0");
+}
+
+/** Host variables before the first command go alone, and so do those after the last one. */
+function trimSysctls(steps: readonly Step[], count: number): number {
+  if (steps[0]!.do.kind === "sysctl") return 1;
+  while (steps[count - 1]!.do.kind === "sysctl") count--;
+  return count;
+}
+
+function unit(steps: readonly Step[]): Unit {
+  const first = steps[0]!.do;
+  if (isTransaction(first) && steps.length > 1) {
+    return transaction(first, steps);
+  }
+  const wrapped = first.kind === "sysctl" && first.netns !== undefined;
+  if (steps.length === 1 && !wrapped) {
+    return { steps, run: first, atomic: true, failed: () => 0 };
+  }
+  const segments = segmentsOf(steps);
+  const only = segments[0]!;
+  if (segments.length === 1 && only.tool !== "sysctl") {
+    return {
+      steps,
+      run: command(only.tool, ["-batch", "-"], {
+        netns: first.kind === "command" ? first.netns : undefined,
+        stdin: batchText(steps),
+      }),
+      atomic: false,
+      failed: (stderr) => batchLine(stderr, steps.length),
+    };
+  }
+  return script(steps, segments);
+}
+
+function transaction(first: Command, steps: readonly Step[]): Unit {
+  const stdin = steps.map(({ do: action }) =>
+    (action as Command).stdin!.replace(/\n?$/, "\n")
+  )
+    .join("");
+  return {
+    steps,
+    run: { ...first, stdin },
+    atomic: true,
+    failed: () => 0,
+  };
+}
+
+/** Neighbouring steps of one tool inside a script. */
+interface Segment {
+  readonly tool: Tool | "sysctl";
+  /** Index of its first step. */
+  readonly start: number;
+  readonly steps: Step[];
+}
+
+function segmentsOf(steps: readonly Step[]): Segment[] {
+  const segments: Segment[] = [];
+  steps.forEach((step, start) => {
+    const tool = step.do.kind === "command" ? step.do.tool : "sysctl";
+    const last = segments.at(-1);
+    if (last?.tool === tool) last.steps.push(step);
+    else segments.push({ tool, start, steps: [step] });
+  });
+  return segments;
+}
+
+/** One word of a batch line; iproute2 reads double quotes and no backslashes. */
+function batchWord(word: string): string {
+  return /^[^\s"'#\\]+$/.test(word) ? word : `"${word}"`;
+}
+
+function batchText(steps: readonly Step[]): string {
+  return steps.map(({ do: action }) =>
+    `${(action as Command).args.map(batchWord).join(" ")}\n`
+  )
+    .join("");
+}
+
+/** iproute2 says `Command failed -:3` for the third line. */
+function batchLine(stderr: string, count: number): number {
+  const match = /^Command failed -:(\d+)/m.exec(stderr);
+  return match ? Math.min(Number(match[1]) - 1, count - 1) : 0;
+}
+
+/**
+ * Writes a variable only when it differs. `$1` step, `$2` key, `$3` value,
+ * `$4` non-empty when a failure does not matter.
+ */
+const setVariable = `w() {
+  if [ "$4" ]; then
+    { read -r v <"/proc/sys/$2"; } 2>/dev/null || return 0
+    [ "$v" = "$3" ] || { printf %s "$3" >"/proc/sys/$2"; } 2>/dev/null || return 0
+  else
+    { read -r v <"/proc/sys/$2"; } 2>/dev/null && [ "$v" = "$3" ] && return
+    printf %s "$3" >"/proc/sys/$2" || { echo "Step failed $1" >&2; exit 1; }
+  fi
+}
+`;
+
+function script(steps: readonly Step[], segments: readonly Segment[]): Unit {
+  const text = segments.map((segment, index) =>
+    segment.tool === "sysctl"
+      ? sysctlText(segment)
+      : batchCall(segment, index === segments.length - 1)
+  ).join("");
+  const netns = (steps[0]!.do as Command | SetSysctl).netns;
+  const needsSetter = segments.some(({ tool }) => tool === "sysctl");
+  return {
+    steps,
+    run: shell(`${needsSetter ? setVariable : ""}${text}`, netns),
+    atomic: false,
+    failed: (stderr) => failedStep(stderr, segments),
+  };
+}
+
+function shell(text: string, netns: NetnsRef | undefined): Command {
+  return command("sh", ["-c", text], { netns });
+}
+
+function sysctlText(segment: Segment): string {
+  return segment.steps.map(({ do: action }, index) => {
+    const { key, value, optional } = action as SetSysctl;
+    return `w ${segment.start + index} '${key}' '${value}' ${
+      optional ? "y" : "''"
+    }\n`;
+  }).join("");
+}
+
+function batchCall(segment: Segment, last: boolean): string {
+  const body = `<<'EOF'${
+    last ? "" : ` || { echo "Segment failed ${segment.start}" >&2; exit 1; }`
+  }\n${batchText(segment.steps)}EOF\n`;
+  return `${last ? "exec " : ""}${segment.tool} -batch - ${body}`;
+}
+
+function failedStep(stderr: string, segments: readonly Segment[]): number {
+  const direct = /^Step failed (\d+)/m.exec(stderr);
+  if (direct) return Number(direct[1]);
+  const marked = /^Segment failed (\d+)/m.exec(stderr);
+  const segment = marked
+    ? segments.find(({ start }) => start === Number(marked[1]))!
+    : segments.at(-1)!;
+  return segment.start + batchLine(stderr, segment.steps.length);
+}

@@ -1,0 +1,54 @@
+/**
+ * Why a program failed, read from the first line of its stderr. One table for
+ * all tools; `reason_test.ts` holds recorded samples.
+ *
+ * @module
+ */
+
+/** Class of a failure that callers may want to tolerate. */
+export type Reason =
+  | "missing"
+  | "exists"
+  | "busy"
+  | "denied"
+  | "unsupported"
+  | "full"
+  | "other";
+
+const table: readonly (readonly [RegExp, Reason])[] = [
+  // A missing target's message may also say "does not exist": most specific first.
+  [
+    /Operation not permitted|Permission denied|Read-only file system/i,
+    "denied",
+  ],
+  [
+    /Unknown device type|Operation not supported|Protocol not supported|not supported|Extension .* revision .* not supported|Couldn't load (match|target)|No such device or address|Address family not supported/i,
+    "unsupported",
+  ],
+  [
+    /Device or resource busy|Text file busy|another app is currently holding|Resource temporarily unavailable/i,
+    "busy",
+  ],
+  [/Exchange full|No space left on device/i, "full"],
+  [
+    /File exists|already assigned|Chain already exists|already exists/i,
+    "exists",
+  ],
+  [
+    /No such file or directory|No such process|does not exist|Cannot find device|Cannot open network namespace|No such device|Address not found|Cannot assign requested address|No chain\/target\/match|Bad rule|0 flow entries have been deleted|cannot open/i,
+    "missing",
+  ],
+];
+
+/** Classifies the first line of a program's stderr. */
+export function classify(stderr: string): Reason {
+  const line = firstLine(stderr);
+  return table.find(([pattern]) => pattern.test(line))?.[1] ?? "other";
+}
+
+/** First line that says something: warnings and blank lines before it are passed over. */
+export function firstLine(stderr: string): string {
+  const lines = stderr.split("\n").map((line) => line.trim()).filter(Boolean);
+  return lines.find((line) => !/^(warning:|# Warning:)/i.test(line)) ??
+    lines[0] ?? "";
+}

@@ -1,0 +1,92 @@
+/**
+ * Plans as data: steps with their reason and their undo. The same value is what
+ * a dry run prints, what tests compare, what rollback undoes and what fault
+ * injection breaks step by step.
+ *
+ * @module
+ */
+import type { Command, NetnsRef } from "./command.ts";
+import { shellLine, shellQuote } from "./command.ts";
+import type { Reason } from "./reason.ts";
+
+/** Writes a whole file atomically: a temporary file beside it, then link or rename. */
+export interface WriteFile {
+  readonly kind: "write";
+  readonly path: string;
+  readonly text: string;
+  /** Permission bits of the file; 0600 when absent. */
+  readonly mode?: number;
+  /** Fail with reason `exists` when the file is there already. */
+  readonly exclusive?: boolean;
+}
+
+/** Removes a file; a file that is gone already is a success. */
+export interface RemoveFile {
+  readonly kind: "remove";
+  readonly path: string;
+  /** Leave the file alone unless it holds exactly this text. */
+  readonly onlyIfText?: string;
+}
+
+/** Writes one kernel variable below `/proc/sys`; a value that is already right is not written. */
+export interface SetSysctl {
+  readonly kind: "sysctl";
+  /** Path below `/proc/sys`, always with slashes: `net/ipv6/conf/eth0/accept_ra`. */
+  readonly key: string;
+  readonly value: string;
+  readonly netns?: NetnsRef;
+  /** A kernel without this variable, or one that refuses the write, is no failure. */
+  readonly optional?: boolean;
+}
+
+/** Something a step does or undoes. */
+export type Action = Command | WriteFile | RemoveFile | SetSysctl;
+
+/** One step of a plan. */
+export interface Step {
+  /** What it does, in the imperative, as it follows "Cannot": `create bridge "cni0"`. */
+  readonly why: string;
+  readonly do: Action;
+  /** What takes it back; absent when there is nothing to take back. */
+  readonly undo?: Action;
+  /**
+   * A query made before the undo: any answer but an empty one (nothing, or an
+   * empty JSON list) means that others use the thing by now, and it stays.
+   */
+  readonly keepIf?: Command;
+  /** Failures that are as good as success; such a step is not undone. */
+  readonly tolerate?: readonly Reason[];
+}
+
+/** Makes a {@linkcode SetSysctl}. */
+export function sysctl(
+  key: string,
+  value: string | number,
+  rest: { netns?: NetnsRef; optional?: boolean } = {},
+): SetSysctl {
+  return { kind: "sysctl", key, value: String(value), ...rest };
+}
+
+/** The line a person would type to do the same, for messages and dry runs. */
+export function describe(action: Action): string {
+  switch (action.kind) {
+    case "command":
+      return shellLine(action);
+    case "write":
+      return `printf %s ${shellQuote(action.text)} > ${
+        shellQuote(action.path)
+      }`;
+    case "remove":
+      return `rm -f ${shellQuote(action.path)}`;
+    case "sysctl": {
+      const write = `echo ${
+        shellQuote(action.value)
+      } > /proc/sys/${action.key}`;
+      return action.netns
+        ? `nsenter --net=${shellQuote(action.netns.path)} sh -c ${
+          shellQuote(write)
+        }`
+        : write;
+    }
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * Carries plans out, each step in its namespace, and takes them back.
+ *
+ * @module
+ */
+import type { Command } from "../host/command.ts";
+import { ActionError, isTolerated } from "../host/error.ts";
+import {
+  readFileIfExists,
+  removeFile,
+  writeFileAtomic,
+} from "../host/files.ts";
+import type { Unit } from "../host/fold.ts";
+import { fold } from "../host/fold.ts";
+import type { Reason } from "../host/reason.ts";
+import type { Output } from "../host/spawn.ts";
+import { spawn } from "../host/spawn.ts";
+import type { Action, SetSysctl, Step } from "../host/step.ts";
+import { describe } from "../host/step.ts";
+import { argv } from "./enter.ts";
+
+/** What a verb may do to the machine. */
+export interface Host {
+  /** True when nothing may be changed: plans are recorded, not carried out. */
+  readonly dryRun: boolean;
+  /**
+   * Runs a command that changes nothing and gives its stdout. A failure with a
+   * tolerated reason gives `undefined`; any other throws {@linkcode ActionError}.
+   */
+  query(cmd: Command, options?: QueryOptions): Promise<string | undefined>;
+  /** Carries steps out in order and remembers how to take them back. */
+  apply(steps: readonly Step[]): Promise<void>;
+  /** Adds something of the caller's own to what a rollback does. */
+  onRollback(why: string, undo: () => Promise<void>): void;
+}
+
+/** How a query is described and what it forgives. */
+export interface QueryOptions {
+  /** What it does, as it follows "Cannot"; the command itself when absent. */
+  readonly why?: string;
+  readonly tolerate?: readonly Reason[];
+}
+
+interface Undo {
+  readonly why: string;
+  readonly run: () => Promise<void>;
+}
+
+/** The real host: runs programs, writes files, and can take everything back. */
+export class Machine implements Host {
+  readonly dryRun = false;
+  readonly #undos: Undo[] = [];
+  readonly #signal: AbortSignal | undefined;
+
+  /** Steps stop being started once `signal` is aborted. */
+  constructor(options: { signal?: AbortSignal } = {}) {
+    this.#signal = options.signal;
+  }
+
+  async query(
+    cmd: Command,
+    options: QueryOptions = {},
+  ): Promise<string | undefined> {
+    const why = options.why ?? `run ${cmd.tool}`;
+    const output = await run(cmd);
+    if (output.code === 0) return output.stdout;
+    const error = ActionError.fromOutput(why, cmd, output);
+    if (options.tolerate?.includes(error.reason)) return undefined;
+    throw error;
+  }
+
+  async apply(steps: readonly Step[]): Promise<void> {
+    for (let rest = steps; rest.length > 0;) {
+      const unit = fold(rest)[0]!;
+      this.#signal?.throwIfAborted();
+      rest = rest.slice(await this.#carryOut(unit));
+    }
+  }
+
+  onRollback(why: string, undo: () => Promise<void>): void {
+    this.#undos.push({ why, run: undo });
+  }
+
+  /** Takes back everything done so far, last first. Gives a line for each failure. */
+  async rollback(): Promise<string[]> {
+    const failures: string[] = [];
+    for (let undo = this.#undos.pop(); undo; undo = this.#undos.pop()) {
+      try {
+        await undo.run();
+      } catch (error) {
+        failures.push(`Cannot undo "${undo.why}": ${messageOf(error)}`);
+      }
+    }
+    return failures;
+  }
+
+  /** Runs one unit; gives how many of its steps are settled. */
+  async #carryOut(unit: Unit): Promise<number> {
+    const failure = await attempt(unit);
+    if (!failure) {
+      this.#remember(unit.steps);
+      return unit.steps.length;
+    }
+    const { index, error } = failure;
+    if (!unit.atomic) this.#remember(unit.steps.slice(0, index));
+    if (isTolerated(unit.steps[index]!, error)) return index + 1;
+    throw error;
+  }
+
+  #remember(steps: readonly Step[]): void {
+    for (const { why, undo, keepIf } of steps) {
+      if (undo) this.onRollback(why, () => takeBack(why, undo, keepIf));
+    }
+  }
+}
+
+/** Records plans instead of carrying them out; queries are made for real. */
+export class DryRun implements Host {
+  readonly dryRun = true;
+  /** Everything that would have been done, in order. */
+  readonly steps: Step[] = [];
+  readonly #machine = new Machine();
+
+  query(cmd: Command, options?: QueryOptions): Promise<string | undefined> {
+    return this.#machine.query(cmd, options);
+  }
+
+  apply(steps: readonly Step[]): Promise<void> {
+    this.steps.push(...steps);
+    return Promise.resolve();
+  }
+
+  onRollback(): void {}
+}
+
+/** Runs a command where it belongs. Throws when it cannot be started or does not end. */
+export function run(cmd: Command): Promise<Output> {
+  const [path, args] = argv(cmd);
+  return spawn(path, args, { stdin: cmd.stdin });
+}
+
+async function attempt(
+  unit: Unit,
+): Promise<{ index: number; error: ActionError } | undefined> {
+  if (unit.run.kind !== "command") {
+    const error = attemptLocal(unit.steps[0]!.why, unit.run);
+    return error && { index: 0, error };
+  }
+  const output = await run(unit.run);
+  if (output.code === 0) return undefined;
+  const index = unit.failed(output.stderr);
+  const step = unit.steps[index]!;
+  return { index, error: ActionError.fromOutput(step.why, step.do, output) };
+}
+
+/** Files and the plugin's own kernel variables need no process. */
+function attemptLocal(
+  why: string,
+  action: Exclude<Action, Command>,
+): ActionError | undefined {
+  try {
+    if (action.kind === "sysctl") setSysctl(action);
+    else if (action.kind === "write") {
+      writeFileAtomic(action.path, action.text, action);
+    } else if (
+      action.onlyIfText === undefined ||
+      readFileIfExists(action.path) === action.onlyIfText
+    ) removeFile(action.path);
+    return undefined;
+  } catch (error) {
+    return ActionError.fromSystem(why, action, error);
+  }
+}
+
+function setSysctl({ key, value, optional }: SetSysctl): void {
+  const path = `/proc/sys/${key}`;
+  try {
+    if (Deno.readTextFileSync(path).trim() !== value) {
+      Deno.writeTextFileSync(path, value);
+    }
+  } catch (error) {
+    if (!optional) throw error;
+  }
+}
+
+async function takeBack(
+  why: string,
+  undo: Action,
+  keepIf: Command | undefined,
+): Promise<void> {
+  if (keepIf && await inUse(keepIf)) return;
+  if (undo.kind !== "command") {
+    const error = attemptLocal(why, undo);
+    if (error && error.reason !== "missing") throw error;
+    return;
+  }
+  const output = await run(undo);
+  if (output.code === 0) return;
+  const error = ActionError.fromOutput(describe(undo), undo, output);
+  if (error.reason !== "missing") throw error;
+}
+
+async function inUse(query: Command): Promise<boolean> {
+  const { stdout } = await run(query);
+  return !/^[\s[\]{},]*$/.test(stdout);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

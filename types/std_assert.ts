@@ -1,0 +1,3 @@
+// `@std/assert` from the npm package deno-std, which carries it without types.
+// @ts-types="./std_assert.d.ts"
+export * from "npm:deno-std@1.4.0/assert/mod.js";

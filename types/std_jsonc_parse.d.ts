@@ -1,0 +1,2 @@
+/** Signature of `parse` of `@std/jsonc`: throws `SyntaxError` on malformed text. */
+export function parse(text: string): unknown;
