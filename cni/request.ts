@@ -1,0 +1,136 @@
+/**
+ * Calls a verb of a plugin in this process: decodes the configuration, gives the
+ * plugin its request, its machine and its delegate. The executed form
+ * (`serve.ts`), an in-process delegate and the runtime all come through here.
+ *
+ * @module
+ */
+import type { Host } from "../ns/machine.ts";
+import { decodeForRemoval, decodeOrThrow, isObject, lookup } from "./decode.ts";
+import { createIpam } from "./delegate.ts";
+import { CniError, codes } from "./error.ts";
+import type { GcRequest, Plugin, Request } from "./plugin.ts";
+import { parsePrevResult } from "./result.ts";
+import type { AttachmentKey, JsonObject, Result, Verb } from "./types.ts";
+
+/** Finds a plugin of this project by type; `undefined` when it has none. */
+export type Load = (type: string) => Promise<Plugin> | undefined;
+
+/** One call of a verb, as environment and stdin say it. */
+export interface Call {
+  readonly containerId: string;
+  readonly netns: string;
+  readonly ifName: string;
+  readonly args: string;
+  /** Directories of `CNI_PATH`. */
+  readonly path: readonly string[];
+  /** The request configuration: an object with a valid `name`. */
+  readonly config: JsonObject;
+  /** `cniVersion` of the configuration; `0.1.0` when it has none. */
+  readonly cniVersion: string;
+}
+
+/** What a call works with. */
+export interface Surroundings {
+  readonly host: Host;
+  /** Absent: delegates are always executed. */
+  readonly load?: Load | undefined;
+  /** Run our own plugins in process even where `CNI_PATH` holds no file of them. */
+  readonly alwaysInProcess?: boolean | undefined;
+}
+
+/** Calls ADD, DEL, CHECK, GC or STATUS. Only ADD gives a result. */
+export async function callPlugin(
+  plugin: Plugin,
+  verb: Exclude<Verb, "VERSION">,
+  call: Call,
+  surroundings: Surroundings,
+): Promise<Result | undefined> {
+  const request = makeRequest(plugin, verb, call, surroundings);
+  switch (verb) {
+    case "ADD":
+      return await plugin.add(request);
+    case "CHECK":
+      return await plugin.check(request), undefined;
+    case "DEL":
+      return await plugin.del(request), undefined;
+    case "STATUS":
+      return await plugin.status(request), undefined;
+    case "GC":
+      return await plugin.gc(gcRequest(request)), undefined;
+  }
+}
+
+function makeRequest(
+  plugin: Plugin,
+  verb: Exclude<Verb, "VERSION">,
+  call: Call,
+  surroundings: Surroundings,
+): Request<unknown> {
+  const removal = verb === "DEL" || verb === "GC";
+  const decode = removal ? decodeForRemoval : decodeOrThrow;
+  return {
+    conf: decode(plugin.conf, call.config, "network configuration"),
+    raw: call.config,
+    network: String(call.config.name),
+    cniVersion: call.cniVersion,
+    containerId: call.containerId,
+    netns: call.netns,
+    ifName: call.ifName,
+    args: call.args,
+    get prevResult() {
+      return prevResult(call, removal);
+    },
+    host: surroundings.host,
+    ipam: createIpam(call, surroundings),
+  };
+}
+
+/** A removal goes on without a `prevResult` it cannot read. */
+function prevResult(call: Call, removal: boolean): Result | undefined {
+  try {
+    return parsePrevResult(call.config, call.cniVersion);
+  } catch (error) {
+    if (removal) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * `cni.dev/valid-attachments`, or `cni.dev/attachments` as the first text of
+ * 1.1.0 called it. An absent list is refused: it would mean that every
+ * attachment goes. `null` is how the Go library writes an empty list.
+ */
+function gcRequest<C>(request: Request<C>): GcRequest<C> {
+  const key = ["cni.dev/valid-attachments", "cni.dev/attachments"]
+    .find((name) => lookup(request.raw, name) !== undefined);
+  if (key === undefined) {
+    throw new CniError(
+      codes.invalidNetworkConfig,
+      'Cannot collect garbage: "cni.dev/valid-attachments" is absent, and an absent list does not mean an empty one',
+    );
+  }
+  const listed = lookup(request.raw, key) ?? [];
+  if (!Array.isArray(listed)) throw notAList(key, listed);
+  return Object.assign(Object.create(request), {
+    valid: listed.map((entry) => attachmentKey(key, entry)),
+  }) as GcRequest<C>;
+}
+
+function attachmentKey(list: string, entry: unknown): AttachmentKey {
+  const containerID = isObject(entry) && lookup(entry, "containerID");
+  const ifname = isObject(entry) && lookup(entry, "ifname");
+  if (typeof containerID !== "string" || typeof ifname !== "string") {
+    throw notAList(list, entry);
+  }
+  return { containerID, ifname };
+}
+
+function notAList(key: string, value: unknown): CniError {
+  return new CniError(
+    codes.invalidNetworkConfig,
+    `Cannot use "${key}": expected list of {containerID, ifname} but received ${
+      JSON.stringify(value)
+    }`,
+  );
+}

@@ -1,0 +1,252 @@
+/**
+ * The executed form of a plugin: environment and stdin in, one JSON value and an
+ * exit status out, whatever happens (specification section 3).
+ *
+ * @module
+ */
+import { inspectNetns, sameNetns } from "../ns/netns.ts";
+import { currentNetns } from "../ns/netns.ts";
+import { Machine } from "../ns/machine.ts";
+import { isObject } from "./decode.ts";
+import type { Env } from "./env.ts";
+import { readEnv } from "./env.ts";
+import { CniError, codes, toCniError } from "./error.ts";
+import { checkNetworkName } from "./names.ts";
+import type { Plugin } from "./plugin.ts";
+import type { Call, Load } from "./request.ts";
+import { callPlugin } from "./request.ts";
+import { formatResult, stringifyResult } from "./result.ts";
+import type { Json, JsonObject, Verb } from "./types.ts";
+import {
+  atLeast,
+  formatVersionObject,
+  parseVersion,
+  reconcile,
+  versions,
+} from "./version.ts";
+
+/** What a runtime gives a plugin. */
+export interface Input {
+  /** Reads an environment variable. */
+  readonly env: (name: string) => string | undefined;
+  /** Reads stdin to its end; not called for VERSION. */
+  readonly stdin: () => string;
+  /** Finds our own plugins, for delegates in process. */
+  readonly load?: Load | undefined;
+  /** Aborted when the plugin shall stop: what was done is taken back. */
+  readonly signal?: AbortSignal;
+}
+
+/** What a plugin gives back. */
+export interface Outcome {
+  readonly exit: 0 | 1;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Handles one execution. Never throws. */
+export async function handle(plugin: Plugin, input: Input): Promise<Outcome> {
+  const machine = new Machine(input.signal ? { signal: input.signal } : {});
+  try {
+    if (!input.env("CNI_COMMAND")) return about(plugin);
+    const env = readEnv(input.env);
+    return success(await dispatch(plugin, env, input, machine));
+  } catch (error) {
+    return failure(error, await machine.rollback());
+  }
+}
+
+/** Reads this process's environment and stdin, handles the call and exits. */
+export async function serve(plugin: Plugin, load?: Load): Promise<never> {
+  const interrupted = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    Deno.addSignalListener(signal, () => interrupted.abort(stopped(signal)));
+  }
+  const outcome = await handle(plugin, {
+    env: (name) => Deno.env.get(name),
+    stdin: readStdin,
+    load,
+    signal: interrupted.signal,
+  });
+  write(Deno.stderr, outcome.stderr);
+  write(Deno.stdout, outcome.stdout);
+  Deno.exit(outcome.exit);
+}
+
+function stopped(signal: string): CniError {
+  return new CniError(codes.interrupted, `Cannot finish: stopped by ${signal}`);
+}
+
+function about(plugin: Plugin): Outcome {
+  const supported = (plugin.versions ?? versions).join(", ");
+  const stderr = `CNI ${plugin.type} plugin of denocni: ${plugin.about}\n` +
+    `CNI protocol versions supported: ${supported}\n`;
+  return { exit: 0, stdout: "", stderr };
+}
+
+function success(stdout: string): Outcome {
+  return { exit: 0, stdout, stderr: "" };
+}
+
+function failure(error: unknown, undoFailures: readonly string[]): Outcome {
+  const { code, msg, details } = toCniError(error);
+  const all = [details, ...undoFailures].filter(Boolean).join("; ");
+  const json = new CniError(code, msg, all).toJson("1.1.0");
+  return { exit: 1, stdout: stringifyResult(json), stderr: "" };
+}
+
+/** Runs the checks in the order of the reference and calls the verb; gives stdout. */
+async function dispatch(
+  plugin: Plugin,
+  env: Env,
+  input: Input,
+  machine: Machine,
+): Promise<string> {
+  const supported = plugin.versions ?? versions;
+  if (env.command === "VERSION") return `${formatVersionObject(supported)}\n`;
+  const config = parseConfig(input.stdin);
+  checkName(config);
+  const verb = knownVerb(env.command);
+  const cniVersion = gate(verb, config, supported);
+  if (verb === "ADD" || verb === "DEL") refuseOwnNetns(env);
+  const call: Call = { ...env, config, cniVersion };
+  const result = await callPlugin(plugin, verb, call, {
+    host: machine,
+    load: input.load,
+  });
+  return result ? stringifyResult(formatResult(result, cniVersion)) : "";
+}
+
+function parseConfig(stdin: () => string): JsonObject {
+  const text = readOrThrow(stdin);
+  let value: Json;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw malformed((error as Error).message);
+  }
+  if (value === null) return {};
+  if (!isObject(value)) {
+    throw malformed(`expected object but received ${typeof value}`);
+  }
+  return value;
+}
+
+function readOrThrow(stdin: () => string): string {
+  try {
+    return stdin();
+  } catch (error) {
+    throw new CniError(
+      codes.ioFailure,
+      `error reading from stdin: ${(error as Error).message}`,
+    );
+  }
+}
+
+function malformed(reason: string): CniError {
+  return new CniError(
+    codes.decodingFailure,
+    `error unmarshall network config: ${reason}`,
+  );
+}
+
+function checkName({ name }: JsonObject): void {
+  if (name !== undefined && name !== null && typeof name !== "string") {
+    throw malformed(`name: expected string but received ${typeof name}`);
+  }
+  if (!name) {
+    throw new CniError(codes.invalidNetworkConfig, "missing network name");
+  }
+  checkNetworkName(name);
+}
+
+function knownVerb(command: string): Exclude<Verb, "VERSION"> {
+  switch (command) {
+    case "ADD":
+    case "DEL":
+    case "CHECK":
+    case "GC":
+    case "STATUS":
+      return command;
+    default:
+      throw new CniError(
+        codes.invalidEnvironment,
+        `unknown CNI_COMMAND: ${command}`,
+      );
+  }
+}
+
+const since: Readonly<Partial<Record<Verb, string>>> = {
+  CHECK: "0.4.0",
+  GC: "1.1.0",
+  STATUS: "1.1.0",
+};
+
+/** Version rules of a verb; gives the configuration's version. */
+function gate(
+  verb: Verb,
+  config: JsonObject,
+  supported: readonly string[],
+): string {
+  const version = config.cniVersion ?? "";
+  if (typeof version !== "string") {
+    throw new CniError(
+      codes.decodingFailure,
+      `decoding version from network config: expected string but received ${typeof version}`,
+    );
+  }
+  const wanted = version || "0.1.0";
+  const minimum = since[verb];
+  if (minimum !== undefined) {
+    parseVersion(wanted);
+    allow(atLeast(wanted, minimum), `config version does not allow ${verb}`);
+    allow(
+      supported.some((known) => atLeast(known, wanted)),
+      `plugin version does not allow ${verb}`,
+    );
+  }
+  reconcile(wanted, supported);
+  return wanted;
+}
+
+function allow(condition: boolean, message: string): void {
+  if (!condition) throw new CniError(codes.incompatibleVersion, message);
+}
+
+/** The plugin's own namespace is never a container's. Checked before anything is done. */
+function refuseOwnNetns({ netns, netnsOverride }: Env): void {
+  if (netnsOverride || !netns) return;
+  const state = inspectNetns(netns);
+  if (
+    state.is === "namespace" && sameNetns(state.identity, currentNetns())
+  ) {
+    throw new CniError(
+      codes.invalidNetns,
+      "plugin's netns and netns from CNI_NETNS should not be the same",
+      `CNI_NETNS is ${netns}`,
+    );
+  }
+}
+
+function readStdin(): string {
+  const chunks: Uint8Array[] = [];
+  const buffer = new Uint8Array(64 * 1024);
+  for (let n = Deno.stdin.readSync(buffer); n; n = Deno.stdin.readSync(buffer)) {
+    chunks.push(buffer.slice(0, n));
+  }
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") +
+    decoder.decode();
+}
+
+/** A reader that has gone away is no reason to fail: the work is done. */
+function write(stream: { writeSync(data: Uint8Array): number }, text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  try {
+    for (let done = 0; done < bytes.length;) {
+      done += stream.writeSync(bytes.subarray(done));
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}

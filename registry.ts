@@ -1,0 +1,24 @@
+/**
+ * Every plugin of the project by its type, loaded when it is asked for.
+ *
+ * @module
+ */
+import type { Plugin } from "./cni/plugin.ts";
+
+const loaders: Readonly<Record<string, () => Promise<{ plugin: unknown }>>> = {
+  "bridge": () => import("./plugins/bridge.ts"),
+  "loopback": () => import("./plugins/loopback.ts"),
+  "ptp": () => import("./plugins/ptp.ts"),
+  "host-local": () => import("./ipam/host-local.ts"),
+  "static": () => import("./ipam/static.ts"),
+  "portmap": () => import("./meta/portmap.ts"),
+};
+
+/** The types, in the order the documentation lists them. */
+export const types: readonly string[] = Object.keys(loaders);
+
+/** Loads a plugin; `undefined` when the type is not ours. */
+export function loadPlugin(type: string): Promise<Plugin> | undefined {
+  if (!Object.hasOwn(loaders, type)) return undefined;
+  return loaders[type]!().then(({ plugin }) => plugin as Plugin);
+}
