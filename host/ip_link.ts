@@ -1,0 +1,224 @@
+/**
+ * `ip link`: builders and the reader of its JSON.
+ *
+ * @module
+ */
+import type { Command, NetnsRef } from "./command.ts";
+import { command } from "./command.ts";
+
+/** A namespace a command runs in. */
+export interface In {
+  readonly netns?: NetnsRef | undefined;
+}
+
+/** What a new bridge is. */
+export interface BridgeSpec extends In {
+  readonly name: string;
+  /** Bytes; the kernel's default when 0 or absent. */
+  readonly mtu?: number | undefined;
+  /** Hardware address; setting one keeps the bridge from taking a port's. */
+  readonly address?: string;
+  readonly vlanFiltering?: boolean;
+}
+
+/** `ip link add name BR [mtu N] [address MAC] type bridge [vlan_filtering 1]` */
+export function addBridge(spec: BridgeSpec): Command {
+  return command("ip", [
+    ...["link", "add", "name", spec.name],
+    ...attributes(spec),
+    ...["type", "bridge"],
+    ...(spec.vlanFiltering ? ["vlan_filtering", "1"] : []),
+  ], spec);
+}
+
+/** One end of a veth pair. */
+export interface VethEnd {
+  readonly name: string;
+  readonly address?: string;
+}
+
+/** What a new veth pair is. */
+export interface VethSpec extends In {
+  readonly end: VethEnd;
+  readonly peer: VethEnd & { readonly netns?: NetnsRef | undefined };
+  /** Bytes, of both ends. */
+  readonly mtu?: number | undefined;
+}
+
+/** `ip link add name A [mtu N] [address MAC] type veth peer name B [mtu N] [address MAC] [netns PATH]` */
+export function addVeth({ end, peer, mtu, netns }: VethSpec): Command {
+  return command("ip", [
+    ...["link", "add", "name", end.name],
+    ...attributes({ ...end, mtu }),
+    ...["type", "veth", "peer", "name", peer.name],
+    ...attributes({ ...peer, mtu }),
+    ...(peer.netns ? ["netns", peer.netns.path] : []),
+  ], { netns });
+}
+
+function attributes(
+  spec: { mtu?: number | undefined; address?: string },
+): string[] {
+  return [
+    ...(spec.mtu && spec.mtu > 0 ? ["mtu", String(spec.mtu)] : []),
+    ...(spec.address ? ["address", spec.address] : []),
+  ];
+}
+
+/** Attributes of a link that can be set; absent ones stay. */
+export interface LinkChange extends In {
+  readonly up?: boolean;
+  readonly master?: string;
+  readonly address?: string;
+  readonly alias?: string;
+  readonly promisc?: boolean;
+}
+
+/** `ip link set dev X [address MAC] [alias TEXT] [promisc on] [master BR] [up|down]` */
+export function setLink(name: string, change: LinkChange): Command {
+  const { up, master, address, alias, promisc } = change;
+  return command("ip", [
+    ...["link", "set", "dev", name],
+    ...(address ? ["address", address] : []),
+    ...(alias !== undefined ? ["alias", alias] : []),
+    ...(promisc !== undefined ? ["promisc", onOff(promisc)] : []),
+    ...(master ? ["master", master] : []),
+    ...(up !== undefined ? [up ? "up" : "down"] : []),
+  ], change);
+}
+
+/** `ip link set dev PORT type bridge_slave hairpin on|off isolated on|off` */
+export function setBridgePort(
+  name: string,
+  { hairpin, isolated, netns }: In & { hairpin: boolean; isolated: boolean },
+): Command {
+  return command("ip", [
+    ...["link", "set", "dev", name, "type", "bridge_slave"],
+    ...["hairpin", onOff(hairpin), "isolated", onOff(isolated)],
+  ], { netns });
+}
+
+/** `ip link del dev X` */
+export function deleteLink(name: string, { netns }: In = {}): Command {
+  return command("ip", ["link", "del", "dev", name], { netns });
+}
+
+/** `ip -d -j addr show`: every link of a namespace with its details and addresses. */
+export function showLinks({ netns }: In = {}): Command {
+  return command("ip", ["-d", "-j", "addr", "show"], { netns });
+}
+
+/** `ip -d -j addr show dev X` */
+export function showLink(name: string, { netns }: In = {}): Command {
+  return command("ip", ["-d", "-j", "addr", "show", "dev", name], { netns });
+}
+
+/** `ip -j link show master BR`: the ports of a bridge. */
+export function showPorts(bridge: string, { netns }: In = {}): Command {
+  return command("ip", ["-j", "link", "show", "master", bridge], { netns });
+}
+
+function onOff(value: boolean): "on" | "off" {
+  return value ? "on" : "off";
+}
+
+/** One link as `ip -d -j addr show` tells it. */
+export interface Link {
+  readonly name: string;
+  readonly index: number;
+  /** `bridge`, `veth`, …; absent for a plain device. */
+  readonly kind: string | undefined;
+  /** Hardware address, lower-case colon hex. */
+  readonly mac: string;
+  /** Bytes. */
+  readonly mtu: number;
+  readonly up: boolean;
+  /** Name of the bridge or VRF it is enslaved to. */
+  readonly master: string | undefined;
+  /** Index of a veth's peer, also where iproute2 prints the peer by name. */
+  readonly peerIndex: number | undefined;
+  /** The kernel's promiscuity counter. */
+  readonly promiscuity: number;
+  readonly alias: string | undefined;
+  readonly vlanFiltering: boolean;
+  readonly hairpin: boolean;
+  readonly isolated: boolean;
+  readonly addresses: readonly LinkAddress[];
+}
+
+/** An address of a link. */
+export interface LinkAddress {
+  /** Canonical text without the prefix length. */
+  readonly address: string;
+  readonly prefix: number;
+  readonly scope: string;
+  readonly tentative: boolean;
+  readonly dadFailed: boolean;
+}
+
+/** Reads the JSON of {@linkcode showLinks}. */
+export function parseLinks(json: string): Link[] {
+  const raw = json.trim() === "" ? [] : JSON.parse(json) as RawLink[];
+  // iproute2 prints an empty object for a link that a filter left out.
+  const links = raw.filter((link) => link.ifname !== undefined);
+  const indexByName = new Map(links.map((link) => [link.ifname, link.ifindex]));
+  return links.map((link) => toLink(link, indexByName));
+}
+
+interface RawLink {
+  ifname: string;
+  ifindex: number;
+  link?: string | null;
+  link_index?: number;
+  address?: string;
+  mtu: number;
+  flags: string[];
+  master?: string;
+  promiscuity?: number;
+  ifalias?: string;
+  linkinfo?: {
+    info_kind?: string;
+    info_data?: { vlan_filtering?: number };
+    info_slave_data?: { hairpin?: boolean; isolated?: boolean };
+  };
+  addr_info?: RawAddress[];
+}
+
+interface RawAddress {
+  local?: string;
+  prefixlen: number;
+  scope: string;
+  tentative?: boolean;
+  dadfailed?: boolean;
+}
+
+function toLink(raw: RawLink, indexByName: ReadonlyMap<string, number>): Link {
+  const { info_kind, info_data, info_slave_data } = raw.linkinfo ?? {};
+  return {
+    name: raw.ifname,
+    index: raw.ifindex,
+    kind: info_kind,
+    mac: raw.address ?? "",
+    mtu: raw.mtu,
+    up: raw.flags.includes("UP"),
+    master: raw.master,
+    peerIndex: raw.link_index ??
+      (raw.link ? indexByName.get(raw.link) : undefined),
+    promiscuity: raw.promiscuity ?? 0,
+    alias: raw.ifalias,
+    vlanFiltering: info_data?.vlan_filtering === 1,
+    hairpin: info_slave_data?.hairpin ?? false,
+    isolated: info_slave_data?.isolated ?? false,
+    addresses: (raw.addr_info ?? []).map(toAddress),
+  };
+}
+
+function toAddress(raw: RawAddress): LinkAddress {
+  return {
+    address: raw.local ?? "",
+    prefix: raw.prefixlen,
+    scope: raw.scope,
+    tentative: raw.tentative ?? false,
+    dadFailed: raw.dadfailed ?? false,
+  };
+}
