@@ -1,0 +1,94 @@
+/**
+ * What belongs to an attachment: the names and addresses its links get, and the
+ * mark (`ifalias`) by which they are found again without the container.
+ *
+ * @module
+ */
+import type { Link } from "../host/ip_link.ts";
+import type { AttachmentKey } from "../cni/types.ts";
+import { sha512 } from "./names.ts";
+
+/** An attachment on its network. */
+export interface Attachment {
+  readonly network: string;
+  readonly containerId: string;
+  readonly ifName: string;
+}
+
+/** Everything that is named for an attachment; the same attachment always gets the same. */
+export interface OwnNames {
+  /** Host end of its veth pair: `veth` and eight hex digits, as the reference's look. */
+  readonly hostVeth: string;
+  /** Hardware address of the host end. */
+  readonly hostMac: string;
+  /** Hardware address of the container end, unless one is asked for. */
+  readonly containerMac: string;
+  /** `ifalias` of its host-side links. */
+  readonly alias: string;
+}
+
+/** Derives the names of an attachment. */
+export async function ownNames(attachment: Attachment): Promise<OwnNames> {
+  const { network, containerId, ifName } = attachment;
+  const hash = await sha512(`${network}\0${containerId}\0${ifName}`);
+  return {
+    hostVeth: `veth${hash.slice(0, 8)}`,
+    hostMac: macFrom(hash.slice(8)),
+    containerMac: macFrom(hash.slice(20)),
+    alias: await aliasOf(attachment),
+  };
+}
+
+/**
+ * Hardware address of a bridge, from its name and the namespace it is in: every
+ * plugin that creates it at the same moment chooses the same one, and two hosts
+ * or two namespaces choose different ones.
+ */
+export async function bridgeMac(name: string, place: string): Promise<string> {
+  return macFrom(await sha512(`bridge\0${name}\0${place}`));
+}
+
+/** A locally administered unicast address from hex digits. */
+function macFrom(hex: string): string {
+  const octets = hex.match(/../g)!.slice(0, 6);
+  const first = parseInt(octets[0]!, 16) & 0xfc | 0x02;
+  return [first.toString(16).padStart(2, "0"), ...octets.slice(1)].join(":");
+}
+
+/** The kernel keeps at most 255 bytes of alias. */
+const aliasLimit = 255;
+
+async function aliasOf(
+  { network, containerId, ifName }: Attachment,
+): Promise<string> {
+  const plain = `${aliasPrefix(network)}${containerId}/${ifName}`;
+  if (new TextEncoder().encode(plain).length <= aliasLimit) return plain;
+  const hash = await sha512(`${network}\0${containerId}`);
+  return `cni:#${(await sha512(network)).slice(0, 16)}/#${
+    hash.slice(0, 32)
+  }/${ifName}`;
+}
+
+function aliasPrefix(network: string): string {
+  return `cni:${network}/`;
+}
+
+/** The host-side links of a network that belong to none of the valid attachments. */
+export async function staleLinks(
+  links: readonly Link[],
+  network: string,
+  valid: readonly AttachmentKey[],
+): Promise<Link[]> {
+  const hashed = `cni:#${(await sha512(network)).slice(0, 16)}/`;
+  const keep = new Set(
+    await Promise.all(
+      valid.map(({ containerID, ifname }) =>
+        aliasOf({ network, containerId: containerID, ifName: ifname })
+      ),
+    ),
+  );
+  return links.filter(({ alias = "" }) =>
+    (alias.startsWith(aliasPrefix(network)) || alias.startsWith(hashed)) &&
+    !keep.has(alias)
+  );
+}
