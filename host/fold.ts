@@ -6,7 +6,7 @@
  * @module
  */
 import type { Command, NetnsRef, Tool } from "./command.ts";
-import { command } from "./command.ts";
+import { command, shellQuote } from "./command.ts";
 import type { Action, SetSysctl, Step } from "./step.ts";
 
 /** A run of steps that is carried out at once, and how a failure maps back to a step. */
@@ -67,7 +67,8 @@ type Scriptable = (Command & { stdin?: undefined }) | SetSysctl;
 function isScriptable(action: Action): action is Scriptable {
   if (action.kind === "sysctl") return true;
   return action.kind === "command" && batchTools.has(action.tool) &&
-    action.stdin === undefined && !action.args[0]?.startsWith("-");
+    action.stdin === undefined && !action.args[0]?.startsWith("-") &&
+    action.args.every((word) => batchWord.test(word));
 }
 
 function isTransaction(action: Action): action is Command {
@@ -149,14 +150,15 @@ function segmentsOf(steps: readonly Step[]): Segment[] {
   return segments;
 }
 
-/** One word of a batch line; iproute2 reads double quotes and no backslashes. */
-function batchWord(word: string): string {
-  return /^[^\s"'#\\]+$/.test(word) ? word : `"${word}"`;
-}
+/**
+ * Words that iproute2's batch reader takes as they are. It cuts a line at `#`
+ * even inside quotes, so a command with any other word runs by itself.
+ */
+const batchWord = /^[^\s"'#\\]+$/;
 
 function batchText(steps: readonly Step[]): string {
   return steps.map(({ do: action }) =>
-    `${(action as Command).args.map(batchWord).join(" ")}\n`
+    `${(action as Command).args.join(" ")}\n`
   )
     .join("");
 }

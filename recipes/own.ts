@@ -64,7 +64,7 @@ async function aliasOf(
   const plain = `${aliasPrefix(network)}${containerId}/${ifName}`;
   if (new TextEncoder().encode(plain).length <= aliasLimit) return plain;
   const hash = await sha512(`${network}\0${containerId}`);
-  return `cni:#${(await sha512(network)).slice(0, 16)}/#${
+  return `cni:~${(await sha512(network)).slice(0, 16)}/~${
     hash.slice(0, 32)
   }/${ifName}`;
 }
@@ -79,7 +79,7 @@ export async function staleLinks(
   network: string,
   valid: readonly AttachmentKey[],
 ): Promise<Link[]> {
-  const hashed = `cni:#${(await sha512(network)).slice(0, 16)}/`;
+  const hashed = `cni:~${(await sha512(network)).slice(0, 16)}/`;
   const keep = new Set(
     await Promise.all(
       valid.map(({ containerID, ifname }) =>
