@@ -1,0 +1,176 @@
+/**
+ * CHECK: compares what an ADD recorded with what is there. Everything that
+ * differs is reported at once; what other plugins add is not our business.
+ *
+ * @module
+ */
+import { CniError, codes } from "../cni/error.ts";
+import type { Request } from "../cni/plugin.ts";
+import type { Interface, IpConfig, Result, Route } from "../cni/types.ts";
+import type { NetnsRef } from "../host/command.ts";
+import {
+  formatCidr,
+  isDefault,
+  network,
+  parseCidr,
+  parseIp,
+  sameIp,
+} from "../host/ip.ts";
+import type { Link } from "../host/ip_link.ts";
+import { showLink } from "../host/ip_link.ts";
+import type { KernelRoute } from "../host/ip_route.ts";
+import { parseRoutes, showRoutes } from "../host/ip_route.ts";
+import type { Host } from "../ns/machine.ts";
+import { containerNetns } from "./container.ts";
+import { look } from "./veth.ts";
+
+/** What CHECK sees inside the container. */
+export interface ContainerFacts {
+  readonly netns: NetnsRef;
+  readonly link: Link | undefined;
+  readonly routes: readonly KernelRoute[];
+}
+
+/** Looks at an interface and the routes of the container. */
+export async function containerFacts(
+  host: Host,
+  { netns, ifName }: { netns: NetnsRef; ifName: string },
+): Promise<ContainerFacts> {
+  const [link] = await look(host, showLink(ifName, { netns }));
+  const families = await Promise.all(([4, 6] as const).map(async (family) => {
+    const text = await host.query(showRoutes(family, { netns }), {
+      why: "look at routes in the container",
+      tolerate: ["unsupported"],
+    });
+    return parseRoutes(text ?? "", family);
+  }));
+  return { netns, link, routes: families.flat() };
+}
+
+/** The recorded result of the ADD. Throws code 7 when the runtime gave none. */
+export function requirePrevResult(
+  req: Pick<Request<unknown>, "prevResult">,
+): Result {
+  if (req.prevResult) return req.prevResult;
+  throw new CniError(codes.invalidNetworkConfig, "Required prevResult missing");
+}
+
+/** The recorded entry of the container's interface. */
+export function containerEntry(
+  result: Result,
+  { ifName, netns }: { ifName: string; netns: string },
+): Interface | undefined {
+  return result.interfaces.findLast(({ name, sandbox }) =>
+    name === ifName && sandbox === netns
+  );
+}
+
+/** Checks the container's end against the record; gives a line for each difference. */
+export function compareContainer(
+  req: Pick<Request<unknown>, "ifName" | "netns">,
+  facts: ContainerFacts,
+  { result, kind }: { result: Result; kind: string },
+): string[] {
+  const entry = containerEntry(result, req);
+  if (!entry) {
+    return [
+      `no interface "${req.ifName}" with sandbox "${req.netns}" in prevResult`,
+    ];
+  }
+  if (!facts.link) return [`container interface "${req.ifName}" is missing`];
+  const index = result.interfaces.indexOf(entry);
+  const own = result.ips.filter((ip) =>
+    ip.interface === undefined || ip.interface === index
+  );
+  return [
+    ...compareLink(facts.link, {
+      kind,
+      mac: entry.mac,
+      where: "container interface",
+    }),
+    ...own.flatMap((ip) => compareAddress(facts.link!, ip)),
+    ...result.routes.flatMap((route) => compareRoute(facts.routes, route)),
+  ];
+}
+
+/** Checks kind and hardware address of a link. */
+export function compareLink(
+  link: Link,
+  { kind, mac, where }: {
+    kind: string;
+    mac?: string | undefined;
+    where: string;
+  },
+): string[] {
+  const problems: string[] = [];
+  if (link.kind !== kind) {
+    problems.push(
+      `${where} "${link.name}" is of kind ${
+        link.kind ?? "none"
+      }, expected ${kind}`,
+    );
+  }
+  if (mac !== undefined && link.mac !== mac.toLowerCase()) {
+    problems.push(
+      `${where} "${link.name}" has hardware address ${link.mac}, expected ${mac}`,
+    );
+  }
+  return problems;
+}
+
+function compareAddress(link: Link, { address }: IpConfig): string[] {
+  const wanted = parseCidr(address);
+  const found = link.addresses.some(({ address: text, prefix }) => {
+    const ip = parseIp(text);
+    return wanted && ip && sameIp(ip, wanted) && prefix === wanted.prefix;
+  });
+  return found
+    ? []
+    : [`container interface "${link.name}" lacks address ${address}`];
+}
+
+/** Of a default route only its presence counts: another network's may stand first. */
+function compareRoute(routes: readonly KernelRoute[], route: Route): string[] {
+  const wanted = parseCidr(route.dst);
+  if (!wanted) {
+    return [`prevResult holds route "${route.dst}", which is no IP prefix`];
+  }
+  const dst = formatCidr(network(wanted));
+  const table = route.table || 254;
+  const gateway = !isDefault(wanted) && route.gw
+    ? parseIp(route.gw)
+    : undefined;
+  const found = routes.some((kernel) =>
+    kernel.dst === dst && kernel.table === table && hasGateway(kernel, gateway)
+  );
+  const via = gateway ? ` via ${route.gw}` : "";
+  return found ? [] : [`route ${dst}${via} is missing from table ${table}`];
+}
+
+function hasGateway(
+  kernel: KernelRoute,
+  gateway: ReturnType<typeof parseIp>,
+): boolean {
+  if (!gateway) return true;
+  const via = kernel.via === undefined ? undefined : parseIp(kernel.via);
+  return via !== undefined && sameIp(via, gateway);
+}
+
+/** Throws code 105 with every difference, if there is one. */
+export function report(network: string, problems: readonly string[]): void {
+  if (problems.length === 0) return;
+  throw new CniError(
+    codes.checkFailed,
+    `Cannot confirm attachment to network "${network}": ${problems.join("; ")}`,
+  );
+}
+
+/** The container's namespace, its facts and the record, as every CHECK starts. */
+export async function gatherCheck(
+  req: Request<unknown>,
+): Promise<{ readonly result: Result; readonly facts: ContainerFacts }> {
+  const netns = containerNetns(req);
+  const result = requirePrevResult(req);
+  const facts = await containerFacts(req.host, { netns, ifName: req.ifName });
+  return { result, facts };
+}

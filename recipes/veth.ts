@@ -1,0 +1,148 @@
+/**
+ * The veth pair between host and container: made in place, found again by its
+ * mark, removed from the host's side.
+ *
+ * @module
+ */
+import type { Command, NetnsRef } from "../host/command.ts";
+import type { Link } from "../host/ip_link.ts";
+import {
+  addVeth,
+  deleteLink,
+  parseLinks,
+  setLink,
+  showLink,
+  showLinks,
+} from "../host/ip_link.ts";
+import type { Step } from "../host/step.ts";
+import { sysctl } from "../host/step.ts";
+import type { Host } from "../ns/machine.ts";
+import type { Result } from "../cni/types.ts";
+import type { OwnNames } from "./own.ts";
+
+/** What a new pair is. */
+export interface VethPlan {
+  readonly own: OwnNames;
+  /** Hardware address asked for; the attachment's own when absent. */
+  readonly mac?: string | undefined;
+  /** Name inside the container. */
+  readonly ifName: string;
+  readonly netns: NetnsRef;
+  /** Bytes, of both ends; 0 for the kernel's default. */
+  readonly mtu: number;
+}
+
+/**
+ * Creates the pair with both ends named and addressed and the peer inside the
+ * container already. The host end stays down; the container end too.
+ */
+export function createVeth({ own, mac, ifName, netns, mtu }: VethPlan): Step[] {
+  return [
+    {
+      why:
+        `create veth pair "${own.hostVeth}" to container interface "${ifName}"`,
+      do: addVeth({
+        end: { name: own.hostVeth, address: own.hostMac },
+        peer: { name: ifName, address: mac ?? own.containerMac, netns },
+        mtu,
+      }),
+      undo: deleteLink(own.hostVeth),
+    },
+    {
+      why: `mark "${own.hostVeth}" as ours`,
+      do: setLink(own.hostVeth, { alias: own.alias }),
+    },
+  ];
+}
+
+/**
+ * A link on the host takes no router advertisements and no redirects from a
+ * container (CVE-2020-10749); written before the link is up.
+ */
+export function distrust(dev: string): Step[] {
+  return [
+    `net/ipv6/conf/${dev}/accept_ra`,
+    `net/ipv6/conf/${dev}/accept_redirects`,
+    `net/ipv4/conf/${dev}/accept_redirects`,
+  ].map((key) => ({
+    why: `set ${key} to 0`,
+    do: sysctl(key, 0, { optional: true }),
+  }));
+}
+
+/** Where a DEL looks for the pair. */
+export interface VethSearch {
+  readonly own: OwnNames;
+  readonly ifName: string;
+  /** The container's namespace while it is alive. */
+  readonly netns: NetnsRef | undefined;
+  readonly prevResult: Result | undefined;
+}
+
+/** A pair that a DEL has found. */
+export interface FoundVeth {
+  /** Host end. */
+  readonly link: Link;
+  /** Container end, where it was looked at. */
+  readonly inside?: Link;
+}
+
+/**
+ * Finds the host end of an attachment's pair: by its name and mark, else (a pair
+ * that the reference made) as the peer of the container's interface, unless the
+ * mark or the recorded result says that the interface is somebody else's.
+ */
+export async function findVeth(
+  host: Host,
+  search: VethSearch,
+): Promise<FoundVeth | undefined> {
+  const { own, ifName, netns } = search;
+  const [named] = await look(host, showLink(own.hostVeth));
+  if (named?.alias === own.alias) return { link: named };
+  if (!netns) return undefined;
+  const [inside] = await look(host, showLink(ifName, { netns }));
+  if (!inside || inside.kind !== "veth") return undefined;
+  const link = (await look(host, showLinks())).find((link) =>
+    isPair(link, inside)
+  );
+  return link && !isForeign(link, inside, search)
+    ? { link, inside }
+    : undefined;
+}
+
+/** Links that a command shows; none when the link or its namespace is missing. */
+export async function look(host: Host, show: Command): Promise<Link[]> {
+  const text = await host.query(show, {
+    why: "look at links",
+    tolerate: ["missing"],
+  });
+  return parseLinks(text ?? "");
+}
+
+function isPair(link: Link, inside: Link): boolean {
+  return link.kind === "veth" && link.index === inside.peerIndex &&
+    link.peerIndex === inside.index;
+}
+
+/** A path may have come to name another container's namespace (a reused process id). */
+function isForeign(
+  link: Link,
+  inside: Link,
+  { own, ifName, prevResult }: VethSearch,
+): boolean {
+  if (link.alias?.startsWith("cni:")) return link.alias !== own.alias;
+  const recorded = prevResult?.interfaces.find(({ name, sandbox }) =>
+    name === ifName && sandbox
+  );
+  return recorded?.mac !== undefined &&
+    recorded.mac.toLowerCase() !== inside.mac;
+}
+
+/** Removes a pair by its host end. */
+export function removeVeth(name: string): Step[] {
+  return [{
+    why: `remove veth "${name}"`,
+    do: deleteLink(name),
+    tolerate: ["missing"],
+  }];
+}
