@@ -1,0 +1,88 @@
+/**
+ * Decoders of the configuration sections that many plugins share: routes,
+ * `dns`, `ipam`, and addresses where an empty string means "not set".
+ *
+ * @module
+ */
+import { formatIp, parseIp } from "../host/ip.ts";
+import type { Decoder } from "./decode.ts";
+import {
+  cidr,
+  expected,
+  integer,
+  list,
+  map,
+  object,
+  optional,
+  required,
+  string,
+} from "./decode.ts";
+import type { Dns, Route } from "./types.ts";
+
+/** An address in canonical text; an empty string counts as absent, as in the reference. */
+export function ipOrEmpty(): Decoder<string> {
+  const expects = "IP address";
+  return {
+    expects,
+    decode(value, path, issues) {
+      if (value === "") return undefined;
+      const parsed = typeof value === "string" ? parseIp(value) : undefined;
+      if (!parsed) issues.push({ path, message: expected(expects, value) });
+      return parsed && formatIp(parsed);
+    },
+  };
+}
+
+const u32 = integer({ min: 0, max: 0xffff_ffff });
+
+/** One route: `dst` keeps its host bits, values that mean "not set" are left out. */
+export const routeDecoder: Decoder<Route> = map(
+  object({
+    dst: required(cidr(), "Destination, `address/prefix`."),
+    gw: optional(ipOrEmpty(), "Next hop; the address's gateway when absent."),
+    mtu: optional(u32, "MTU along the route in bytes; 0 means not set."),
+    advmss: optional(u32, "MSS to advertise in bytes; 0 means not set."),
+    priority: optional(u32, "Metric; the lower one wins. 0 means not set."),
+    table: optional(u32, "Routing table; the main one when absent."),
+    scope: optional(
+      integer({ min: 0, max: 255 }),
+      "0 global, 253 link, 254 host.",
+    ),
+  }),
+  ({ dst, gw, mtu, advmss, priority, table, scope }) => ({
+    dst,
+    ...(gw !== undefined && { gw }),
+    ...(mtu && { mtu }),
+    ...(advmss && { advmss }),
+    ...(priority && { priority }),
+    ...(table !== undefined && { table }),
+    ...(scope !== undefined && { scope }),
+  }),
+);
+
+/** The `dns` section; empty lists and texts are left out. */
+export const dnsDecoder: Decoder<Dns> = map(
+  object({
+    nameservers: optional(list(string()), "Addresses of name servers."),
+    domain: optional(string(), "The local domain."),
+    search: optional(list(string()), "Domains to search."),
+    options: optional(list(string()), "Resolver options."),
+  }),
+  ({ nameservers, domain, search, options }) => ({
+    ...(nameservers?.length && { nameservers }),
+    ...(domain && { domain }),
+    ...(search?.length && { search }),
+    ...(options?.length && { options }),
+  }),
+);
+
+/** What a main plugin reads of its `ipam` section; the rest is the delegate's. */
+export const ipamDecoder: Decoder<{ readonly type: string }> = map(
+  object({
+    type: optional(
+      string(),
+      "IPAM plugin that hands out addresses; none when absent.",
+    ),
+  }),
+  ({ type }) => ({ type: type ?? "" }),
+);
