@@ -1,0 +1,150 @@
+/**
+ * Breaks the k-th step of whatever runs next. Shipped code knows nothing of it:
+ * the tools are looked for in `/usr/local/sbin` first, and there a wrapper stands
+ * over each of them, inside this run's private mount namespace. A step is one
+ * program run, or one line of a batch; lines before the broken one are carried
+ * out, as the real program would.
+ *
+ * @module
+ */
+import { must } from "./process.ts";
+
+const wrapperDir = "/usr/local/sbin";
+const stateDir = "/run/denocni-fault";
+
+/** The programs that get a wrapper. */
+const wrapped = [
+  "ip",
+  "bridge",
+  "tc",
+  "nft",
+  "iptables",
+  "ip6tables",
+  "iptables-save",
+  "ip6tables-save",
+  "iptables-restore",
+  "ip6tables-restore",
+  "conntrack",
+] as const;
+
+const wrapper = (real: string) =>
+  `#!/bin/sh
+# Counts steps in ${stateDir}/seen and breaks number ${stateDir}/target.
+state=${stateDir}
+[ -e $state/fired ] && exec ${real} "$@"
+exec 9>>$state/lock
+flock 9
+read -r seen <$state/seen
+read -r target <$state/target
+lines=1
+batch=
+case " $* " in
+*" -batch - "*)
+  batch=$(cat; echo .)
+  batch=\${batch%.}
+  lines=$(printf %s "$batch" | grep -c .)
+  ;;
+esac
+echo $((seen + lines)) >$state/seen
+echo "${real} $*" >>$state/log
+broken=$((target - seen))
+if [ $broken -lt 1 ] || [ $broken -gt $lines ]; then
+  flock -u 9
+  exec 9>&-
+  [ "$batch" ] || exec ${real} "$@"
+  printf %s "$batch" | exec ${real} "$@"
+  exit
+fi
+: >$state/fired
+flock -u 9
+exec 9>&-
+if [ "$batch" ]; then
+  printf %s "$batch" | head -n $((broken - 1)) | ${real} "$@" || exit
+  echo "Error: injected fault." >&2
+  echo "Command failed -:$broken" >&2
+else
+  echo "Error: injected fault." >&2
+fi
+exit 1
+`;
+
+/** Wrappers over the tools, taken away when disposed of. One at a time. */
+export class Faults implements AsyncDisposable {
+  private constructor() {}
+
+  /** Puts the wrappers in place; nothing breaks yet. */
+  static async install(): Promise<Faults> {
+    await must([
+      "mount",
+      "-t",
+      "tmpfs",
+      "-o",
+      "mode=0755",
+      "denocni",
+      wrapperDir,
+    ]);
+    Deno.mkdirSync(stateDir, { recursive: true });
+    for (const tool of wrapped) {
+      const real = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+        .map((dir) => `${dir}/${tool}`).find(exists);
+      if (!real) continue;
+      Deno.writeTextFileSync(`${wrapperDir}/${tool}`, wrapper(real), {
+        mode: 0o755,
+      });
+    }
+    const faults = new Faults();
+    faults.arm(0);
+    return faults;
+  }
+
+  /** Lets step `step` from now on fail, counted from 1; 0 only counts. */
+  arm(step: number): void {
+    for (const name of ["fired", "log"]) {
+      if (exists(`${stateDir}/${name}`)) Deno.removeSync(`${stateDir}/${name}`);
+    }
+    Deno.writeTextFileSync(`${stateDir}/seen`, "0\n");
+    Deno.writeTextFileSync(`${stateDir}/target`, `${step}\n`);
+  }
+
+  /** Steps seen since the last {@linkcode arm}, up to and with the broken one. */
+  get seen(): number {
+    return Number(Deno.readTextFileSync(`${stateDir}/seen`));
+  }
+
+  /** Whether the step has been broken. */
+  get fired(): boolean {
+    return exists(`${stateDir}/fired`);
+  }
+
+  /** The programs run since the last {@linkcode arm}. */
+  get log(): string {
+    return exists(`${stateDir}/log`)
+      ? Deno.readTextFileSync(`${stateDir}/log`)
+      : "";
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await must(["umount", wrapperDir]);
+  }
+}
+
+/** Makes a folder, with everything mounted there, read-only until disposed of. */
+export async function readOnly(dir: string): Promise<AsyncDisposable> {
+  await must(["mount", "--bind", dir, dir]);
+  await must(["mount", "-o", "remount,bind,ro", dir]);
+  return {
+    async [Symbol.asyncDispose]() {
+      await must(["umount", dir]);
+    },
+  };
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * What a test needs of the machine. A missing need is a visible skip with its
+ * reason; `DENOCNI_REQUIRE=tool:nft,peer` (or `all`) turns skips into failures.
+ *
+ * @module
+ */
+import { Sandbox } from "./sandbox.ts";
+import { executeSync } from "./process.ts";
+import { binDir, peerDir } from "./plugin.ts";
+
+/**
+ * `link:KIND` a link type of the kernel, `tool:NAME` a program, `plugin:TYPE` a
+ * plugin in the folder under test, `peer` Debian's plugins, `iptables-nat` and
+ * `nft-nat` address translation, `bridge-vlan` VLAN filtering of bridges,
+ * `private` the namespaces of `private.sh` (every kernel test needs them).
+ */
+export type Need =
+  | `link:${string}`
+  | `tool:${string}`
+  | `plugin:${string}`
+  | "peer"
+  | "iptables-nat"
+  | "nft-nat"
+  | "bridge-vlan"
+  | "private";
+
+/** Options of a test that needs a kernel. */
+export interface KernelTestOptions {
+  readonly needs?: readonly Need[];
+}
+
+/** Registers a test that gets a sandbox of its own. */
+export function kernelTest(
+  name: string,
+  options: KernelTestOptions,
+  body: (sandbox: Sandbox, test: Deno.TestContext) => Promise<void>,
+): void {
+  testWith(name, ["private", ...options.needs ?? []], async (test) => {
+    await using sandbox = await Sandbox.create();
+    await body(sandbox, test);
+  });
+}
+
+/** Registers a test that is skipped, with its reason, when a need is not met. */
+export function testWith(
+  name: string,
+  needs: readonly Need[],
+  fn: (test: Deno.TestContext) => Promise<void> | void,
+): void {
+  const missing = unmet(needs);
+  if (!missing) return Deno.test(name, fn);
+  const { need, reason } = missing;
+  if (isRequired(need)) {
+    return Deno.test(name, () => {
+      throw new Error(`Cannot skip a required test: ${reason}`);
+    });
+  }
+  console.log(`SKIP ${name}: ${reason}`);
+  Deno.test({ name, ignore: true, fn });
+}
+
+function isRequired(need: Need): boolean {
+  const required = (Deno.env.get("DENOCNI_REQUIRE") ?? "").split(",");
+  return required.includes("all") || required.includes(need);
+}
+
+/** The first need that is not met, and why; `undefined` when all are. */
+export function unmet(
+  needs: readonly Need[],
+): { need: Need; reason: string } | undefined {
+  for (const need of needs) {
+    const reason = probe(need);
+    if (reason) return { need, reason };
+  }
+}
+
+const probed = new Map<Need, string>();
+
+/** Empty when the need is met. */
+function probe(need: Need): string {
+  const known = probed.get(need);
+  if (known !== undefined) return known;
+  const reason = look(need);
+  probed.set(need, reason);
+  return reason;
+}
+
+function look(need: Need): string {
+  const [kind, name = ""] = need.split(":");
+  switch (kind) {
+    case "private":
+      return lookPrivate();
+    case "tool":
+      return runs(`command -v ${name}`) ? "" : `no program "${name}"`;
+    case "link":
+      return scratch(linkProbe(name)) ? "" : `no links of type "${name}"`;
+    case "plugin":
+      return isFile(`${binDir()}/${name}`) ? "" : `no plugin "${name}"`;
+    case "peer":
+      return isFile(`${peerDir}/bridge`)
+        ? ""
+        : `no other plugins in ${peerDir}`;
+    case "iptables-nat":
+      return scratch("iptables -w -t nat -A POSTROUTING -j MASQUERADE")
+        ? ""
+        : "iptables cannot translate addresses";
+    case "nft-nat":
+      return scratch(
+          "nft 'add table inet t; add chain inet t c { type nat hook postrouting priority 100; }'",
+        )
+        ? ""
+        : "nft cannot translate addresses";
+    default:
+      return scratch("ip link add b0 type bridge vlan_filtering 1")
+        ? ""
+        : "no VLAN filtering of bridges";
+  }
+}
+
+function linkProbe(kind: string): string {
+  const parents: Record<string, string> = {
+    vlan: "link p0 name x0 type vlan id 7",
+    macvlan: "link p0 name x0 type macvlan",
+    ipvlan: "link p0 name x0 type ipvlan",
+    veth: "x0 type veth peer name x1",
+    vrf: "x0 type vrf table 10",
+  };
+  const add = `ip link add ${parents[kind] ?? `x0 type ${kind}`}`;
+  if (kind === "tap") return "ip tuntap add dev x0 mode tap";
+  return `ip link add p0 type veth peer name p1 && ${add}`;
+}
+
+function lookPrivate(): string {
+  try {
+    const marker = Deno.readTextFileSync("/run/denocni-private").trim();
+    const { ino } = Deno.statSync("/proc/self/ns/net");
+    if (Deno.env.get("DENOCNI_PRIVATE") === "1" && marker === String(ino)) {
+      return "";
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return "not inside private namespaces (see tests/harness/private.sh)";
+}
+
+/** Runs a line in a network namespace that is gone afterwards. */
+function scratch(line: string): boolean {
+  return executeSync(["unshare", "--net", "sh", "-c", line]).code === 0;
+}
+
+function runs(line: string): boolean {
+  return executeSync(["sh", "-c", line]).code === 0;
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

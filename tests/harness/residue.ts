@@ -1,0 +1,81 @@
+/**
+ * What may stay after the last DEL, by design, and why. Anything else that
+ * differs is a defect. A row of the table names a change by sign, section and
+ * line: `+host/links: bridge0 bridge up …`.
+ *
+ * @module
+ */
+
+interface Residue {
+  readonly pattern: RegExp;
+  readonly reason: string;
+}
+
+/** Name of the bridge in all tests. */
+export const bridgeName = "bridge0";
+
+const table = {
+  bridge: {
+    pattern:
+      /^\+host\/(links|addresses|routes|qdiscs|sysctls|vlans): .*\bbridge0\b/,
+    reason:
+      "a bridge is shared by all containers of the host and of other networks",
+  },
+  forwarding4: {
+    pattern: /^[-+]host\/sysctls: net\/ipv4\/ip_forward=/,
+    reason: "forwarding may have been switched on by others meanwhile",
+  },
+  forwarding6: {
+    pattern:
+      /^([-+]host\/sysctls: net\/ipv6\/conf\/all\/forwarding=|\+host\/routes: anycast )/,
+    reason: "as forwarding4; a forwarding host also gets anycast routes",
+  },
+  routeLocalnet: {
+    pattern: /^[-+]host\/sysctls: net\/ipv4\/conf\/[^/]+\/route_localnet=/,
+    reason: "other containers behind the same link may need it",
+  },
+  iptablesTables: {
+    pattern:
+      /^\+host\/iptables: \w+ :(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) ACCEPT$/,
+    reason:
+      "iptables makes a table's built-in chains on first use and never removes them",
+  },
+  hostportChains: {
+    pattern:
+      /^\+host\/iptables: nat (:CNI-HOSTPORT-(SETMARK|MASQ|DNAT) -|-A CNI-HOSTPORT-(SETMARK|MASQ) |-A (PREROUTING|OUTPUT|POSTROUTING) .* -j CNI-HOSTPORT-(DNAT|MASQ))/,
+    reason: "shared by the port mappings of all containers",
+  },
+  nftMasquerade: {
+    pattern:
+      /^\+host\/nft: \{"(table":\{"family":"inet","name":"cni_plugins_masquerade"|chain":\{"family":"inet","table":"cni_plugins_masquerade"|rule":\{"family":"inet","table":"cni_plugins_masquerade","chain":"postrouting")/,
+    reason: "base chains of the masquerade, shared by all networks",
+  },
+  nftHostports: {
+    pattern:
+      /^\+host\/nft: \{"(table":\{"family":"ip6?","name":"cni_hostport"|chain":\{"family":"ip6?","table":"cni_hostport"|rule":\{"family":"ip6?","table":"cni_hostport","chain":"(prerouting|output|hostports_all)")/,
+    reason: "base chains of the port map, shared by all containers",
+  },
+  nftSpoofCheck: {
+    pattern:
+      /^\+host\/nft: \{"(table":\{"family":"bridge","name":"nat"|chain":\{"family":"bridge","table":"nat","name":"PREROUTING")/,
+    reason: "base chain of the spoof check, shared by all ports",
+  },
+  hostLocal: {
+    pattern:
+      /^[-+]files: TEST\/networks(\/[^/ ]+)?(\/ 755|\/lock \d+ ""|\/last_reserved_ip\.\d+ 600 ".*")$/,
+    reason:
+      "round robin goes on from the last address; the lock file is never removed, so that nobody waits for a file that is gone",
+  },
+} as const satisfies Record<string, Residue>;
+
+/** Name of something that may stay. */
+export type ResidueId = keyof typeof table;
+
+/** Why a change is none, or `undefined` when it is one. */
+export function residueReason(
+  change: string,
+  allow: readonly ResidueId[],
+): string | undefined {
+  const id = allow.find((id) => table[id].pattern.test(change));
+  return id && table[id].reason;
+}

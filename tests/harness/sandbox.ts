@@ -1,0 +1,173 @@
+/**
+ * One test's world: a namespace that plays the host, namespaces that play
+ * containers, a client outside, and folders for state. Everything is gone when
+ * it is disposed of.
+ *
+ * @module
+ */
+import { Agent } from "./packets.ts";
+import type { StartOptions } from "./process.ts";
+import { execute, must } from "./process.ts";
+
+const netnsDir = "/run/netns";
+const root = "/run/denocni-test";
+let serial = 0;
+
+/** Addresses of the link between the host and the outside. No route leads from there to containers. */
+export const outsideNet = {
+  host4: "203.0.113.1",
+  host6: "2001:db8:ff::1",
+  client4: "203.0.113.2",
+  client6: "2001:db8:ff::2",
+} as const;
+
+/** One test's world. Make it with {@linkcode Sandbox.create}. */
+export class Sandbox implements AsyncDisposable {
+  /** Path of the namespace that plays the host; plugins run inside it. */
+  readonly host: string;
+  /** A folder of this test's own. */
+  readonly dir: string;
+  readonly #prefix: string;
+  readonly #netns = new Map<string, string>();
+  readonly #agents = new Map<string, Agent>();
+
+  private constructor() {
+    this.#prefix = `d${Deno.pid}-${serial++}`;
+    this.dir = `${root}/${this.#prefix}`;
+    this.host = `${netnsDir}/${this.#prefix}-host`;
+  }
+
+  /** Makes the host stand-in: loopback up, nothing forwarded. */
+  static async create(): Promise<Sandbox> {
+    const sandbox = new Sandbox();
+    Deno.mkdirSync(sandbox.dir, { recursive: true });
+    await sandbox.#addNetns("host");
+    // A new namespace takes IPv4 forwarding over from the machine's first one.
+    await sandbox.inside(sandbox.host, [
+      "sh",
+      "-ec",
+      `ip link set lo up
+       echo 0 >/proc/sys/net/ipv4/ip_forward
+       echo 0 >/proc/sys/net/ipv6/conf/all/forwarding`,
+    ]);
+    return sandbox;
+  }
+
+  /** Where IPAM keeps its reservations. */
+  get dataDir(): string {
+    return `${this.dir}/networks`;
+  }
+
+  /** Where a runtime keeps its cache. */
+  get cacheDir(): string {
+    return `${this.dir}/cache`;
+  }
+
+  /** Every namespace of the test by its short name, the host first. */
+  get namespaces(): ReadonlyMap<string, string> {
+    return this.#netns;
+  }
+
+  /** Path of a container's namespace, made when first asked for. */
+  async container(name = "a"): Promise<string> {
+    return this.#netns.get(name) ?? await this.#addNetns(name);
+  }
+
+  /** Removes a namespace that has been made. */
+  async removeNetns(name: string): Promise<void> {
+    const path = this.#netns.get(name)!;
+    await this.#agents.get(path)?.[Symbol.asyncDispose]();
+    this.#agents.delete(path);
+    this.#netns.delete(name);
+    await must(["ip", "netns", "del", path.slice(netnsDir.length + 1)]);
+  }
+
+  /**
+   * A client beyond the host, joined to it by a link `out0` with the addresses
+   * of {@linkcode outsideNet}. Gives the path of its namespace.
+   */
+  async outside(): Promise<string> {
+    const known = this.#netns.get("outside");
+    if (known) return known;
+    const path = await this.#addNetns("outside");
+    const { host4, host6, client4, client6 } = outsideNet;
+    await this.ip(this.host, [
+      `link add out0 type veth peer name eth0 netns ${path}`,
+      `addr add ${host4}/24 dev out0`,
+      `addr add ${host6}/64 dev out0 nodad`,
+      `link set out0 up`,
+    ]);
+    await this.ip(path, [
+      `link set lo up`,
+      `addr add ${client4}/24 dev eth0`,
+      `addr add ${client6}/64 dev eth0 nodad`,
+      `link set eth0 up`,
+    ]);
+    return path;
+  }
+
+  /** Runs a program that must succeed inside a namespace and gives its stdout. */
+  inside(
+    netns: string,
+    argv: readonly string[],
+    options: StartOptions = {},
+  ): Promise<string> {
+    return must(["nsenter", `--net=${netns}`, "--", ...argv], options);
+  }
+
+  /** Runs lines of `ip` inside a namespace. */
+  async ip(netns: string, lines: readonly string[]): Promise<void> {
+    const stdin = lines.map((line) => `${line}\n`).join("");
+    await this.inside(netns, ["ip", "-batch", "-"], { stdin });
+  }
+
+  /** What `ip -j` says inside a namespace, without the empty objects it may contain. */
+  async ipJson<T>(netns: string, words: string): Promise<T[]> {
+    const argv = ["ip", "-d", "-j", ...words.split(" ")];
+    const text = await this.inside(netns, argv);
+    const all: T[] = JSON.parse(text.trim() || "[]");
+    return all.filter((entry) => Object.keys(entry as object).length > 0);
+  }
+
+  /** Whether a namespace has a link of this name. */
+  async hasLink(netns: string, name: string): Promise<boolean> {
+    const argv = ["nsenter", `--net=${netns}`, "ip", "link", "show", name];
+    return (await execute(argv)).code === 0;
+  }
+
+  /** The program that opens sockets inside a namespace, started when first asked for. */
+  agent(netns: string): Agent {
+    const known = this.#agents.get(netns);
+    if (known) return known;
+    const agent = new Agent(netns);
+    this.#agents.set(netns, agent);
+    return agent;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const agent of this.#agents.values()) {
+      await agent[Symbol.asyncDispose]();
+    }
+    this.#agents.clear();
+    for (const name of [...this.#netns.keys()]) await this.removeNetns(name);
+    Deno.removeSync(this.dir, { recursive: true });
+    for (const dir of ["/var/lib/cni", "/run/cni"]) emptyDir(dir);
+  }
+
+  async #addNetns(name: string): Promise<string> {
+    await must(["ip", "netns", "add", `${this.#prefix}-${name}`]);
+    const path = `${netnsDir}/${this.#prefix}-${name}`;
+    this.#netns.set(name, path);
+    return path;
+  }
+}
+
+function emptyDir(dir: string): void {
+  try {
+    for (const { name } of [...Deno.readDirSync(dir)]) {
+      Deno.removeSync(`${dir}/${name}`, { recursive: true });
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}

@@ -1,0 +1,282 @@
+/**
+ * Canonical state: everything of kernel and disk that a plugin could leave
+ * behind, as sorted lines of text without what changes by itself (indexes,
+ * handles, counters, timers). Absence is asserted by comparing two of them.
+ *
+ * @module
+ */
+import { must } from "./process.ts";
+import type { ResidueId } from "./residue.ts";
+import { residueReason } from "./residue.ts";
+import type { Sandbox } from "./sandbox.ts";
+
+/** Sorted lines by section; a section is called `host/links` or `files`. */
+export type State = ReadonlyMap<string, readonly string[]>;
+
+/** What a comparison forgives. */
+export interface SameOptions {
+  /** Scaffolding that stays by design; nothing when absent. */
+  readonly allow?: readonly ResidueId[];
+}
+
+/** Everything of one namespace in one process. */
+const script = `export LC_ALL=C
+at() { printf '\\n@@@ %s\\n' "$1"; }
+at links; ip -d -j link
+at addresses; ip -j address
+at routes; ip -4 route show table all; ip -6 route show table all
+at rules; ip -4 rule; ip -6 rule
+at neighbours; ip -4 neigh show nud permanent; ip -6 neigh show nud permanent
+at vlans; bridge vlan show
+at qdiscs; tc qdisc show
+at iptables; iptables-save; ip6tables-save
+at iptables-legacy; iptables-legacy-save; ip6tables-legacy-save
+at nft; nft -j list ruleset
+at sysctls
+for key in net/ipv4/ip_forward net/ipv4/conf/all/route_localnet net/ipv6/conf/all/forwarding \\
+  net/ipv6/conf/all/disable_ipv6; do
+  echo "$key=$(cat /proc/sys/$key 2>/dev/null)"
+done
+cd /proc/sys/net
+for dir in ipv4/conf/*/; do
+  echo "net/\${dir}route_localnet=$(cat \${dir}route_localnet)"
+  echo "net/\${dir}proxy_arp=$(cat \${dir}proxy_arp)"
+  echo "net/\${dir}rp_filter=$(cat \${dir}rp_filter)"
+done
+for dir in ipv6/conf/*/; do
+  echo "net/\${dir}accept_ra=$(cat \${dir}accept_ra)"
+  echo "net/\${dir}disable_ipv6=$(cat \${dir}disable_ipv6)"
+done
+at end
+`;
+
+/** Takes the state of all namespaces of a test, of its folder and of the plugins' common folders. */
+export async function snapshot(sandbox: Sandbox): Promise<State> {
+  const state = new Map<string, string[]>();
+  for (const [name, path] of sandbox.namespaces) {
+    const argv = ["nsenter", `--net=${path}`, "--", "sh", "-c", script];
+    for (const [section, text] of sections(await must(argv))) {
+      state.set(`${name}/${section}`, canonical(section, text).sort());
+    }
+  }
+  const roots = [sandbox.dir, "/run/cni", "/var/lib/cni"];
+  const files = roots.flatMap((root) => [...filesBelow(root)]);
+  const own = new RegExp(`^${sandbox.dir}`);
+  state.set("files", files.map((line) => line.replace(own, "TEST")).sort());
+  return state;
+}
+
+function sections(text: string): [string, string][] {
+  const parts = text.split(/^@@@ /m).slice(1, -1);
+  return parts.map((part) => {
+    const end = part.indexOf("\n");
+    return [part.slice(0, end), part.slice(end + 1)];
+  });
+}
+
+/** Lines of one section in canonical form. */
+export function canonical(section: string, text: string): string[] {
+  const trimmed = text.trim();
+  switch (section) {
+    case "links":
+      return (jsonOf(trimmed) as Link[]).filter(hasName).map(linkLine);
+    case "addresses":
+      return (jsonOf(trimmed) as Link[]).filter(hasName).flatMap(addressLines);
+    case "routes":
+      return linesOf(trimmed).map(routeLine);
+    case "qdiscs":
+      return linesOf(trimmed).map((line) => line.replace(/ refcnt \d+/, ""));
+    case "iptables":
+    case "iptables-legacy":
+      return iptablesLines(trimmed);
+    case "nft":
+      return nftLines(trimmed);
+    default:
+      return linesOf(trimmed);
+  }
+}
+
+function jsonOf(text: string): unknown {
+  return JSON.parse(text || "[]");
+}
+
+function linesOf(text: string): string[] {
+  return text.split("\n").map((line) => line.trim()).filter(Boolean);
+}
+
+interface Link {
+  readonly ifname: string;
+  readonly flags: readonly string[];
+  readonly mtu: number;
+  readonly master?: string;
+  readonly address?: string;
+  readonly ifalias?: string;
+  readonly promiscuity: number;
+  readonly linkinfo?: {
+    readonly info_kind?: string;
+    readonly info_data?: Readonly<Record<string, unknown>>;
+    readonly info_slave_data?: Readonly<Record<string, unknown>>;
+  };
+  readonly addr_info?: readonly Address[];
+}
+
+interface Address {
+  readonly family: string;
+  readonly local: string;
+  readonly prefixlen: number;
+  readonly scope: string;
+  readonly broadcast?: string;
+  readonly label?: string;
+}
+
+/** `ip -j` prints an empty object for each thing it filters out. */
+function hasName(link: Link): boolean {
+  return link.ifname !== undefined;
+}
+
+function linkLine(link: Link): string {
+  const { info_kind, info_data = {}, info_slave_data = {} } = link.linkinfo ??
+    {};
+  const words = [
+    link.ifname,
+    info_kind ?? "plain",
+    link.flags.includes("UP") ? "up" : "down",
+    `mtu ${link.mtu}`,
+    `mac ${link.address}`,
+    link.master && `master ${link.master}`,
+    link.ifalias && `alias "${link.ifalias}"`,
+    link.promiscuity > 0 && `promiscuity ${link.promiscuity}`,
+    ...["vlan_filtering", "mode", "id", "table"].map((key) =>
+      word(key, info_data[key])
+    ),
+    ...["hairpin", "isolated"].map((key) => word(key, info_slave_data[key])),
+  ];
+  return words.filter(Boolean).join(" ");
+}
+
+function word(key: string, value: unknown): string | undefined {
+  return value === undefined || value === false || value === 0
+    ? undefined
+    : `${key} ${value}`;
+}
+
+function addressLines({ ifname, addr_info = [] }: Link): string[] {
+  return addr_info.map((address) =>
+    `${ifname} ${address.family} ${address.local}/${address.prefixlen} scope ${address.scope}${
+      address.broadcast ? ` brd ${address.broadcast}` : ""
+    }`
+  );
+}
+
+/** State of the carrier and timers come and go by themselves. */
+function routeLine(line: string): string {
+  return line.replace(/ (linkdown|dead)\b/g, "").replace(/ expires \d+sec/, "");
+}
+
+/** Each line with its table in front; comments and counters are left out. */
+function iptablesLines(text: string): string[] {
+  let table = "";
+  const lines: string[] = [];
+  for (const line of linesOf(text)) {
+    if (line.startsWith("*")) table = line.slice(1);
+    if (/^[*#]|^COMMIT$/.test(line)) continue;
+    lines.push(`${table} ${line.replace(/ ?\[\d+:\d+\]/, "")}`);
+  }
+  return lines;
+}
+
+const iptablesTables = /^(filter|nat|mangle|raw|security)$/;
+
+type NftEntry = Record<string, Record<string, unknown>>;
+
+/** One JSON line for each object; the tables that iptables keeps in nftables stand in its own section. */
+function nftLines(text: string): string[] {
+  const { nftables = [] } = JSON.parse(text || "{}") as {
+    nftables?: NftEntry[];
+  };
+  return nftables.filter((entry) => !entry["metainfo"] && !isIptables(entry))
+    .map((entry) => JSON.stringify(entry, withoutHandles));
+}
+
+function isIptables(entry: NftEntry): boolean {
+  const { family, table, name } = Object.values(entry)[0]!;
+  return /^ip6?$/.test(String(family)) &&
+    iptablesTables.test(String(entry["table"] ? name : table));
+}
+
+function withoutHandles(key: string, value: unknown): unknown {
+  return key === "handle" || key === "packets" || key === "bytes"
+    ? undefined
+    : value;
+}
+
+/** A line for each file and folder below a folder: path, mode, content. */
+function* filesBelow(dir: string): Generator<string> {
+  let entries: Deno.DirEntry[];
+  try {
+    entries = [...Deno.readDirSync(dir)];
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    throw error;
+  }
+  for (const { name, isDirectory } of entries) {
+    const path = `${dir}/${name}`;
+    const mode = (Deno.statSync(path).mode! & 0o7777).toString(8);
+    if (isDirectory) {
+      yield `${path}/ ${mode}`;
+      yield* filesBelow(path);
+    } else {
+      yield `${path} ${mode} ${JSON.stringify(Deno.readTextFileSync(path))}`;
+    }
+  }
+}
+
+/** Lines that are in one state only, `-` before and `+` after, without what is forgiven. */
+export function difference(
+  before: State,
+  after: State,
+  { allow = [] }: SameOptions = {},
+): string[] {
+  const report: string[] = [];
+  for (const section of new Set([...before.keys(), ...after.keys()])) {
+    const [old, now] = [before.get(section) ?? [], after.get(section) ?? []];
+    const changes = [
+      ...minus(old, now).map((line) => ({ sign: "-", line })),
+      ...minus(now, old).map((line) => ({ sign: "+", line })),
+    ].filter(({ sign, line }) =>
+      !residueReason(`${sign}${section}: ${line}`, allow)
+    );
+    if (changes.length === 0) continue;
+    report.push(
+      section,
+      ...changes.map(({ sign, line }) => `  ${sign} ${line}`),
+    );
+  }
+  return report;
+}
+
+/** Lines of `a` that are not in `b`, each as often as it is missing. */
+function minus(a: readonly string[], b: readonly string[]): string[] {
+  const left = new Map<string, number>();
+  for (const line of b) left.set(line, (left.get(line) ?? 0) + 1);
+  return a.filter((line) => {
+    const count = left.get(line) ?? 0;
+    if (count > 0) left.set(line, count - 1);
+    return count === 0;
+  });
+}
+
+/** Fails, with the lines that differ, unless two states are the same. */
+export function assertSame(
+  before: State,
+  after: State,
+  options: SameOptions & { readonly what?: string } = {},
+): void {
+  const report = difference(before, after, options);
+  if (report.length === 0) return;
+  throw new Error(
+    `Cannot call the state ${options.what ?? "the same"}: - before, + after\n${
+      report.join("\n")
+    }`,
+  );
+}

@@ -1,0 +1,149 @@
+/**
+ * The harness itself: states differ when they must, skips are visible, packets
+ * arrive only where they should.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { Faults, readOnly } from "./harness/fault.ts";
+import { Random } from "./harness/random.ts";
+import { kernelTest } from "./harness/need.ts";
+import { execute } from "./harness/process.ts";
+import { outsideNet } from "./harness/sandbox.ts";
+import { assertSame, difference, snapshot } from "./harness/state.ts";
+
+Deno.test("Random gives the same numbers for the same seed", () => {
+  const draw = (seed: number) => {
+    const random = new Random(seed);
+    return [1, 2, 3].map(() => random.integer(0, 1e6));
+  };
+  assertEquals(draw(7), draw(7));
+  assert(draw(7).join() !== draw(8).join());
+});
+
+kernelTest("a state sees every kind of change", {
+  needs: ["link:bridge", "tool:nft", "iptables-nat"],
+}, async (sandbox, test) => {
+  const changes: Record<string, readonly [change: string, back: string]> = {
+    "host/links": [
+      "ip link add name x0 type bridge",
+      "ip link del x0",
+    ],
+    "host/addresses": [
+      "ip addr add 10.0.0.1/24 dev lo",
+      "ip addr del 10.0.0.1/24 dev lo",
+    ],
+    "host/routes": [
+      "ip route add 10.9.0.0/16 dev lo table 77",
+      "ip route del 10.9.0.0/16 dev lo table 77",
+    ],
+    "host/rules": [
+      "ip rule add from 10.0.0.1 table 77",
+      "ip rule del from 10.0.0.1 table 77",
+    ],
+    "host/qdiscs": [
+      "tc qdisc add dev lo root tbf rate 1mbit burst 10k latency 10ms",
+      "tc qdisc del dev lo root",
+    ],
+    "host/nft": ["nft add table inet x0", "nft delete table inet x0"],
+    "host/sysctls": [
+      "echo 1 >/proc/sys/net/ipv4/ip_forward",
+      "echo 0 >/proc/sys/net/ipv4/ip_forward",
+    ],
+    files: [
+      `mkdir ${sandbox.dir}/x0`,
+      `rmdir ${sandbox.dir}/x0`,
+    ],
+  };
+  for (const [section, [change, back]] of Object.entries(changes)) {
+    await test.step(section, async () => {
+      const before = await snapshot(sandbox);
+      await sandbox.inside(sandbox.host, ["sh", "-c", change]);
+      const changed = await snapshot(sandbox);
+      assert(difference(before, changed).includes(section));
+      assertThrows(() => assertSame(before, changed), Error, section);
+      await sandbox.inside(sandbox.host, ["sh", "-c", back]);
+      assertSame(before, await snapshot(sandbox));
+    });
+  }
+  await test.step("iptables", async () => {
+    const rule = "iptables -w -t nat -A POSTROUTING -j MASQUERADE";
+    const before = await snapshot(sandbox);
+    await sandbox.inside(sandbox.host, ["sh", "-c", rule]);
+    const allow = ["iptablesTables"] as const;
+    assertEquals(difference(before, await snapshot(sandbox), { allow }), [
+      "host/iptables",
+      "  + nat -A POSTROUTING -j MASQUERADE",
+    ]);
+    await sandbox.inside(sandbox.host, ["sh", "-c", rule.replace("-A", "-D")]);
+    assertSame(before, await snapshot(sandbox), { allow });
+  });
+});
+
+kernelTest("packets arrive where somebody answers", {
+  needs: ["link:veth"],
+}, async (sandbox) => {
+  const outside = await sandbox.outside();
+  const server = sandbox.agent(outside);
+  const client = sandbox.agent(sandbox.host);
+  for (const transport of ["tcp", "udp"] as const) {
+    for (const family of [4, 6] as const) {
+      const address = family === 4 ? "0.0.0.0" : "::";
+      const port = await server.listen(transport, { address });
+      const to = family === 4 ? outsideNet.client4 : outsideNet.client6;
+      const from = family === 4 ? outsideNet.host4 : outsideNet.host6;
+      assertEquals(await client.call(to, port, { transport }), {
+        is: "answered",
+        from,
+      });
+    }
+  }
+  assert(await client.ping(outsideNet.client4));
+  assert(await client.ping(outsideNet.client6));
+  assertEquals(
+    (await client.call("10.99.0.1", 80, { timeout: 200 })).is,
+    "unreachable",
+  );
+  await sandbox.inside(outside, [
+    "nft",
+    "add table inet t; add chain inet t c { type filter hook input priority 0; policy drop; }",
+  ]);
+  assertEquals(
+    (await client.call(outsideNet.client4, 80, { timeout: 200 })).is,
+    "timeout",
+  );
+});
+
+kernelTest("faults break exactly one step", {}, async (sandbox) => {
+  await using faults = await Faults.install();
+  const batch = [1, 2, 3].map((n) => `link add x${n} type veth peer y${n}`);
+  const run = (argv: string[], stdin?: string) =>
+    execute(["nsenter", `--net=${sandbox.host}`, "--", ...argv], { stdin });
+  const runBatch = () =>
+    run(["/usr/local/sbin/ip", "-batch", "-"], `${batch.join("\n")}\n`);
+
+  faults.arm(0);
+  assertEquals((await run(["/usr/local/sbin/ip", "link"])).code, 0);
+  assertEquals((await runBatch()).code, 0);
+  assertEquals([faults.seen, faults.fired], [4, false]);
+  for (const n of [1, 2, 3]) {
+    await sandbox.ip(sandbox.host, [`link del x${n}`]);
+  }
+
+  faults.arm(2);
+  const broken = await runBatch();
+  assertEquals([broken.code, faults.fired], [1, true]);
+  assertMatch(broken.stderr, /^Error: injected fault\.\nCommand failed -:2$/m);
+  assert(await sandbox.hasLink(sandbox.host, "x1"));
+  assert(!await sandbox.hasLink(sandbox.host, "x2"));
+  assertEquals((await run(["/usr/local/sbin/ip", "link"])).code, 0);
+});
+
+kernelTest("a read-only folder refuses and comes back", {}, async (sandbox) => {
+  const path = `${sandbox.dir}/x0`;
+  {
+    await using _ = await readOnly(sandbox.dir);
+    assertThrows(() => Deno.writeTextFileSync(path, ""));
+  }
+  Deno.writeTextFileSync(path, "");
+});
