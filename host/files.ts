@@ -12,6 +12,11 @@ export interface WriteOptions {
   readonly exclusive?: boolean;
   /** Wait until the content is on the disk. */
   readonly sync?: boolean;
+  /**
+   * The temporary file, on the same file system; a new name beside the file when
+   * absent. One that a killed process left is replaced.
+   */
+  readonly temporary?: string;
 }
 
 let serial = 0;
@@ -27,7 +32,10 @@ export function writeFileAtomic(
   options: WriteOptions = {},
 ): void {
   const slash = path.lastIndexOf("/");
-  const temporary = `${path.slice(0, slash)}/.tmp-${Deno.pid}-${serial++}`;
+  const temporary = options.temporary ??
+    `${path.slice(0, slash)}/.tmp-${Deno.pid}-${serial++}`;
+  // Never written over: it may be a second link to a file that is in use.
+  if (options.temporary) removeFile(temporary);
   try {
     using file = Deno.openSync(temporary, {
       write: true,

@@ -18,6 +18,16 @@ export interface WriteFile {
   readonly mode?: number;
   /** Fail with reason `exists` when the file is there already. */
   readonly exclusive?: boolean;
+  /** Wait until the content is on the disk. */
+  readonly sync?: boolean;
+  /** The temporary file, for a directory whose only writer holds a lock; a new name when absent. */
+  readonly temporary?: string;
+}
+
+/** Makes a directory with its parents; one that is there already is a success. */
+export interface MakeDir {
+  readonly kind: "mkdir";
+  readonly path: string;
 }
 
 /** Removes a file; a file that is gone already is a success. */
@@ -40,7 +50,7 @@ export interface SetSysctl {
 }
 
 /** Something a step does or undoes. */
-export type Action = Command | WriteFile | RemoveFile | SetSysctl;
+export type Action = Command | WriteFile | RemoveFile | MakeDir | SetSysctl;
 
 /** One step of a plan. */
 export interface Step {
@@ -78,6 +88,8 @@ export function describe(action: Action): string {
       }`;
     case "remove":
       return `rm -f ${shellQuote(action.path)}`;
+    case "mkdir":
+      return `mkdir -p ${shellQuote(action.path)}`;
     case "sysctl": {
       const write = `echo ${
         shellQuote(action.value)

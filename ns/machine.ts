@@ -160,7 +160,9 @@ function attemptLocal(
 ): ActionError | undefined {
   try {
     if (action.kind === "sysctl") setSysctl(action);
-    else if (action.kind === "write") {
+    else if (action.kind === "mkdir") {
+      Deno.mkdirSync(action.path, { recursive: true });
+    } else if (action.kind === "write") {
       writeFileAtomic(action.path, action.text, action);
     } else if (
       action.onlyIfText === undefined ||
