@@ -60,7 +60,7 @@ export const routeDecoder: Decoder<Route> = map(
   }),
 );
 
-/** The `dns` section; empty lists and texts are left out. */
+/** The `dns` section; an empty list stays, because it replaces IPAM's as well as a full one. */
 export const dnsDecoder: Decoder<Dns> = map(
   object({
     nameservers: optional(list(string()), "Addresses of name servers."),
@@ -69,10 +69,10 @@ export const dnsDecoder: Decoder<Dns> = map(
     options: optional(list(string()), "Resolver options."),
   }),
   ({ nameservers, domain, search, options }) => ({
-    ...(nameservers?.length && { nameservers }),
+    ...(nameservers && { nameservers }),
     ...(domain && { domain }),
-    ...(search?.length && { search }),
-    ...(options?.length && { options }),
+    ...(search && { search }),
+    ...(options && { options }),
   }),
 );
 

@@ -107,7 +107,7 @@ function unit(steps: readonly Step[]): Unit {
   if (segments.length === 1 && only.tool !== "sysctl") {
     return {
       steps,
-      run: command(only.tool, ["-batch", "-"], {
+      run: command(only.tool, batchArgs(only.tool), {
         netns: first.kind === "command" ? first.netns : undefined,
         stdin: batchText(steps),
       }),
@@ -161,6 +161,11 @@ function batchText(steps: readonly Step[]): string {
     `${(action as Command).args.join(" ")}\n`
   )
     .join("");
+}
+
+/** What a batch shows it shows as JSON with details; the other lines print nothing. */
+function batchArgs(tool: Tool | "sysctl"): string[] {
+  return tool === "ip" ? ["-d", "-j", "-batch", "-"] : ["-batch", "-"];
 }
 
 /** iproute2 says `Command failed -:3` for the third line. */
@@ -217,7 +222,9 @@ function batchCall(segment: Segment, last: boolean): string {
   const body = `<<'EOF'${
     last ? "" : ` || { echo "Segment failed ${segment.start}" >&2; exit 1; }`
   }\n${batchText(segment.steps)}EOF\n`;
-  return `${last ? "exec " : ""}${segment.tool} -batch - ${body}`;
+  return `${last ? "exec " : ""}${segment.tool} ${
+    batchArgs(segment.tool).join(" ")
+  } ${body}`;
 }
 
 function failedStep(stderr: string, segments: readonly Segment[]): number {

@@ -13,10 +13,12 @@ import type { In } from "./ip_link.ts";
 export interface AddressOptions extends In {
   /** Leave out duplicate address detection (IPv6 only): usable at once. */
   readonly nodad?: boolean;
+  /** Leave out the route to the prefix that the kernel adds with an address. */
+  readonly noprefixroute?: boolean;
 }
 
 /**
- * `ip addr add A/P [brd +] dev X [nodad]`: a broadcast address for IPv4 prefixes
+ * `ip addr add A/P [brd +] dev X [nodad] [noprefixroute]`: a broadcast address for IPv4 prefixes
  * below 31, as the reference sets it and iproute2 by itself does not.
  */
 export function addAddress(
@@ -28,6 +30,7 @@ export function addAddress(
   return command("ip", [
     ...["addr", "add", formatCidr(cidr), ...broadcast],
     ...["dev", dev, ...nodad],
+    ...(options.noprefixroute ? ["noprefixroute"] : []),
   ], options);
 }
 

@@ -22,7 +22,7 @@ export interface SpawnOptions {
   /** Variables in place of (or, with `inherit`, on top of) this process's own. */
   readonly env?: Readonly<Record<string, string>>;
   readonly inherit?: boolean;
-  /** Milliseconds after which it is killed; 20,000 when absent. */
+  /** Milliseconds after which it is told to end, and soon killed; 20,000 when absent. */
   readonly deadline?: number;
 }
 
@@ -79,6 +79,9 @@ export const toolEnv: Readonly<Record<string, string>> = {
   PATH: toolDirs.join(":"),
 };
 
+/** Milliseconds that a program told to end (SIGTERM) has for it; then it is killed. */
+const grace = 5_000;
+
 /** Starts a program by its full path and waits for its end. */
 export async function spawn(
   path: string,
@@ -86,20 +89,15 @@ export async function spawn(
   options: SpawnOptions = {},
 ): Promise<Output> {
   const { stdin, deadline = 20_000 } = options;
-  const timeout = AbortSignal.timeout(deadline);
-  const cmd = new Deno.Command(path, {
+  const child = new Deno.Command(path, {
     args: [...args],
     stdin: stdin === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",
     clearEnv: !options.inherit,
     env: options.env ?? toolEnv,
-    signal: timeout,
-  });
-  const output = stdin === undefined
-    ? await cmd.output()
-    : await feed(cmd, stdin);
-  if (output.signal && timeout.aborted) throw new DeadlineError(path, deadline);
+  }).spawn();
+  const output = await withinDeadline(child, stdin, { path, deadline });
   const decoder = new TextDecoder();
   return {
     code: output.code,
@@ -109,15 +107,55 @@ export async function spawn(
   };
 }
 
+/**
+ * Ends a program that is late, in two steps. A child of its own that holds its
+ * pipes open is not waited for.
+ */
+async function withinDeadline(
+  child: Deno.ChildProcess,
+  stdin: string | undefined,
+  { path, deadline }: { path: string; deadline: number },
+): Promise<Deno.CommandOutput> {
+  let late = false;
+  const timers: number[] = [];
+  const killed = new Promise<never>((_, reject) => {
+    timers.push(
+      setTimeout(() => late = signal(child, "SIGTERM"), deadline),
+      setTimeout(() => {
+        signal(child, "SIGKILL");
+        reject(new DeadlineError(path, deadline));
+      }, deadline + grace),
+    );
+  });
+  try {
+    const output = await Promise.race([feed(child, stdin), killed]);
+    if (output.signal && late) throw new DeadlineError(path, deadline);
+    return output;
+  } finally {
+    for (const timer of timers) clearTimeout(timer);
+  }
+}
+
+/** Sends a signal; a program that has ended already does not mind. */
+function signal(child: Deno.ChildProcess, name: Deno.Signal): true {
+  try {
+    child.kill(name);
+  } catch {
+    // Ended, and its pipes are held by another.
+  }
+  return true;
+}
+
 /** A program may end without reading everything: a broken pipe is not an error. */
 async function feed(
-  cmd: Deno.Command,
-  stdin: string,
+  child: Deno.ChildProcess,
+  stdin: string | undefined,
 ): Promise<Deno.CommandOutput> {
-  const child = cmd.spawn();
-  const writer = child.stdin.getWriter();
   const output = child.output();
-  await writer.write(new TextEncoder().encode(stdin)).catch(() => {});
-  await writer.close().catch(() => {});
+  if (stdin !== undefined) {
+    const writer = child.stdin.getWriter();
+    await writer.write(new TextEncoder().encode(stdin)).catch(() => {});
+    await writer.close().catch(() => {});
+  }
   return await output;
 }

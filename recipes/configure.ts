@@ -1,6 +1,6 @@
 /**
  * Configures the container's interface from a result: kernel variables,
- * addresses, up, routes.
+ * addresses, up; then routes.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import type { NetnsRef } from "../host/command.ts";
 import { addAddress } from "../host/ip_addr.ts";
 import type { Cidr, Family, Ip } from "../host/ip.ts";
 import { formatCidr, network, parseCidr, parseIp } from "../host/ip.ts";
+import type { Link } from "../host/ip_link.ts";
 import { setLink } from "../host/ip_link.ts";
 import type { RouteSpec } from "../host/ip_route.ts";
 import { prependRoute } from "../host/ip_route.ts";
@@ -24,6 +25,8 @@ export interface ConfigurePlan {
   readonly result: Pick<Result, "ips" | "routes">;
   /** Whether IPv6 addresses go through duplicate address detection; off makes them usable at once. */
   readonly dad: boolean;
+  /** Whether each address brings a route to its prefix, as it does by default. */
+  readonly prefixRoutes?: boolean;
 }
 
 /** The parsed addresses of a result, with their gateways. */
@@ -40,7 +43,23 @@ export function addressesOf(result: Pick<Result, "ips">): Address[] {
   }));
 }
 
-/** Everything that makes an interface usable; nothing here needs an undo of its own. */
+/**
+ * The addresses an attachment had, for a DEL: from the record, else from the
+ * container's interface; `undefined` when nobody knows any more.
+ */
+export function knownAddresses(
+  prevResult: Result | undefined,
+  inside: Link | undefined,
+): Cidr[] | undefined {
+  if (prevResult) return addressesOf(prevResult).map(({ cidr }) => cidr);
+  return inside?.addresses
+    .filter(({ scope }) => scope === "global")
+    .map(({ address, prefix }) =>
+      cidrOrThrow(`${address}/${prefix}`, "address")
+    );
+}
+
+/** Variables, addresses and up; nothing here needs an undo of its own, it goes with the link. */
 export function configureInterface(plan: ConfigurePlan): Step[] {
   const { netns, ifName } = plan;
   const addresses = addressesOf(plan.result);

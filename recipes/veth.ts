@@ -17,8 +17,9 @@ import {
 import type { Step } from "../host/step.ts";
 import { sysctl } from "../host/step.ts";
 import type { Host } from "../ns/machine.ts";
-import type { Result } from "../cni/types.ts";
+import type { AttachmentKey, Result } from "../cni/types.ts";
 import type { OwnNames } from "./own.ts";
+import { staleLinks } from "./own.ts";
 
 /** What a new pair is. */
 export interface VethPlan {
@@ -145,4 +146,17 @@ export function removeVeth(name: string): Step[] {
     do: deleteLink(name),
     tolerate: ["missing"],
   }];
+}
+
+/** Removes the pairs of a network's attachments that are not valid any more. */
+export async function gcVeths(
+  host: Host,
+  { network, valid }: {
+    readonly network: string;
+    readonly valid: readonly AttachmentKey[];
+  },
+): Promise<void> {
+  const links = await look(host, showLinks());
+  const stale = await staleLinks(links, network, valid);
+  await host.apply(stale.flatMap(({ name }) => removeVeth(name)));
 }

@@ -1,0 +1,316 @@
+/**
+ * ptp: a routed veth pair. All of the container's traffic goes through the host
+ * end, which holds each gateway as a /32 or /128 of its own.
+ *
+ * Owns: the veth pair (`vethXXXXXXXX` on the host, marked by its alias), the
+ * host's address and route on it, masquerade rules with `ipMasq`, and the
+ * addresses its IPAM plugin reserves. Runs: `ip`, `sh`, `nsenter`, with `ipMasq`
+ * `iptables-restore` or `nft`, and the IPAM plugin.
+ *
+ * ```json
+ * {
+ *   "cniVersion": "1.1.0", "name": "p2p", "type": "ptp", "ipMasq": true,
+ *   "ipam": { "type": "host-local", "subnet": "10.1.1.0/24" }
+ * }
+ * ```
+ *
+ * @module
+ */
+import type { Infer } from "../cni/decode.ts";
+import type { GcRequest, Request } from "../cni/plugin.ts";
+import type { Result } from "../cni/types.ts";
+import type { NetnsRef } from "../host/command.ts";
+import type { Step } from "../host/step.ts";
+import type { Cidr } from "../host/ip.ts";
+import type { RouteSpec } from "../host/ip_route.ts";
+import type { Address } from "../recipes/configure.ts";
+import type { OwnNames } from "../recipes/own.ts";
+import {
+  boolean,
+  integer,
+  object,
+  optional,
+  required,
+  withDefault,
+} from "../cni/decode.ts";
+import { CniError, codes } from "../cni/error.ts";
+import { definePlugin } from "../cni/plugin.ts";
+import { dnsDecoder, ipamDecoder } from "../cni/sections.ts";
+import { serve } from "../cni/serve.ts";
+import { addAddress } from "../host/ip_addr.ts";
+import { formatCidr, hostPrefix, network } from "../host/ip.ts";
+import { setLink, showLink } from "../host/ip_link.ts";
+import { addRoute } from "../host/ip_route.ts";
+import {
+  compareContainer,
+  compareLink,
+  gatherCheck,
+  report,
+} from "../recipes/check.ts";
+import {
+  addressesOf,
+  addRoutes,
+  configureInterface,
+  knownAddresses,
+} from "../recipes/configure.ts";
+import { containerNetns, liveNetns } from "../recipes/container.ts";
+import { overrideDns } from "../recipes/dns.ts";
+import { enableForwarding } from "../recipes/forwarding.ts";
+import { masquerade, masqueradeField } from "../recipes/masquerade.ts";
+import { ownNames } from "../recipes/own.ts";
+import { removeAll } from "../recipes/removal.ts";
+import { requireTools } from "../recipes/status.ts";
+import {
+  createVeth,
+  distrust,
+  findVeth,
+  gcVeths,
+  look,
+  removeVeth,
+} from "../recipes/veth.ts";
+
+const conf = object({
+  ipMasq: withDefault(
+    boolean(),
+    false,
+    "Masquerade the container's addresses.",
+  ),
+  ipMasqBackend: masqueradeField,
+  mtu: withDefault(
+    integer({ min: 0, max: 65535 }),
+    0,
+    "MTU of both ends in bytes.",
+    "the kernel's",
+  ),
+  ipam: required(
+    ipamDecoder,
+    "IPAM plugin and its options; every address needs a gateway.",
+  ),
+  dns: optional(
+    dnsDecoder,
+    "Name resolution for the result, in place of the IPAM plugin's.",
+  ),
+});
+type Conf = Infer<typeof conf>;
+
+/** The ptp plugin. */
+export const plugin = definePlugin<Conf>({
+  type: "ptp",
+  about: "connects a container to its host by a routed veth pair",
+  permissions: { run: "any", read: true, write: true },
+  conf,
+  add,
+  check,
+  del,
+  gc,
+  status,
+});
+
+async function add(req: Request<Conf>): Promise<Result> {
+  const netns = containerNetns(req);
+  const own = await ownNames(attachment(req));
+  const result = resultOf(req, { own, ipam: await req.ipam.add() });
+  const addresses = gatewayed(result);
+  await req.host.apply(
+    planAdd({ own, netns, ifName: req.ifName, mtu: req.conf.mtu, result }),
+  );
+  if (req.conf.ipMasq) {
+    await masquerade(req).add(addresses.map(({ cidr }) => cidr));
+  }
+  await req.host.apply(
+    enableForwarding(addresses.map(({ cidr }) => cidr.family)),
+  );
+  return result;
+}
+
+function attachment(req: Request<Conf>) {
+  return {
+    network: req.network,
+    containerId: req.containerId,
+    ifName: req.ifName,
+  };
+}
+
+function resultOf(
+  req: Request<Conf>,
+  { own, ipam }: { own: OwnNames; ipam: Result },
+): Result {
+  const mtu = req.conf.mtu > 0 ? { mtu: req.conf.mtu } : {};
+  return {
+    interfaces: [
+      { name: own.hostVeth, mac: own.hostMac, ...mtu },
+      { name: req.ifName, mac: own.containerMac, ...mtu, sandbox: req.netns },
+    ],
+    ips: ipam.ips.map((ip) => ({ ...ip, interface: 1 })),
+    routes: ipam.routes,
+    dns: overrideDns(req.conf.dns, ipam.dns),
+  };
+}
+
+/** ptp routes everything through gateways: each address must have one. */
+function gatewayed(result: Result): Address[] {
+  const addresses = addressesOf(result);
+  if (addresses.length === 0) {
+    throw new CniError(
+      codes.noAddress,
+      "IPAM plugin returned missing IP config",
+    );
+  }
+  const without = addresses.find(({ gateway }) => !gateway);
+  if (without) {
+    throw new CniError(
+      codes.invalidNetworkConfig,
+      `Cannot use address "${
+        formatCidr(without.cidr)
+      }": ptp needs a gateway for it`,
+    );
+  }
+  return addresses;
+}
+
+/** What {@linkcode planAdd} needs to know. */
+export interface AddFacts {
+  readonly own: OwnNames;
+  readonly netns: NetnsRef;
+  readonly ifName: string;
+  readonly mtu: number;
+  readonly result: Result;
+}
+
+/** Two processes: one on the host, one in the container. */
+export function planAdd(facts: AddFacts): Step[] {
+  const { own, netns, ifName, result } = facts;
+  const addresses = addressesOf(result);
+  return [
+    ...createVeth(facts),
+    ...distrust(own.hostVeth),
+    ...hostEnd(own.hostVeth, addresses),
+    ...configureInterface({
+      netns,
+      ifName,
+      result,
+      dad: false,
+      prefixRoutes: false,
+    }),
+    ...gatewayRoutes(addresses, { netns, ifName }),
+    ...addRoutes({ netns, ifName, result }),
+  ];
+}
+
+/** The host end holds each gateway once, and a route to each of the container's addresses. */
+function hostEnd(dev: string, addresses: readonly Address[]): Step[] {
+  return [
+    { why: `set host interface "${dev}" up`, do: setLink(dev, { up: true }) },
+    ...distinct(addresses.map(({ gateway }) => hostPrefix(gateway!))).map((
+      cidr,
+    ) => ({
+      why: `add gateway ${formatCidr(cidr)} to host interface "${dev}"`,
+      do: addAddress(dev, { cidr, nodad: true }),
+    })),
+    ...distinct(addresses.map(({ cidr }) => hostPrefix(cidr))).map((dst) => ({
+      why: `add host route to ${formatCidr(dst)}`,
+      do: addRoute({ dst, dev, scope: dst.family === 4 ? "host" : undefined }),
+    })),
+  ];
+}
+
+/** Each gateway is reached directly, and the rest of each subnet through it. */
+function gatewayRoutes(
+  addresses: readonly Address[],
+  { netns, ifName: dev }: { netns: NetnsRef; ifName: string },
+): Step[] {
+  const seen = new Set<string>();
+  const routes = addresses.flatMap(({ cidr, gateway }): RouteSpec[] => [
+    {
+      dst: hostPrefix(gateway!),
+      scope: cidr.family === 4 ? "link" : undefined,
+      dev,
+      src: cidr,
+    },
+    { dst: network(cidr), via: gateway, dev, src: cidr },
+  ]).filter(({ dst }) =>
+    !seen.has(formatCidr(dst)) && seen.add(formatCidr(dst))
+  );
+  return routes.map((route) => ({
+    why: `add route ${formatCidr(route.dst)} to container interface "${dev}"`,
+    do: addRoute({ ...route, netns }),
+  }));
+}
+
+function distinct(cidrs: readonly Cidr[]): Cidr[] {
+  return [...new Map(cidrs.map((cidr) => [formatCidr(cidr), cidr])).values()];
+}
+
+async function check(req: Request<Conf>): Promise<void> {
+  await req.ipam.check();
+  const { result, facts } = await gatherCheck(req);
+  const own = await ownNames(attachment(req));
+  report(req.network, [
+    ...compareContainer(req, facts, { result, kind: "veth" }),
+    ...await compareHostEnd(req, { result, own }),
+  ]);
+}
+
+/** The recorded host end: a veth of that address, up. */
+async function compareHostEnd(
+  req: Request<Conf>,
+  { result, own }: { result: Result; own: OwnNames },
+): Promise<string[]> {
+  const entry = result.interfaces.find(({ sandbox }) => !sandbox);
+  const name = entry?.name ?? own.hostVeth;
+  const [link] = await look(req.host, showLink(name));
+  if (!link) return [`host interface "${name}" is missing`];
+  return [
+    ...compareLink(link, {
+      kind: "veth",
+      mac: entry?.mac,
+      where: "host interface",
+    }),
+    ...(link.up ? [] : [`host interface "${name}" is down`]),
+  ];
+}
+
+async function del(req: Request<Conf>): Promise<void> {
+  const own = await ownNames(attachment(req));
+  const netns = liveNetns(req);
+  const { ifName, prevResult } = req;
+  const found = await findVeth(req.host, { own, ifName, netns, prevResult });
+  await removeAll([
+    {
+      why: "remove the veth pair",
+      run: async () =>
+        void await req.host.apply(found ? removeVeth(found.link.name) : []),
+    },
+    ...(req.conf.ipMasq
+      ? [{
+        why: "remove masquerade rules",
+        run: () =>
+          masquerade(req).del(knownAddresses(prevResult, found?.inside)),
+      }]
+      : []),
+    { why: "release addresses", run: () => req.ipam.del(), onlyIfClean: true },
+  ]);
+}
+
+async function gc(req: GcRequest<Conf>): Promise<void> {
+  await removeAll([
+    { why: "remove stale veth pairs", run: () => gcVeths(req.host, req) },
+    {
+      why: "remove stale masquerade rules",
+      run: () => masquerade(req).gc(req.valid),
+    },
+    {
+      why: "release stale addresses",
+      run: () => req.ipam.gc(),
+      onlyIfClean: true,
+    },
+  ]);
+}
+
+async function status(req: Request<Conf>): Promise<void> {
+  requireTools(["ip", "sh", "nsenter"]);
+  if (req.conf.ipMasq) masquerade(req).status();
+  await req.ipam.status();
+}
+
+if (import.meta.main) await serve(plugin);

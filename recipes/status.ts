@@ -1,0 +1,22 @@
+/**
+ * STATUS: whether an ADD could work.
+ *
+ * @module
+ */
+import { CniError, codes } from "../cni/error.ts";
+import type { Tool } from "../host/command.ts";
+import { toolDirs } from "../host/command.ts";
+import { hasTool } from "../host/spawn.ts";
+
+/** Throws code 50 when the host lacks one of these programs. Starts nothing. */
+export function requireTools(tools: readonly Tool[]): void {
+  const missing = tools.filter((tool) => !hasTool(tool));
+  if (missing.length === 0) return;
+  throw new CniError(
+    codes.notAvailable,
+    `Cannot serve ADD: program ${
+      missing.map((tool) => `"${tool}"`).join(", ")
+    } is missing`,
+    `looked in ${toolDirs.join(", ")}`,
+  );
+}
