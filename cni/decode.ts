@@ -50,8 +50,7 @@ type Fields = Readonly<Record<string, Field<any>>>;
 export type Infer<D> = D extends Decoder<infer T> ? T : never;
 
 type ObjectOf<F extends Fields> = {
-  readonly [K in keyof F]: F[K] extends Field<infer T, infer R>
-    ? R extends true ? T : T | undefined
+  readonly [K in keyof F]: F[K] extends Field<infer T, infer R> ? R extends true ? T : T | undefined
     : never;
 };
 
@@ -84,9 +83,7 @@ export function withDefault<T>(
 /** Says what was expected and what came, with long values cut. */
 export function expected(what: string, value: unknown): string {
   const text = value === undefined ? "nothing" : JSON.stringify(value);
-  return `expected ${what} but received ${
-    text.length > 80 ? `${text.slice(0, 77)}…` : text
-  }`;
+  return `expected ${what} but received ${text.length > 80 ? `${text.slice(0, 77)}…` : text}`;
 }
 
 /** A decoder of one value from a function that gives `undefined` for a wrong one. */
@@ -110,8 +107,7 @@ export function scalar<T>(
 export function string(): Decoder<string> {
   return scalar(
     "string",
-    (value) =>
-      typeof value === "string" && !/[\0\n\r]/.test(value) ? value : undefined,
+    (value) => typeof value === "string" && !/[\0\n\r]/.test(value) ? value : undefined,
   );
 }
 
@@ -144,11 +140,9 @@ export function boolean(): Decoder<boolean> {
 
 /** A whole number within bounds, both included. */
 export function integer(
-  bounds: { min?: number; max?: number; message?: (value: number) => string } =
-    {},
+  bounds: { min?: number; max?: number; message?: (value: number) => string } = {},
 ): Decoder<number> {
-  const { min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER } =
-    bounds;
+  const { min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER } = bounds;
   const expects = bounds.min === undefined && bounds.max === undefined
     ? "integer"
     : bounds.max === undefined
@@ -163,10 +157,9 @@ export function integer(
       ) {
         return value;
       }
-      const message =
-        typeof value === "number" && Number.isInteger(value) && bounds.message
-          ? bounds.message(value)
-          : expected(expects, value);
+      const message = typeof value === "number" && Number.isInteger(value) && bounds.message
+        ? bounds.message(value)
+        : expected(expects, value);
       issues.push({ path, message });
       return undefined;
     },
@@ -295,9 +288,7 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 export function lookup(value: Record<string, unknown>, key: string): unknown {
   if (Object.hasOwn(value, key)) return value[key];
   const lower = key.toLowerCase();
-  const match = Object.keys(value).findLast((other) =>
-    other.toLowerCase() === lower
-  );
+  const match = Object.keys(value).findLast((other) => other.toLowerCase() === lower);
   return match === undefined ? undefined : value[match];
 }
 

@@ -1,11 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { Decoder, Issue } from "./decode.ts";
-import {
-  dnsDecoder,
-  ipamDecoder,
-  ipOrEmpty,
-  routeDecoder,
-} from "./sections.ts";
+import { dnsDecoder, ipamDecoder, ipOrEmpty, routeDecoder } from "./sections.ts";
 
 function decode<T>(
   decoder: Decoder<T>,

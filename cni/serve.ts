@@ -17,13 +17,7 @@ import type { Call, Load } from "./request.ts";
 import { callPlugin } from "./request.ts";
 import { formatResult, stringifyResult } from "./result.ts";
 import type { Json, JsonObject, Verb } from "./types.ts";
-import {
-  atLeast,
-  formatVersionObject,
-  parseVersion,
-  reconcile,
-  versions,
-} from "./version.ts";
+import { atLeast, formatVersionObject, parseVersion, reconcile, versions } from "./version.ts";
 
 /** What a runtime gives a plugin. */
 export interface Input {

@@ -74,9 +74,7 @@ export function shellQuote(word: string): string {
 /** The line a person would type to run this command, for messages and dry runs. */
 export function shellLine(cmd: Command): string {
   const words = [cmd.tool, ...cmd.args].map(shellQuote).join(" ");
-  const inside = cmd.netns
-    ? `nsenter --net=${shellQuote(cmd.netns.path)} ${words}`
-    : words;
+  const inside = cmd.netns ? `nsenter --net=${shellQuote(cmd.netns.path)} ${words}` : words;
   if (cmd.stdin === undefined) return inside;
   return `${inside} <<'EOF'\n${cmd.stdin.replace(/\n?$/, "\n")}EOF`;
 }

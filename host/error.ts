@@ -31,9 +31,7 @@ export class ActionError extends Error {
   /** A program that ended with a failure. */
   static fromOutput(why: string, action: Action, output: Output): ActionError {
     const stderr = output.stderr.trim();
-    const end = output.signal
-      ? `killed by ${output.signal}`
-      : `exit status ${output.code}`;
+    const end = output.signal ? `killed by ${output.signal}` : `exit status ${output.code}`;
     return new ActionError(
       why,
       firstLine(stderr) || end,

@@ -119,9 +119,7 @@ function unit(steps: readonly Step[]): Unit {
 }
 
 function transaction(first: Command, steps: readonly Step[]): Unit {
-  const stdin = steps.map(({ do: action }) =>
-    (action as Command).stdin!.replace(/\n?$/, "\n")
-  )
+  const stdin = steps.map(({ do: action }) => (action as Command).stdin!.replace(/\n?$/, "\n"))
     .join("");
   return {
     steps,
@@ -157,9 +155,7 @@ function segmentsOf(steps: readonly Step[]): Segment[] {
 const batchWord = /^[^\s"'#\\]+$/;
 
 function batchText(steps: readonly Step[]): string {
-  return steps.map(({ do: action }) =>
-    `${(action as Command).args.join(" ")}\n`
-  )
+  return steps.map(({ do: action }) => `${(action as Command).args.join(" ")}\n`)
     .join("");
 }
 
@@ -212,9 +208,7 @@ function shell(text: string, netns: NetnsRef | undefined): Command {
 function sysctlText(segment: Segment): string {
   return segment.steps.map(({ do: action }, index) => {
     const { key, value, optional } = action as SetSysctl;
-    return `w ${segment.start + index} '${key}' '${value}' ${
-      optional ? "y" : "''"
-    }\n`;
+    return `w ${segment.start + index} '${key}' '${value}' ${optional ? "y" : "''"}\n`;
   }).join("");
 }
 
@@ -222,9 +216,7 @@ function batchCall(segment: Segment, last: boolean): string {
   const body = `<<'EOF'${
     last ? "" : ` || { echo "Segment failed ${segment.start}" >&2; exit 1; }`
   }\n${batchText(segment.steps)}EOF\n`;
-  return `${last ? "exec " : ""}${segment.tool} ${
-    batchArgs(segment.tool).join(" ")
-  } ${body}`;
+  return `${last ? "exec " : ""}${segment.tool} ${batchArgs(segment.tool).join(" ")} ${body}`;
 }
 
 function failedStep(stderr: string, segments: readonly Segment[]): number {

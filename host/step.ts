@@ -83,21 +83,15 @@ export function describe(action: Action): string {
     case "command":
       return shellLine(action);
     case "write":
-      return `printf %s ${shellQuote(action.text)} > ${
-        shellQuote(action.path)
-      }`;
+      return `printf %s ${shellQuote(action.text)} > ${shellQuote(action.path)}`;
     case "remove":
       return `rm -f ${shellQuote(action.path)}`;
     case "mkdir":
       return `mkdir -p ${shellQuote(action.path)}`;
     case "sysctl": {
-      const write = `echo ${
-        shellQuote(action.value)
-      } > /proc/sys/${action.key}`;
+      const write = `echo ${shellQuote(action.value)} > /proc/sys/${action.key}`;
       return action.netns
-        ? `nsenter --net=${shellQuote(action.netns.path)} sh -c ${
-          shellQuote(write)
-        }`
+        ? `nsenter --net=${shellQuote(action.netns.path)} sh -c ${shellQuote(write)}`
         : write;
     }
   }

@@ -5,11 +5,7 @@
  */
 import type { Command } from "../host/command.ts";
 import { ActionError, isTolerated } from "../host/error.ts";
-import {
-  readFileIfExists,
-  removeFile,
-  writeFileAtomic,
-} from "../host/files.ts";
+import { readFileIfExists, removeFile, writeFileAtomic } from "../host/files.ts";
 import type { Unit } from "../host/fold.ts";
 import { fold } from "../host/fold.ts";
 import type { Reason } from "../host/reason.ts";
@@ -28,8 +24,12 @@ export interface Host {
    * tolerated reason gives `undefined`; any other throws {@linkcode ActionError}.
    */
   query(cmd: Command, options?: QueryOptions): Promise<string | undefined>;
-  /** Carries steps out in order and remembers how to take them back. */
-  apply(steps: readonly Step[]): Promise<void>;
+  /**
+   * Carries steps out in order and remembers how to take them back. Gives what
+   * they printed: a plan may end with a step that shows something. A dry run
+   * gives nothing.
+   */
+  apply(steps: readonly Step[]): Promise<string>;
   /** Adds something of the caller's own to what a rollback does. */
   onRollback(why: string, undo: () => Promise<void>): void;
 }
@@ -69,12 +69,16 @@ export class Machine implements Host {
     throw error;
   }
 
-  async apply(steps: readonly Step[]): Promise<void> {
+  async apply(steps: readonly Step[]): Promise<string> {
+    let printed = "";
     for (let rest = steps; rest.length > 0;) {
       const unit = fold(rest)[0]!;
       this.#signal?.throwIfAborted();
-      rest = rest.slice(await this.#carryOut(unit));
+      const outcome = await attempt(unit);
+      rest = rest.slice(this.#settle(unit, outcome));
+      printed += outcome.stdout;
     }
+    return printed;
   }
 
   onRollback(why: string, undo: () => Promise<void>): void {
@@ -94,9 +98,8 @@ export class Machine implements Host {
     return failures;
   }
 
-  /** Runs one unit; gives how many of its steps are settled. */
-  async #carryOut(unit: Unit): Promise<number> {
-    const failure = await attempt(unit);
+  /** Remembers what a unit has done; gives how many of its steps are settled. */
+  #settle(unit: Unit, { failure }: Attempt): number {
     if (!failure) {
       this.#remember(unit.steps);
       return unit.steps.length;
@@ -125,9 +128,9 @@ export class DryRun implements Host {
     return this.#machine.query(cmd, options);
   }
 
-  apply(steps: readonly Step[]): Promise<void> {
+  apply(steps: readonly Step[]): Promise<string> {
     this.steps.push(...steps);
-    return Promise.resolve();
+    return Promise.resolve("");
   }
 
   onRollback(): void {}
@@ -139,18 +142,22 @@ export function run(cmd: Command): Promise<Output> {
   return spawn(path, args, { stdin: cmd.stdin });
 }
 
-async function attempt(
-  unit: Unit,
-): Promise<{ index: number; error: ActionError } | undefined> {
+interface Attempt {
+  readonly stdout: string;
+  readonly failure?: { readonly index: number; readonly error: ActionError };
+}
+
+async function attempt(unit: Unit): Promise<Attempt> {
   if (unit.run.kind !== "command") {
     const error = attemptLocal(unit.steps[0]!.why, unit.run);
-    return error && { index: 0, error };
+    return { stdout: "", ...(error && { failure: { index: 0, error } }) };
   }
   const output = await run(unit.run);
-  if (output.code === 0) return undefined;
+  if (output.code === 0) return { stdout: output.stdout };
   const index = unit.failed(output.stderr);
   const step = unit.steps[index]!;
-  return { index, error: ActionError.fromOutput(step.why, step.do, output) };
+  const error = ActionError.fromOutput(step.why, step.do, output);
+  return { stdout: output.stdout, failure: { index, error } };
 }
 
 /** Files and the plugin's own kernel variables need no process. */

@@ -95,22 +95,16 @@ const predicted: Pick<Link, "mac" | "addresses"> = {
 
 /** The first address of each family, IPv4 first. Any other than a loopback address is refused. */
 function loopbackAddresses({ addresses }: Pick<Link, "addresses">): string[] {
-  const own = (["127.0.0.0/8", "::1/128"] as const).map((text) =>
-    parseCidr(text)!
-  );
+  const own = (["127.0.0.0/8", "::1/128"] as const).map((text) => parseCidr(text)!);
   const parsed = addresses.map(({ address, prefix }) => ({
     ...parseIp(address)!,
     prefix,
   }));
-  const foreign = parsed.find((ip) =>
-    !own.some((range) => contains(range, ip))
-  );
+  const foreign = parsed.find((ip) => !own.some((range) => contains(range, ip)));
   if (foreign) {
     throw new CniError(
       codes.refused,
-      `Cannot use loopback interface: address ${
-        formatCidr(foreign)
-      } is not a loopback address`,
+      `Cannot use loopback interface: address ${formatCidr(foreign)} is not a loopback address`,
     );
   }
   return ([4, 6] as const)

@@ -25,14 +25,7 @@ import type { Cidr } from "../host/ip.ts";
 import type { RouteSpec } from "../host/ip_route.ts";
 import type { Address } from "../recipes/configure.ts";
 import type { OwnNames } from "../recipes/own.ts";
-import {
-  boolean,
-  integer,
-  object,
-  optional,
-  required,
-  withDefault,
-} from "../cni/decode.ts";
+import { boolean, integer, object, optional, required, withDefault } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { dnsDecoder, ipamDecoder } from "../cni/sections.ts";
@@ -41,12 +34,7 @@ import { addAddress } from "../host/ip_addr.ts";
 import { formatCidr, hostPrefix, network } from "../host/ip.ts";
 import { setLink, showLink } from "../host/ip_link.ts";
 import { addRoute } from "../host/ip_route.ts";
-import {
-  compareContainer,
-  compareLink,
-  gatherCheck,
-  report,
-} from "../recipes/check.ts";
+import { compareContainer, compareLink, gatherCheck, report } from "../recipes/check.ts";
 import {
   addressesOf,
   addRoutes,
@@ -60,14 +48,7 @@ import { masquerade, masqueradeField } from "../recipes/masquerade.ts";
 import { ownNames } from "../recipes/own.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
-import {
-  createVeth,
-  distrust,
-  findVeth,
-  gcVeths,
-  look,
-  removeVeth,
-} from "../recipes/veth.ts";
+import { createVeth, distrust, findVeth, gcVeths, look, removeVeth } from "../recipes/veth.ts";
 
 const conf = object({
   ipMasq: withDefault(
@@ -160,9 +141,7 @@ function gatewayed(result: Result): Address[] {
   if (without) {
     throw new CniError(
       codes.invalidNetworkConfig,
-      `Cannot use address "${
-        formatCidr(without.cidr)
-      }": ptp needs a gateway for it`,
+      `Cannot use address "${formatCidr(without.cidr)}": ptp needs a gateway for it`,
     );
   }
   return addresses;
@@ -228,9 +207,7 @@ function gatewayRoutes(
       src: cidr,
     },
     { dst: network(cidr), via: gateway, dev, src: cidr },
-  ]).filter(({ dst }) =>
-    !seen.has(formatCidr(dst)) && seen.add(formatCidr(dst))
-  );
+  ]).filter(({ dst }) => !seen.has(formatCidr(dst)) && seen.add(formatCidr(dst)));
   return routes.map((route) => ({
     why: `add route ${formatCidr(route.dst)} to container interface "${dev}"`,
     do: addRoute({ ...route, netns }),
@@ -278,14 +255,12 @@ async function del(req: Request<Conf>): Promise<void> {
   await removeAll([
     {
       why: "remove the veth pair",
-      run: async () =>
-        void await req.host.apply(found ? removeVeth(found.link.name) : []),
+      run: async () => void await req.host.apply(found ? removeVeth(found.link.name) : []),
     },
     ...(req.conf.ipMasq
       ? [{
         why: "remove masquerade rules",
-        run: () =>
-          masquerade(req).del(knownAddresses(prevResult, found?.inside)),
+        run: () => masquerade(req).del(knownAddresses(prevResult, found?.inside)),
       }]
       : []),
     { why: "release addresses", run: () => req.ipam.del(), onlyIfClean: true },

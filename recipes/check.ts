@@ -8,14 +8,7 @@ import { CniError, codes } from "../cni/error.ts";
 import type { Request } from "../cni/plugin.ts";
 import type { Interface, IpConfig, Result, Route } from "../cni/types.ts";
 import type { NetnsRef } from "../host/command.ts";
-import {
-  formatCidr,
-  isDefault,
-  network,
-  parseCidr,
-  parseIp,
-  sameIp,
-} from "../host/ip.ts";
+import { formatCidr, isDefault, network, parseCidr, parseIp, sameIp } from "../host/ip.ts";
 import type { Link } from "../host/ip_link.ts";
 import { showLink } from "../host/ip_link.ts";
 import type { KernelRoute } from "../host/ip_route.ts";
@@ -60,9 +53,7 @@ export function containerEntry(
   result: Result,
   { ifName, netns }: { ifName: string; netns: string },
 ): Interface | undefined {
-  return result.interfaces.findLast(({ name, sandbox }) =>
-    name === ifName && sandbox === netns
-  );
+  return result.interfaces.findLast(({ name, sandbox }) => name === ifName && sandbox === netns);
 }
 
 /** Checks the container's end against the record; gives a line for each difference. */
@@ -79,9 +70,7 @@ export function compareContainer(
   }
   if (!facts.link) return [`container interface "${req.ifName}" is missing`];
   const index = result.interfaces.indexOf(entry);
-  const own = result.ips.filter((ip) =>
-    ip.interface === undefined || ip.interface === index
-  );
+  const own = result.ips.filter((ip) => ip.interface === undefined || ip.interface === index);
   return [
     ...compareLink(facts.link, {
       kind,
@@ -105,9 +94,7 @@ export function compareLink(
   const problems: string[] = [];
   if (link.kind !== kind) {
     problems.push(
-      `${where} "${link.name}" is of kind ${
-        link.kind ?? "none"
-      }, expected ${kind}`,
+      `${where} "${link.name}" is of kind ${link.kind ?? "none"}, expected ${kind}`,
     );
   }
   if (mac !== undefined && link.mac !== mac.toLowerCase()) {
@@ -124,9 +111,7 @@ function compareAddress(link: Link, { address }: IpConfig): string[] {
     const ip = parseIp(text);
     return wanted && ip && sameIp(ip, wanted) && prefix === wanted.prefix;
   });
-  return found
-    ? []
-    : [`container interface "${link.name}" lacks address ${address}`];
+  return found ? [] : [`container interface "${link.name}" lacks address ${address}`];
 }
 
 /** Of a default route only its presence counts: another network's may stand first. */
@@ -137,9 +122,7 @@ function compareRoute(routes: readonly KernelRoute[], route: Route): string[] {
   }
   const dst = formatCidr(network(wanted));
   const table = route.table || 254;
-  const gateway = !isDefault(wanted) && route.gw
-    ? parseIp(route.gw)
-    : undefined;
+  const gateway = !isDefault(wanted) && route.gw ? parseIp(route.gw) : undefined;
   const found = routes.some((kernel) =>
     kernel.dst === dst && kernel.table === table && hasGateway(kernel, gateway)
   );

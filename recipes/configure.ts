@@ -54,9 +54,7 @@ export function knownAddresses(
   if (prevResult) return addressesOf(prevResult).map(({ cidr }) => cidr);
   return inside?.addresses
     .filter(({ scope }) => scope === "global")
-    .map(({ address, prefix }) =>
-      cidrOrThrow(`${address}/${prefix}`, "address")
-    );
+    .map(({ address, prefix }) => cidrOrThrow(`${address}/${prefix}`, "address"));
 }
 
 /** Variables, addresses and up; nothing here needs an undo of its own, it goes with the link. */
@@ -64,22 +62,29 @@ export function configureInterface(plan: ConfigurePlan): Step[] {
   const { netns, ifName } = plan;
   const addresses = addressesOf(plan.result);
   return [
-    ...(addresses.some(({ cidr }) => cidr.family === 6)
-      ? enableIpv6(plan)
-      : []),
+    ...(addresses.some(({ cidr }) => cidr.family === 6) ? enableIpv6(plan) : []),
     ...detection(plan),
     ...addresses.map(({ cidr }) => ({
       why: `add address ${formatCidr(cidr)} to container interface "${ifName}"`,
-      do: addAddress(ifName, { cidr, netns, nodad: !plan.dad }),
+      do: addAddress(ifName, {
+        cidr,
+        netns,
+        nodad: !plan.dad,
+        noprefixroute: plan.prefixRoutes === false,
+      }),
     })),
     ...bringUp(plan),
-    ...routesOf(plan.result).map((spec) => ({
-      why: `add route ${
-        formatCidr(spec.dst)
-      } to container interface "${ifName}"`,
-      do: prependRoute({ ...spec, dev: ifName, netns }),
-    })),
   ];
+}
+
+/** Adds the result's routes to an interface that is up. */
+export function addRoutes(
+  { netns, ifName, result }: Pick<ConfigurePlan, "netns" | "ifName" | "result">,
+): Step[] {
+  return routesOf(result).map((spec) => ({
+    why: `add route ${formatCidr(spec.dst)} to container interface "${ifName}"`,
+    do: prependRoute({ ...spec, dev: ifName, netns }),
+  }));
 }
 
 /** Sets the container's interface up. */
@@ -159,9 +164,7 @@ function routeSpec(
   const dst = network(cidrOrThrow(route.dst, "route"));
   return {
     dst,
-    via: route.gw === undefined
-      ? gateways.get(dst.family)
-      : ipOrThrow(route.gw),
+    via: route.gw === undefined ? gateways.get(dst.family) : ipOrThrow(route.gw),
     scope: dst.family === 4 ? route.scope ?? "global" : undefined,
     metric: route.priority || undefined,
     table: route.table || undefined,

@@ -64,9 +64,7 @@ async function aliasOf(
   const plain = `${aliasPrefix(network)}${containerId}/${ifName}`;
   if (new TextEncoder().encode(plain).length <= aliasLimit) return plain;
   const hash = await sha512(`${network}\0${containerId}`);
-  return `cni:~${(await sha512(network)).slice(0, 16)}/~${
-    hash.slice(0, 32)
-  }/${ifName}`;
+  return `cni:~${(await sha512(network)).slice(0, 16)}/~${hash.slice(0, 32)}/${ifName}`;
 }
 
 function aliasPrefix(network: string): string {

@@ -14,9 +14,7 @@ export function requireTools(tools: readonly Tool[]): void {
   if (missing.length === 0) return;
   throw new CniError(
     codes.notAvailable,
-    `Cannot serve ADD: program ${
-      missing.map((tool) => `"${tool}"`).join(", ")
-    } is missing`,
+    `Cannot serve ADD: program ${missing.map((tool) => `"${tool}"`).join(", ")} is missing`,
     `looked in ${toolDirs.join(", ")}`,
   );
 }

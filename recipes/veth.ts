@@ -6,14 +6,7 @@
  */
 import type { Command, NetnsRef } from "../host/command.ts";
 import type { Link } from "../host/ip_link.ts";
-import {
-  addVeth,
-  deleteLink,
-  parseLinks,
-  setLink,
-  showLink,
-  showLinks,
-} from "../host/ip_link.ts";
+import { addVeth, deleteLink, parseLinks, setLink, showLink, showLinks } from "../host/ip_link.ts";
 import type { Step } from "../host/step.ts";
 import { sysctl } from "../host/step.ts";
 import type { Host } from "../ns/machine.ts";
@@ -40,8 +33,7 @@ export interface VethPlan {
 export function createVeth({ own, mac, ifName, netns, mtu }: VethPlan): Step[] {
   return [
     {
-      why:
-        `create veth pair "${own.hostVeth}" to container interface "${ifName}"`,
+      why: `create veth pair "${own.hostVeth}" to container interface "${ifName}"`,
       do: addVeth({
         end: { name: own.hostVeth, address: own.hostMac },
         peer: { name: ifName, address: mac ?? own.containerMac, netns },
@@ -103,12 +95,8 @@ export async function findVeth(
   if (!netns) return undefined;
   const [inside] = await look(host, showLink(ifName, { netns }));
   if (!inside || inside.kind !== "veth") return undefined;
-  const link = (await look(host, showLinks())).find((link) =>
-    isPair(link, inside)
-  );
-  return link && !isForeign(link, inside, search)
-    ? { link, inside }
-    : undefined;
+  const link = (await look(host, showLinks())).find((link) => isPair(link, inside));
+  return link && !isForeign(link, inside, search) ? { link, inside } : undefined;
 }
 
 /** Links that a command shows; none when the link or its namespace is missing. */
@@ -132,9 +120,7 @@ function isForeign(
   { own, ifName, prevResult }: VethSearch,
 ): boolean {
   if (link.alias?.startsWith("cni:")) return link.alias !== own.alias;
-  const recorded = prevResult?.interfaces.find(({ name, sandbox }) =>
-    name === ifName && sandbox
-  );
+  const recorded = prevResult?.interfaces.find(({ name, sandbox }) => name === ifName && sandbox);
   return recorded?.mac !== undefined &&
     recorded.mac.toLowerCase() !== inside.mac;
 }
