@@ -119,8 +119,7 @@ kernelTest("faults break exactly one step", {}, async (sandbox) => {
   const batch = [1, 2, 3].map((n) => `link add x${n} type veth peer y${n}`);
   const run = (argv: string[], stdin?: string) =>
     execute(["nsenter", `--net=${sandbox.host}`, "--", ...argv], { stdin });
-  const runBatch = () =>
-    run(["/usr/local/sbin/ip", "-batch", "-"], `${batch.join("\n")}\n`);
+  const runBatch = () => run(["/usr/local/sbin/ip", "-batch", "-"], `${batch.join("\n")}\n`);
 
   faults.arm(0);
   assertEquals((await run(["/usr/local/sbin/ip", "link"])).code, 0);

@@ -50,9 +50,7 @@ type Listen = Extract<AgentRequest, { do: "listen" }>;
 type Call = Extract<AgentRequest, { do: "call" }>;
 
 function listen({ transport, port, address }: Listen): number {
-  return transport === "tcp"
-    ? listenTcp(port, address)
-    : listenUdp(port, address);
+  return transport === "tcp" ? listenTcp(port, address) : listenUdp(port, address);
 }
 
 function listenTcp(port: number, hostname: string): number {
@@ -151,9 +149,7 @@ async function main(): Promise<void> {
     const lines = (rest + text).split("\n");
     rest = lines.pop()!;
     for (const line of lines) {
-      reply(JSON.parse(line)).then((value) =>
-        console.log(JSON.stringify(value))
-      );
+      reply(JSON.parse(line)).then((value) => console.log(JSON.stringify(value)));
     }
   }
   Deno.exit();

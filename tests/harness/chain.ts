@@ -61,9 +61,7 @@ function capabilities(
   plugin: JsonObject,
 ): JsonObject | undefined {
   const wanted = (plugin["capabilities"] ?? {}) as JsonObject;
-  const given = Object.entries(capabilityArgs).filter(([key]) =>
-    wanted[key] === true
-  );
+  const given = Object.entries(capabilityArgs).filter(([key]) => wanted[key] === true);
   return given.length > 0 ? Object.fromEntries(given) : undefined;
 }
 

@@ -118,9 +118,7 @@ export class Faults implements AsyncDisposable {
 
   /** The programs run since the last {@linkcode arm}. */
   get log(): string {
-    return exists(`${stateDir}/log`)
-      ? Deno.readTextFileSync(`${stateDir}/log`)
-      : "";
+    return exists(`${stateDir}/log`) ? Deno.readTextFileSync(`${stateDir}/log`) : "";
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

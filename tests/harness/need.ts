@@ -33,7 +33,10 @@ export interface KernelTestOptions {
 export function kernelTest(
   name: string,
   options: KernelTestOptions,
-  body: (sandbox: Sandbox, test: Deno.TestContext) => Promise<void>,
+  body: (
+    sandbox: Sandbox,
+    test: Deno.TestContext,
+  ) => Promise<void> | void,
 ): void {
   testWith(name, ["private", ...options.needs ?? []], async (test) => {
     await using sandbox = await Sandbox.create();
@@ -97,9 +100,7 @@ function look(need: Need): string {
     case "plugin":
       return isFile(`${binDir()}/${name}`) ? "" : `no plugin "${name}"`;
     case "peer":
-      return isFile(`${peerDir}/bridge`)
-        ? ""
-        : `no other plugins in ${peerDir}`;
+      return isFile(`${peerDir}/bridge`) ? "" : `no other plugins in ${peerDir}`;
     case "iptables-nat":
       return scratch("iptables -w -t nat -A POSTROUTING -j MASQUERADE")
         ? ""

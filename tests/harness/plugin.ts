@@ -122,9 +122,7 @@ export function okJson(call: PluginCall, output: PluginOutput): JsonObject {
   const { code, signal, stdout, stderr } = output;
   assert(
     code === 0,
-    `${call.type} ${call.verb} ended with ${
-      signal ?? code
-    }: ${stdout}${stderr}`,
+    `${call.type} ${call.verb} ended with ${signal ?? code}: ${stdout}${stderr}`,
   );
   if (call.verb === "ADD") assert(output.json, "ADD has no result on stdout");
   return output.json ?? {};

@@ -49,9 +49,7 @@ export async function execute(
     options.deadline ?? 60_000,
   );
   try {
-    const fed = options.stdin === undefined
-      ? undefined
-      : feed(child.stdin, options.stdin);
+    const fed = options.stdin === undefined ? undefined : feed(child.stdin, options.stdin);
     const output = await child.output();
     await fed;
     return finished(output);
@@ -96,9 +94,7 @@ async function feed(
   data: string | Uint8Array,
 ): Promise<void> {
   const writer = stdin.getWriter();
-  const bytes = typeof data === "string"
-    ? new TextEncoder().encode(data)
-    : new Uint8Array(data);
+  const bytes = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data);
   await writer.write(bytes).catch(() => {});
   await writer.close().catch(() => {});
 }

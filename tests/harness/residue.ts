@@ -16,18 +16,15 @@ export const bridgeName = "bridge0";
 
 const table = {
   bridge: {
-    pattern:
-      /^\+host\/(links|addresses|routes|qdiscs|sysctls|vlans): .*\bbridge0\b/,
-    reason:
-      "a bridge is shared by all containers of the host and of other networks",
+    pattern: /^\+host\/(links|addresses|routes|qdiscs|sysctls|vlans): .*\bbridge0\b/,
+    reason: "a bridge is shared by all containers of the host and of other networks",
   },
   forwarding4: {
     pattern: /^[-+]host\/sysctls: net\/ipv4\/ip_forward=/,
     reason: "forwarding may have been switched on by others meanwhile",
   },
   forwarding6: {
-    pattern:
-      /^([-+]host\/sysctls: net\/ipv6\/conf\/all\/forwarding=|\+host\/routes: anycast )/,
+    pattern: /^([-+]host\/sysctls: net\/ipv6\/conf\/all\/forwarding=|\+host\/routes: anycast )/,
     reason: "as forwarding4; a forwarding host also gets anycast routes",
   },
   routeLocalnet: {
@@ -35,10 +32,8 @@ const table = {
     reason: "other containers behind the same link may need it",
   },
   iptablesTables: {
-    pattern:
-      /^\+host\/iptables: \w+ :(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) ACCEPT$/,
-    reason:
-      "iptables makes a table's built-in chains on first use and never removes them",
+    pattern: /^\+host\/iptables: \w+ :(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) ACCEPT$/,
+    reason: "iptables makes a table's built-in chains on first use and never removes them",
   },
   hostportChains: {
     pattern:

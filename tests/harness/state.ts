@@ -146,18 +146,14 @@ function linkLine(link: Link): string {
     link.master && `master ${link.master}`,
     link.ifalias && `alias "${link.ifalias}"`,
     link.promiscuity > 0 && `promiscuity ${link.promiscuity}`,
-    ...["vlan_filtering", "mode", "id", "table"].map((key) =>
-      word(key, info_data[key])
-    ),
+    ...["vlan_filtering", "mode", "id", "table"].map((key) => word(key, info_data[key])),
     ...["hairpin", "isolated"].map((key) => word(key, info_slave_data[key])),
   ];
   return words.filter(Boolean).join(" ");
 }
 
 function word(key: string, value: unknown): string | undefined {
-  return value === undefined || value === false || value === 0
-    ? undefined
-    : `${key} ${value}`;
+  return value === undefined || value === false || value === 0 ? undefined : `${key} ${value}`;
 }
 
 function addressLines({ ifname, addr_info = [] }: Link): string[] {
@@ -205,9 +201,7 @@ function isIptables(entry: NftEntry): boolean {
 }
 
 function withoutHandles(key: string, value: unknown): unknown {
-  return key === "handle" || key === "packets" || key === "bytes"
-    ? undefined
-    : value;
+  return key === "handle" || key === "packets" || key === "bytes" ? undefined : value;
 }
 
 /** A line for each file and folder below a folder: path, mode, content. */
@@ -243,9 +237,7 @@ export function difference(
     const changes = [
       ...minus(old, now).map((line) => ({ sign: "-", line })),
       ...minus(now, old).map((line) => ({ sign: "+", line })),
-    ].filter(({ sign, line }) =>
-      !residueReason(`${sign}${section}: ${line}`, allow)
-    );
+    ].filter(({ sign, line }) => !residueReason(`${sign}${section}: ${line}`, allow));
     if (changes.length === 0) continue;
     report.push(
       section,
@@ -275,8 +267,6 @@ export function assertSame(
   const report = difference(before, after, options);
   if (report.length === 0) return;
   throw new Error(
-    `Cannot call the state ${options.what ?? "the same"}: - before, + after\n${
-      report.join("\n")
-    }`,
+    `Cannot call the state ${options.what ?? "the same"}: - before, + after\n${report.join("\n")}`,
   );
 }
