@@ -1,0 +1,359 @@
+/**
+ * Every plugin in several configurations. The suites in `tests/` run over these
+ * rows: a new plugin adds rows here and is covered by all of them.
+ *
+ * @module
+ */
+import type { JsonObject } from "../../cni/types.ts";
+import type { Attachment } from "./attachment.ts";
+import type { Need } from "./need.ts";
+import type { ResidueId } from "./residue.ts";
+import { bridgeName } from "./residue.ts";
+import type { Sandbox } from "./sandbox.ts";
+
+/** One plugin in one configuration. */
+export interface Row {
+  /** `bridge: masquerade by nftables`. */
+  readonly name: string;
+  readonly type: string;
+  /** An IPAM plugin gives addresses only; a chained one works on a `prevResult`. */
+  readonly kind: "interface" | "ipam" | "chained";
+  readonly needs: readonly Need[];
+  /** Its own keys of the configuration. */
+  readonly conf: (sandbox: Sandbox) => JsonObject;
+  /** The plugins before it in the list. */
+  readonly before?: (sandbox: Sandbox) => readonly JsonObject[];
+  /** Values for the capabilities that the plugins declare. */
+  readonly capabilityArgs?: JsonObject;
+  /** What stays after the last DEL, by design. */
+  readonly residue: readonly ResidueId[];
+  /** Its result has no address, which versions before 0.3.0 cannot express. */
+  readonly addressless?: boolean;
+  /** What makes its CHECK fail; none for a plugin that keeps no state. */
+  readonly damage: readonly Damage[];
+  /** A second ADD of one attachment succeeds and changes nothing. */
+  readonly repeatable?: boolean;
+}
+
+/** Something that happens to an attachment behind the plugin's back. */
+export interface Damage {
+  readonly name: string;
+  readonly inflict: (attachment: Attachment) => Promise<void>;
+}
+
+/** Addresses from a pool; state in the test's own folder. */
+export function hostLocal(sandbox: Sandbox, ...subnets: string[]): JsonObject {
+  return {
+    type: "host-local",
+    dataDir: sandbox.dataDir,
+    ranges: subnets.map((subnet) => [{ subnet }]),
+    routes: subnets.map((subnet) => ({
+      dst: subnet.includes(":") ? "::/0" : "0.0.0.0/0",
+    })),
+  };
+}
+
+const subnet4 = "10.1.2.0/24";
+const subnet6 = "2001:db8:1::/64";
+
+/** Damage to the container's interface, its address and its default route. */
+function interfaceDamage(...families: readonly (4 | 6)[]): Damage[] {
+  return [
+    {
+      name: "interface removed",
+      inflict: ({ sandbox, netns, ifname }) => sandbox.ip(netns, [`link del ${ifname}`]),
+    },
+    ...families.flatMap((family): Damage[] => [
+      {
+        name: `IPv${family} address removed`,
+        inflict: ({ sandbox, netns, ifname }) =>
+          sandbox.inside(netns, [
+            "ip",
+            `-${family}`,
+            "address",
+            "flush",
+            "dev",
+            ifname,
+            "scope",
+            "global",
+          ]).then(() => {}),
+      },
+      {
+        name: `IPv${family} default route removed`,
+        inflict: ({ sandbox, netns }) =>
+          sandbox.inside(netns, ["ip", `-${family}`, "route", "del", "default"]).then(() => {}),
+      },
+    ]),
+  ];
+}
+
+const loopback: readonly Row[] = [{
+  name: "loopback",
+  type: "loopback",
+  kind: "interface",
+  needs: [],
+  conf: () => ({}),
+  residue: [],
+  repeatable: true,
+  damage: [{
+    name: "lo set down",
+    inflict: ({ sandbox, netns }) => sandbox.ip(netns, ["link set lo down"]),
+  }],
+}];
+
+const bridgeNeeds: readonly Need[] = ["link:bridge", "link:veth"];
+
+/** A bridge with addresses of both or one family. */
+function bridgeRow(
+  name: string,
+  { keys = {}, subnets = [subnet4], needs = [], residue = [] }: {
+    keys?: JsonObject;
+    subnets?: readonly string[];
+    needs?: readonly Need[];
+    residue?: readonly ResidueId[];
+  },
+): Row {
+  const families = ([4, 6] as const).filter((family) =>
+    subnets.some((subnet) => subnet.includes(":") === (family === 6))
+  );
+  return {
+    name: `bridge: ${name}`,
+    type: "bridge",
+    kind: "interface",
+    needs: [...bridgeNeeds, "plugin:host-local", ...needs],
+    conf: (sandbox) => ({
+      bridge: bridgeName,
+      isDefaultGateway: true,
+      ...keys,
+      ipam: hostLocal(sandbox, ...subnets),
+    }),
+    residue: [
+      "bridge",
+      "hostLocal",
+      ...families.map((family) => `forwarding${family}` as const),
+      ...residue,
+    ],
+    damage: [
+      ...interfaceDamage(...families),
+      {
+        name: "port taken off the bridge",
+        inflict: async ({ sandbox }) => {
+          const ports = await sandbox.ipJson<{ ifname: string }>(
+            sandbox.host,
+            `link show master ${bridgeName}`,
+          );
+          await sandbox.ip(
+            sandbox.host,
+            ports.map(({ ifname }) => `link set ${ifname} nomaster`),
+          );
+        },
+      },
+    ],
+  };
+}
+
+const bridge: readonly Row[] = [
+  {
+    name: "bridge: layer 2",
+    type: "bridge",
+    kind: "interface",
+    needs: bridgeNeeds,
+    conf: () => ({ bridge: bridgeName }),
+    residue: ["bridge"],
+    addressless: true,
+    damage: interfaceDamage(),
+  },
+  {
+    name: "bridge: isolated port, layer 2",
+    type: "bridge",
+    kind: "interface",
+    needs: bridgeNeeds,
+    conf: () => ({ bridge: bridgeName, portIsolation: true, mtu: 1400 }),
+    residue: ["bridge"],
+    addressless: true,
+    damage: interfaceDamage(),
+  },
+  bridgeRow("gateway and default route", {}),
+  bridgeRow("IPv6", { subnets: [subnet6] }),
+  bridgeRow("dual stack", { subnets: [subnet4, subnet6] }),
+  bridgeRow("promiscuous", { keys: { promiscMode: true } }),
+  bridgeRow("hairpin", { keys: { hairpinMode: true } }),
+  bridgeRow("masquerade by iptables, dual stack", {
+    keys: { ipMasq: true, ipMasqBackend: "iptables" },
+    subnets: [subnet4, subnet6],
+    needs: ["iptables-nat"],
+    residue: ["iptablesTables"],
+  }),
+  bridgeRow("masquerade by nftables, dual stack", {
+    keys: { ipMasq: true, ipMasqBackend: "nftables" },
+    subnets: [subnet4, subnet6],
+    needs: ["nft-nat"],
+    residue: ["nftMasquerade"],
+  }),
+  bridgeRow("MAC spoof check", {
+    keys: { macspoofchk: true },
+    needs: ["tool:nft"],
+    residue: ["nftSpoofCheck"],
+  }),
+];
+
+/** Routed pairs; every address has its gateway on the host. */
+function ptpRow(
+  name: string,
+  { keys = {}, subnets = [subnet4], needs = [], residue = [] }: {
+    keys?: JsonObject;
+    subnets?: readonly string[];
+    needs?: readonly Need[];
+    residue?: readonly ResidueId[];
+  },
+): Row {
+  const families = ([4, 6] as const).filter((family) =>
+    subnets.some((subnet) => subnet.includes(":") === (family === 6))
+  );
+  return {
+    name: `ptp: ${name}`,
+    type: "ptp",
+    kind: "interface",
+    needs: ["link:veth", "plugin:host-local", ...needs],
+    conf: (sandbox) => ({ ...keys, ipam: hostLocal(sandbox, ...subnets) }),
+    residue: [
+      "hostLocal",
+      ...families.map((family) => `forwarding${family}` as const),
+      ...residue,
+    ],
+    damage: interfaceDamage(...families),
+  };
+}
+
+const ptp: readonly Row[] = [
+  ptpRow("IPv4", {}),
+  ptpRow("dual stack", { subnets: [subnet4, subnet6] }),
+  ptpRow("masquerade by iptables, dual stack", {
+    keys: { ipMasq: true, ipMasqBackend: "iptables", mtu: 1400 },
+    subnets: [subnet4, subnet6],
+    needs: ["iptables-nat"],
+    residue: ["iptablesTables"],
+  }),
+  ptpRow("masquerade by nftables", {
+    keys: { ipMasq: true, ipMasqBackend: "nftables" },
+    needs: ["nft-nat"],
+    residue: ["nftMasquerade"],
+  }),
+];
+
+function hostLocalRow(name: string, ...subnets: string[]): Row {
+  return {
+    name: `host-local: ${name}`,
+    type: "host-local",
+    kind: "ipam",
+    needs: [],
+    conf: (sandbox) => ({ ipam: hostLocal(sandbox, ...subnets) }),
+    residue: ["hostLocal"],
+    damage: [{
+      name: "reservation removed",
+      inflict: ({ sandbox, network }) => {
+        for (const { name } of [...Deno.readDirSync(`${sandbox.dataDir}/${network}`)]) {
+          if (/^[0-9a-f]+[.:]/.test(name)) {
+            Deno.removeSync(`${sandbox.dataDir}/${network}/${name}`);
+          }
+        }
+        return Promise.resolve();
+      },
+    }],
+  };
+}
+
+const ipam: readonly Row[] = [
+  hostLocalRow("IPv4", subnet4),
+  hostLocalRow("dual stack", subnet4, subnet6),
+  {
+    name: "static: dual stack",
+    type: "static",
+    kind: "ipam",
+    needs: [],
+    conf: () => ({
+      ipam: {
+        type: "static",
+        addresses: [
+          { address: "10.1.2.9/24", gateway: "10.1.2.1" },
+          { address: "2001:db8:1::9/64", gateway: "2001:db8:1::1" },
+        ],
+        routes: [{ dst: "0.0.0.0/0" }, { dst: "::/0" }],
+        dns: { nameservers: ["10.1.2.1"] },
+      },
+    }),
+    residue: [],
+    repeatable: true,
+    damage: [],
+  },
+];
+
+/** Host ports of the port-map rows. */
+export const portMappings = [
+  { hostPort: 8080, containerPort: 80, protocol: "tcp" },
+  { hostPort: 8053, containerPort: 53, protocol: "udp" },
+];
+
+function portmapRow(
+  backend: "iptables" | "nftables",
+  { subnets, needs, residue }: {
+    subnets: readonly string[];
+    needs: readonly Need[];
+    residue: readonly ResidueId[];
+  },
+): Row {
+  const families = subnets.some((subnet) => subnet.includes(":")) ? "dual stack" : "IPv4";
+  return {
+    name: `portmap: ${backend}, ${families}`,
+    type: "portmap",
+    kind: "chained",
+    needs: ["link:veth", "plugin:ptp", "plugin:host-local", ...needs],
+    before: (sandbox) => [{ type: "ptp", ipam: hostLocal(sandbox, ...subnets) }],
+    conf: () => ({ backend, capabilities: { portMappings: true } }),
+    capabilityArgs: { portMappings },
+    residue: ["hostLocal", "forwarding4", "forwarding6", "routeLocalnet", ...residue],
+    repeatable: true,
+    damage: [{
+      name: "rules removed",
+      inflict: async ({ sandbox }) => {
+        const flush = backend === "nftables"
+          ? "nft flush ruleset"
+          : "iptables -w -t nat -F; ip6tables -w -t nat -F";
+        await sandbox.inside(sandbox.host, ["sh", "-c", flush]);
+      },
+    }],
+  };
+}
+
+const portmap: readonly Row[] = [
+  portmapRow("iptables", {
+    subnets: [subnet4],
+    needs: ["iptables-nat"],
+    residue: ["iptablesTables", "hostportChains"],
+  }),
+  portmapRow("iptables", {
+    subnets: [subnet4, subnet6],
+    needs: ["iptables-nat"],
+    residue: ["iptablesTables", "hostportChains"],
+  }),
+  portmapRow("nftables", {
+    subnets: [subnet4, subnet6],
+    needs: ["nft-nat"],
+    residue: ["nftHostports"],
+  }),
+];
+
+/** All rows. */
+export const rows: readonly Row[] = [
+  ...loopback,
+  ...bridge,
+  ...ptp,
+  ...ipam,
+  ...portmap,
+];
+
+/** Rows to run: all, or those whose name contains `DENOCNI_ROWS`. */
+export function chosenRows(): readonly Row[] {
+  const wanted = Deno.env.get("DENOCNI_ROWS") ?? "";
+  return rows.filter(({ name }) => name.includes(wanted));
+}
