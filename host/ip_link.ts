@@ -98,6 +98,12 @@ export function setBridgePort(
   ], { netns });
 }
 
+/** `ip link set dev BR type bridge vlan_filtering 1` */
+export function enableVlanFiltering(bridge: string, { netns }: In = {}): Command {
+  const args = ["link", "set", "dev", bridge, "type", "bridge", "vlan_filtering", "1"];
+  return command("ip", args, { netns });
+}
+
 /** `ip link del dev X` */
 export function deleteLink(name: string, { netns }: In = {}): Command {
   return command("ip", ["link", "del", "dev", name], { netns });
@@ -141,6 +147,8 @@ export interface Link {
   readonly promiscuity: number;
   readonly alias: string | undefined;
   readonly vlanFiltering: boolean;
+  /** VLAN that a bridge gives new ports; 0 for none. */
+  readonly defaultVlan: number;
   readonly hairpin: boolean;
   readonly isolated: boolean;
   readonly addresses: readonly LinkAddress[];
@@ -178,7 +186,7 @@ interface RawLink {
   ifalias?: string;
   linkinfo?: {
     info_kind?: string;
-    info_data?: { vlan_filtering?: number };
+    info_data?: { vlan_filtering?: number; vlan_default_pvid?: number };
     info_slave_data?: { hairpin?: boolean; isolated?: boolean };
   };
   addr_info?: RawAddress[];
@@ -207,6 +215,7 @@ function toLink(raw: RawLink, indexByName: ReadonlyMap<string, number>): Link {
     promiscuity: raw.promiscuity ?? 0,
     alias: raw.ifalias,
     vlanFiltering: info_data?.vlan_filtering === 1,
+    defaultVlan: info_data?.vlan_default_pvid ?? 1,
     hairpin: info_slave_data?.hairpin ?? false,
     isolated: info_slave_data?.isolated ?? false,
     addresses: (raw.addr_info ?? []).map(toAddress),

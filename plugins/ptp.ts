@@ -257,12 +257,11 @@ async function del(req: Request<Conf>): Promise<void> {
       why: "remove the veth pair",
       run: async () => void await req.host.apply(found ? removeVeth(found.link.name) : []),
     },
-    ...(req.conf.ipMasq
-      ? [{
-        why: "remove masquerade rules",
-        run: () => masquerade(req).del(knownAddresses(prevResult, found?.inside)),
-      }]
-      : []),
+    {
+      why: "remove masquerade rules",
+      when: req.conf.ipMasq,
+      run: () => masquerade(req).del(knownAddresses(prevResult, found?.inside)),
+    },
     { why: "release addresses", run: () => req.ipam.del(), onlyIfClean: true },
   ]);
 }

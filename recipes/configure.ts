@@ -9,7 +9,8 @@ import { addAddress } from "../host/ip_addr.ts";
 import type { Cidr, Family, Ip } from "../host/ip.ts";
 import { formatCidr, network, parseCidr, parseIp } from "../host/ip.ts";
 import type { Link } from "../host/ip_link.ts";
-import { setLink } from "../host/ip_link.ts";
+import { parseLinks, setLink, showLink } from "../host/ip_link.ts";
+import type { Host } from "../ns/machine.ts";
 import type { RouteSpec } from "../host/ip_route.ts";
 import { prependRoute } from "../host/ip_route.ts";
 import type { Step } from "../host/step.ts";
@@ -85,6 +86,38 @@ export function addRoutes(
     why: `add route ${formatCidr(spec.dst)} to container interface "${ifName}"`,
     do: prependRoute({ ...spec, dev: ifName, netns }),
   }));
+}
+
+/** How long duplicate address detection may take, in milliseconds, and how often it is looked at. */
+const detectionLimit = 5_000;
+const detectionInterval = 50;
+
+/** Waits until no address of the interface is tentative. Throws when one is taken already. */
+export async function waitForDetection(
+  host: Host,
+  { netns, ifName }: Pick<ConfigurePlan, "netns" | "ifName">,
+): Promise<void> {
+  if (host.dryRun) return;
+  const end = Date.now() + detectionLimit;
+  for (;;) {
+    const text = await host.query(showLink(ifName, { netns }));
+    const addresses = parseLinks(text ?? "")[0]?.addresses ?? [];
+    const taken = addresses.find(({ dadFailed }) => dadFailed);
+    if (taken) throw duplicate(ifName, `address ${taken.address} is in use on the link already`);
+    const pending = addresses.find(({ tentative }) => tentative);
+    if (!pending) return;
+    if (Date.now() >= end) {
+      throw duplicate(
+        ifName,
+        `address ${pending.address} is still tentative after ${detectionLimit} ms`,
+      );
+    }
+    await new Promise((resolve) => setTimeout(resolve, detectionInterval));
+  }
+}
+
+function duplicate(ifName: string, state: string): CniError {
+  return new CniError(codes.refused, `Cannot use container interface "${ifName}": ${state}`);
 }
 
 /** Sets the container's interface up. */

@@ -6,6 +6,7 @@
  */
 import type { Link } from "../host/ip_link.ts";
 import type { AttachmentKey } from "../cni/types.ts";
+import { currentNetns } from "../ns/netns.ts";
 import { sha512 } from "./names.ts";
 
 /** An attachment on its network. */
@@ -40,12 +41,14 @@ export async function ownNames(attachment: Attachment): Promise<OwnNames> {
 }
 
 /**
- * Hardware address of a bridge, from its name and the namespace it is in: every
- * plugin that creates it at the same moment chooses the same one, and two hosts
- * or two namespaces choose different ones.
+ * Hardware address of a bridge (or of another shared link), from its name, this
+ * boot and this namespace: every plugin that creates it at the same moment
+ * chooses the same one, and two hosts or two namespaces choose different ones.
  */
-export async function bridgeMac(name: string, place: string): Promise<string> {
-  return macFrom(await sha512(`bridge\0${name}\0${place}`));
+export async function sharedMac(name: string): Promise<string> {
+  const boot = Deno.readTextFileSync("/proc/sys/kernel/random/boot_id").trim();
+  const { dev, ino } = currentNetns();
+  return macFrom(await sha512(`shared\0${name}\0${boot}:${dev}:${ino}`));
 }
 
 /** A locally administered unicast address from hex digits. */

@@ -10,6 +10,8 @@ import { CniError, codes, toCniError } from "../cni/error.ts";
 export interface Removal {
   /** What it does, as it follows "Cannot". */
   readonly why: string;
+  /** Left out when false. */
+  readonly when?: boolean;
   readonly run: () => Promise<void>;
   /** Left out when a task before it failed: an address is not given away while a link still has it. */
   readonly onlyIfClean?: boolean;
@@ -18,8 +20,8 @@ export interface Removal {
 /** Runs every task. Throws the first failure, with the others in its details. */
 export async function removeAll(tasks: readonly Removal[]): Promise<void> {
   const failures: CniError[] = [];
-  for (const { why, run, onlyIfClean } of tasks) {
-    if (onlyIfClean && failures.length > 0) continue;
+  for (const { why, when = true, run, onlyIfClean } of tasks) {
+    if (!when || (onlyIfClean && failures.length > 0)) continue;
     try {
       await run();
     } catch (error) {

@@ -1,0 +1,241 @@
+/**
+ * bridge: attaches a container to a Linux bridge by a veth pair, and can make
+ * the bridge (or a link of a VLAN) the gateway of the container's subnets.
+ *
+ * Owns: the veth pair (`vethXXXXXXXX` on the host, marked by its alias),
+ * masquerade rules with `ipMasq`, spoof-check chains with `macspoofchk`, and the
+ * addresses its IPAM plugin reserves. The bridge, its addresses and VLAN gateway
+ * links are shared and stay. Runs: `ip`, `bridge`, `sh`, `nsenter`, with
+ * `ipMasq` `iptables-restore` or `nft`, with `macspoofchk` `nft`, and the IPAM
+ * plugin.
+ *
+ * ```json
+ * {
+ *   "cniVersion": "1.1.0", "name": "net", "type": "bridge", "isDefaultGateway": true,
+ *   "ipam": { "type": "host-local", "subnet": "10.1.0.0/16" }
+ * }
+ * ```
+ *
+ * @module
+ */
+import type { GcRequest, Request } from "../cni/plugin.ts";
+import type { Interface, Result } from "../cni/types.ts";
+import type { Link } from "../host/ip_link.ts";
+import type { Step } from "../host/step.ts";
+import type { Conf } from "./bridge/conf.ts";
+import type { Facts } from "./bridge/host.ts";
+import type { VlanGateway } from "./bridge/vlan.ts";
+import { CniError, codes } from "../cni/error.ts";
+import { definePlugin } from "../cni/plugin.ts";
+import { serve } from "../cni/serve.ts";
+import { emptyResult } from "../cni/types.ts";
+import { showLink, showLinks, showPorts } from "../host/ip_link.ts";
+import { compareContainer, gatherCheck, report } from "../recipes/check.ts";
+import { addressesOf, addRoutes, bringUp, configureInterface } from "../recipes/configure.ts";
+import { knownAddresses, waitForDetection } from "../recipes/configure.ts";
+import { containerNetns, liveNetns } from "../recipes/container.ts";
+import { overrideDns } from "../recipes/dns.ts";
+import { enableForwarding } from "../recipes/forwarding.ts";
+import { requestedMac } from "../recipes/mac.ts";
+import { masquerade } from "../recipes/masquerade.ts";
+import { ownNames, sharedMac } from "../recipes/own.ts";
+import { removeAll } from "../recipes/removal.ts";
+import { spoofCheck } from "../recipes/spoof_check.ts";
+import { requireTools } from "../recipes/status.ts";
+import { findVeth, gcVeths, look, removeVeth } from "../recipes/veth.ts";
+import { conf } from "./bridge/conf.ts";
+import { withDefaultRoutes, withGateways } from "./bridge/gateway.ts";
+import { compareBridge, comparePort, planHost } from "./bridge/host.ts";
+import { vlanGatewayNames } from "./bridge/vlan.ts";
+
+/** Ports that one Linux bridge can have (`BR_MAX_PORTS` of the kernel, less the reserved one). */
+const maxPorts = 1023;
+
+/** Index of the container's interface in a result. */
+const containerIndex = 2;
+
+/** The bridge plugin. */
+export const plugin = definePlugin<Conf>({
+  type: "bridge",
+  about: "attaches a container to a Linux bridge",
+  permissions: { run: "any", read: true, write: true },
+  conf,
+  add,
+  check,
+  del,
+  gc,
+  status,
+});
+
+async function add(req: Request<Conf>): Promise<Result> {
+  const facts = await gather(req);
+  const result = resultOf(req, { facts, ipam: await ipamResult(req) });
+  const layer3 = { ...facts, result };
+  await req.host.apply(planHost(req.conf, layer3));
+  if (req.conf.macspoofchk) await spoofCheck(req).add(facts.own.hostVeth, facts.mac);
+  await req.host.apply(planContainer(req.conf, layer3));
+  if (req.conf.enabledad) await waitForDetection(req.host, facts);
+  const addresses = addressesOf(result).map(({ cidr }) => cidr);
+  if (req.conf.ipMasq) await masquerade(req).add(addresses);
+  if (req.conf.isGateway) {
+    await req.host.apply(enableForwarding(addresses.map(({ family }) => family)));
+  }
+  return result;
+}
+
+async function gather(req: Request<Conf>): Promise<Facts> {
+  const { conf, host, ifName } = req;
+  const netns = containerNetns(req);
+  const own = await ownNames(attachment(req));
+  const [bridge] = await look(host, showLink(conf.bridge));
+  if (bridge && bridge.kind !== "bridge") throw notABridge(bridge);
+  const healthy = bridge && !/^[0:]*$/.test(bridge.mac);
+  return {
+    own,
+    netns,
+    ifName,
+    mac: requestedMac(req) ?? own.containerMac,
+    bridge,
+    bridgeMac: healthy ? bridge.mac : await sharedMac(conf.bridge),
+    ownMac: await sharedMac(conf.bridge),
+    vlanGateway: await gatherVlanGateway(req),
+  };
+}
+
+function attachment(req: Request<Conf>) {
+  return { network: req.network, containerId: req.containerId, ifName: req.ifName };
+}
+
+function notABridge({ name, kind }: Link): CniError {
+  return new CniError(
+    codes.alreadyExists,
+    `Cannot use bridge "${name}": a link of that name already exists but is not a bridge`,
+    `its kind is ${kind ?? "none"}`,
+  );
+}
+
+/** With addresses, a gateway and a VLAN, the gateway stands on a link of the VLAN's own. */
+async function gatherVlanGateway(req: Request<Conf>): Promise<VlanGateway | undefined> {
+  const { bridge, vlan, ipam } = req.conf;
+  if (vlan === 0 || !ipam.type || !req.conf.isGateway) return undefined;
+  const names = await vlanGatewayNames(bridge, vlan);
+  const [link] = await look(req.host, showLink(names.name));
+  return { ...names, mac: link?.mac ?? names.mac, link };
+}
+
+async function ipamResult({ conf, ipam }: Request<Conf>): Promise<Result> {
+  if (!conf.ipam.type) return emptyResult();
+  const result = await ipam.add();
+  if (result.ips.length > 0) return result;
+  throw new CniError(codes.noAddress, "IPAM plugin returned missing IP config");
+}
+
+function resultOf(
+  req: Request<Conf>,
+  { facts, ipam }: { facts: Facts; ipam: Result },
+): Result {
+  const { conf } = req;
+  const ips = withGateways(ipam.ips, conf).map((ip) => ({ ...ip, interface: containerIndex }));
+  return {
+    interfaces: interfacesOf(req, facts),
+    ips,
+    routes: withDefaultRoutes({ ...ipam, ips }, conf),
+    dns: overrideDns(conf.dns, ipam.dns),
+  };
+}
+
+function interfacesOf({ conf, netns }: Request<Conf>, facts: Facts): Interface[] {
+  const { own, ifName, mac, vlanGateway } = facts;
+  const mtu = conf.mtu > 0 ? { mtu: conf.mtu } : {};
+  return [
+    { name: conf.bridge, mac: facts.bridgeMac },
+    { name: own.hostVeth, mac: own.hostMac, ...mtu },
+    { name: ifName, mac, ...mtu, sandbox: netns },
+    ...(vlanGateway ? [{ name: vlanGateway.name, mac: vlanGateway.mac }] : []),
+  ];
+}
+
+/** The container's side, one process. */
+export function planContainer(conf: Conf, facts: Facts & { result: Result }): Step[] {
+  if (conf.disableContainerInterface) return [];
+  if (!conf.ipam.type) return bringUp(facts);
+  return [...configureInterface({ ...facts, dad: conf.enabledad }), ...addRoutes(facts)];
+}
+
+async function check(req: Request<Conf>): Promise<void> {
+  if (req.conf.ipam.type) await req.ipam.check();
+  const { result, facts } = await gatherCheck(req);
+  const links = await look(req.host, showLinks());
+  const own = await ownNames(attachment(req));
+  report(req.network, [
+    ...compareBridge(req.conf, { result, links }),
+    ...comparePort(req.conf, { result, links, own, inside: facts.link }),
+    ...compareContainer(req, facts, { result, kind: "veth" }),
+    ...(req.conf.macspoofchk ? await spoofCheck(req).check() : []),
+    ...(req.conf.ipMasq ? await masquerade(req).check(knownAddresses(result, undefined)!) : []),
+  ]);
+}
+
+async function del(req: Request<Conf>): Promise<void> {
+  const { conf, host, ifName, prevResult } = req;
+  const own = await ownNames(attachment(req));
+  const found = await findVeth(host, { own, ifName, netns: liveNetns(req), prevResult });
+  const addresses = knownAddresses(prevResult, found?.inside);
+  await removeAll([
+    {
+      why: "remove the veth pair",
+      run: async () => void await host.apply(found ? removeVeth(found.link.name) : []),
+    },
+    { why: "remove the spoof check", when: conf.macspoofchk, run: () => spoofCheck(req).del() },
+    {
+      why: "remove masquerade rules",
+      when: conf.ipMasq,
+      run: () => masquerade(req).del(addresses),
+    },
+    {
+      why: "release addresses",
+      when: conf.ipam.type !== "",
+      run: () => req.ipam.del(),
+      onlyIfClean: true,
+    },
+  ]);
+}
+
+async function gc(req: GcRequest<Conf>): Promise<void> {
+  const { conf, host, valid } = req;
+  await removeAll([
+    { why: "remove stale veth pairs", run: () => gcVeths(host, req) },
+    {
+      why: "remove stale spoof checks",
+      when: conf.macspoofchk,
+      run: () => spoofCheck(req).gc(valid),
+    },
+    {
+      why: "remove stale masquerade rules",
+      when: conf.ipMasq,
+      run: () => masquerade(req).gc(valid),
+    },
+    {
+      why: "release stale addresses",
+      when: conf.ipam.type !== "",
+      run: () => req.ipam.gc(),
+      onlyIfClean: true,
+    },
+  ]);
+}
+
+async function status(req: Request<Conf>): Promise<void> {
+  const { conf } = req;
+  requireTools(["ip", "bridge", "sh", "nsenter", ...(conf.macspoofchk ? ["nft"] as const : [])]);
+  if (conf.ipMasq) masquerade(req).status();
+  const ports = await look(req.host, showPorts(conf.bridge));
+  if (ports.length >= maxPorts) {
+    throw new CniError(
+      codes.notAvailable,
+      `Cannot serve ADD: bridge "${conf.bridge}" is full: it has ${ports.length} of ${maxPorts} ports`,
+    );
+  }
+  if (conf.ipam.type) await req.ipam.status();
+}
+
+if (import.meta.main) await serve(plugin);

@@ -1,0 +1,173 @@
+/**
+ * The host's side of a bridge attachment: what ADD does there, and what CHECK
+ * looks at.
+ *
+ * @module
+ */
+import type { Result } from "../../cni/types.ts";
+import type { NetnsRef } from "../../host/command.ts";
+import type { Link } from "../../host/ip_link.ts";
+import type { Step } from "../../host/step.ts";
+import type { OwnNames } from "../../recipes/own.ts";
+import type { Conf } from "./conf.ts";
+import type { PortVlans, VlanGateway } from "./vlan.ts";
+import {
+  addBridge,
+  deleteLink,
+  enableVlanFiltering,
+  setBridgePort,
+  setLink,
+  showPorts,
+} from "../../host/ip_link.ts";
+import { sysctl } from "../../host/step.ts";
+import { compareLink } from "../../recipes/check.ts";
+import { addressesOf } from "../../recipes/configure.ts";
+import { createVeth, distrust } from "../../recipes/veth.ts";
+import { gatewayCidrs, holdGateways } from "./gateway.ts";
+import { createVlanGateway, joinVlans, trunkIds } from "./vlan.ts";
+
+/** What ADD knows before it plans. */
+export interface Facts {
+  readonly own: OwnNames;
+  readonly netns: NetnsRef;
+  readonly ifName: string;
+  /** Hardware address of the container's interface. */
+  readonly mac: string;
+  /** The bridge as it is; absent when it has to be made. */
+  readonly bridge: Link | undefined;
+  /** Hardware address that the bridge has or gets. */
+  readonly bridgeMac: string;
+  /** The one that we give a bridge of this name; a bridge that has it needs no pinning. */
+  readonly ownMac: string;
+  /** The VLAN's gateway link, where there has to be one. */
+  readonly vlanGateway: VlanGateway | undefined;
+}
+
+/** The host's side, one process: the bridge, its addresses, the pair, the port. */
+export function planHost(conf: Conf, facts: Facts & { result: Result }): Step[] {
+  const { own, vlanGateway } = facts;
+  const port = own.hostVeth;
+  const gateways = conf.isGateway ? gatewayCidrs(addressesOf(facts.result)) : [];
+  const target = { bridge: conf.bridge, forceAddress: conf.forceAddress };
+  const onBridge = { ...target, name: conf.bridge, link: facts.bridge };
+  return [
+    ...ensureBridge(conf, { ...facts, ipv6: gateways.some(({ family }) => family === 6) }),
+    ...(vlanGateway ? [] : holdGateways(onBridge, gateways)),
+    ...createVeth({ ...facts, mtu: conf.mtu }),
+    ...joinBridge(port, conf),
+    ...joinVlans(port, portVlans(conf, facts.bridge)),
+    ...(vlanGateway ? ensureVlanGateway(conf, { ...facts, vlanGateway }) : []),
+    ...distrust(port),
+    { why: `set port "${port}" up`, do: setLink(port, { up: true }) },
+    ...(vlanGateway ? holdGateways({ ...target, ...vlanGateway }, gateways) : []),
+  ];
+}
+
+function portVlans(conf: Conf, bridge: Link | undefined): PortVlans {
+  return {
+    vlan: conf.vlan,
+    trunk: trunkIds(conf.vlanTrunk ?? []),
+    preserveDefaultVlan: conf.preserveDefaultVlan,
+    defaultVlan: bridge?.defaultVlan ?? 1,
+  };
+}
+
+/**
+ * Makes the bridge, or makes sure of one that is there. An address of its own
+ * keeps a bridge from taking a port's, and so from changing it with each port.
+ */
+function ensureBridge(conf: Conf, facts: Facts & { ipv6: boolean }): Step[] {
+  const { bridge: name, mtu, promiscMode: promisc } = conf;
+  const { bridge, bridgeMac: address, ownMac } = facts;
+  const vlanFiltering = conf.vlan !== 0 || conf.vlanTrunk !== undefined;
+  return [
+    ...(bridge ? [] : [{
+      why: `create bridge "${name}"`,
+      do: addBridge({ name, mtu, address, vlanFiltering }),
+      undo: deleteLink(name),
+      keepIf: showPorts(name),
+      tolerate: ["exists"] as const,
+    }]),
+    ...distrust(name),
+    ...(facts.ipv6
+      ? [{
+        why: `enable IPv6 on bridge "${name}"`,
+        do: sysctl(`net/ipv6/conf/${name}/disable_ipv6`, 0),
+      }]
+      : []),
+    ...(bridge && bridge.mac !== ownMac
+      ? [{ why: `pin the hardware address of bridge "${name}"`, do: setLink(name, { address }) }]
+      : []),
+    ...(bridge && vlanFiltering && !bridge.vlanFiltering
+      ? [{ why: `enable VLAN filtering of bridge "${name}"`, do: enableVlanFiltering(name) }]
+      : []),
+    {
+      why: `set bridge "${name}" up`,
+      do: setLink(name, { up: true, ...(promisc && { promisc }) }),
+    },
+  ];
+}
+
+function joinBridge(port: string, conf: Conf): Step[] {
+  return [
+    {
+      why: `make "${port}" a port of bridge "${conf.bridge}"`,
+      do: setLink(port, { master: conf.bridge }),
+    },
+    {
+      why: `set options of port "${port}"`,
+      do: setBridgePort(port, { hairpin: conf.hairpinMode, isolated: conf.portIsolation }),
+    },
+  ];
+}
+
+function ensureVlanGateway(conf: Conf, facts: Facts & { vlanGateway: VlanGateway }): Step[] {
+  if (facts.vlanGateway.link) return [];
+  return createVlanGateway(facts.vlanGateway, {
+    bridge: conf.bridge,
+    mtu: conf.mtu,
+    vlans: portVlans(conf, facts.bridge),
+    newBridge: !facts.bridge,
+  });
+}
+
+/** The bridge as recorded and configured; a line for each difference. */
+export function compareBridge(
+  { bridge: name, promiscMode }: Conf,
+  { result, links }: { result: Result; links: readonly Link[] },
+): string[] {
+  const link = links.find((link) => link.name === name);
+  if (!link) return [`bridge "${name}" is missing`];
+  const mac = result.interfaces.find((entry) => entry.name === name && !entry.sandbox)?.mac;
+  return [
+    ...compareLink(link, { kind: "bridge", mac, where: "bridge" }),
+    ...(promiscMode && link.promiscuity === 0 ? [`bridge "${name}" is not promiscuous`] : []),
+  ];
+}
+
+/** The host end: the peer of the container's interface, and a port as configured. */
+export function comparePort(
+  conf: Conf,
+  { result, links, own, inside }: {
+    result: Result;
+    links: readonly Link[];
+    own: OwnNames;
+    inside: Link | undefined;
+  },
+): string[] {
+  const port = links.find(({ name, index, alias }) =>
+    name === own.hostVeth && alias === own.alias || inside && index === inside.peerIndex
+  );
+  if (!port) return ["the host end of the veth pair is missing"];
+  const mac = result.interfaces.find(({ name }) => name === port.name)?.mac;
+  const differs = (what: string, is: boolean, wanted: boolean) =>
+    is === wanted ? [] : [`port "${port.name}" has ${what} ${is ? "on" : "off"}`];
+  return [
+    ...compareLink(port, { kind: "veth", mac, where: "port" }),
+    ...(port.master === conf.bridge
+      ? []
+      : [`"${port.name}" is not a port of bridge "${conf.bridge}"`]),
+    ...differs("hairpin", port.hairpin, conf.hairpinMode),
+    ...differs("isolation", port.isolated, conf.portIsolation),
+  ];
+}
