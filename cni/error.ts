@@ -43,7 +43,7 @@ export type CodeName = keyof typeof codes;
 
 /** An error of the protocol: code, message and details. */
 export class CniError extends Error {
-  override readonly name = "CniError";
+  override readonly name: string = "CniError";
 
   constructor(
     readonly code: number,

@@ -9,6 +9,7 @@ import type { Output } from "../host/spawn.ts";
 import { DeadlineError, spawn } from "../host/spawn.ts";
 import { isObject, lookup } from "./decode.ts";
 import { CniError, codes } from "./error.ts";
+import { parseJson } from "./json.ts";
 
 /** The six variables of the protocol. All are set, empty ones too, so that none is inherited. */
 export interface PluginEnv {
@@ -141,7 +142,7 @@ function isString(value: unknown): value is string {
 function parseObject(text: string, prefix: string): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch (error) {
     throw undecodable(`${prefix}${(error as Error).message}`);
   }

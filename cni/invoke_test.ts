@@ -276,7 +276,10 @@ const versionInfos: readonly [string, string[] | RegExp][] = [
     ["some-version", "1.0.0"],
   ],
   ['{"cniVersion":"0.2.0"}', ["0.1.0", "0.2.0"]],
-  ["{{{", /^decoding version info: /],
+  [
+    "{{{",
+    /^decoding version info: invalid character '{' looking for beginning of object key string$/,
+  ],
   ["{}", /^decoding version info: missing field cniVersion$/],
   [
     '{"cniVersion":"1.0.0"}',
