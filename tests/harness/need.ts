@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Row } from "./rows.ts";
 import { Sandbox } from "./sandbox.ts";
 import { executeSync } from "./process.ts";
 import { binDir, peerDir } from "./plugin.ts";
@@ -42,6 +43,16 @@ export function kernelTest(
     await using sandbox = await Sandbox.create();
     await body(sandbox, test);
   });
+}
+
+/** Registers a test of a row, with the row's needs. */
+export function rowTest(
+  row: Row,
+  title: string,
+  body: (sandbox: Sandbox, test: Deno.TestContext) => Promise<void> | void,
+): void {
+  const needs = [`plugin:${row.type}` as const, ...row.needs];
+  kernelTest(`${row.name}: ${title}`, { needs }, body);
 }
 
 /** Registers a test that is skipped, with its reason, when a need is not met. */

@@ -170,6 +170,11 @@ export function errorObject(
   return json as unknown as ErrorObject;
 }
 
+/** The addresses of a result, with their prefixes, from version 0.3.0 on. */
+export function addressesOf(result: JsonObject): string[] {
+  return ((result["ips"] ?? []) as JsonObject[]).map((ip) => ip["address"] as string);
+}
+
 let ownBinDir: string | undefined;
 
 /**
@@ -180,32 +185,31 @@ export function binDir(): string {
   return ownBinDir ??= Deno.env.get("CNI_BIN_DIR") ?? makeLaunchers();
 }
 
+/** Launchers of `main.ts` with the marker that says that they are ours. */
 function makeLaunchers(): string {
   const dir = "/run/denocni-bin";
   Deno.mkdirSync(dir, { recursive: true });
-  const denoDir = Deno.env.get("DENO_DIR") ??
-    `${Deno.env.get("HOME")}/.cache/deno`;
-  for (const folder of ["plugins", "ipam", "meta"]) {
-    for (const [type, path] of entries(folder)) {
-      const script = `#!/bin/sh
+  const denoDir = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
+  const main = new URL("../../main.ts", import.meta.url).pathname;
+  const files: Record<string, number> = {};
+  for (const type of ["plugins", "ipam", "meta"].flatMap((folder) => [...typesIn(folder)])) {
+    const script = `#!/bin/sh
 export DENO_DIR='${denoDir}' DENO_NO_UPDATE_CHECK=1
-exec '${Deno.execPath()}' run --quiet --no-check --no-prompt --allow-all '${path}'
+exec '${Deno.execPath()}' run --quiet --no-check --no-prompt --allow-all '${main}' ${type}
 `;
-      Deno.writeTextFileSync(`${dir}/${type}`, script, { mode: 0o755 });
-    }
+    Deno.writeTextFileSync(`${dir}/${type}`, script, { mode: 0o755 });
+    files[type] = script.length;
   }
+  Deno.writeTextFileSync(`${dir}/.denocni`, JSON.stringify({ files }));
   return dir;
 }
 
-/** Type and path of the plugins in a folder of the sources. */
-function* entries(folder: string): Generator<[type: string, path: string]> {
+/** Types of the plugins in a folder of the sources. */
+function* typesIn(folder: string): Generator<string> {
   const dir = new URL(`../../${folder}`, import.meta.url).pathname;
   try {
     for (const { name, isFile } of Deno.readDirSync(dir)) {
-      if (!isFile || !name.endsWith(".ts") || name.endsWith("_test.ts")) {
-        continue;
-      }
-      yield [name.slice(0, -3), `${dir}/${name}`];
+      if (isFile && name.endsWith(".ts") && !name.endsWith("_test.ts")) yield name.slice(0, -3);
     }
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;

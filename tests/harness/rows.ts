@@ -31,6 +31,8 @@ export interface Row {
   readonly addressless?: boolean;
   /** What makes its CHECK fail; none for a plugin that keeps no state. */
   readonly damage: readonly Damage[];
+  /** It hands the addresses to an IPAM plugin. */
+  readonly delegates?: boolean;
   /** A second ADD of one attachment succeeds and changes nothing. */
   readonly repeatable?: boolean;
 }
@@ -120,6 +122,7 @@ function bridgeRow(
     name: `bridge: ${name}`,
     type: "bridge",
     kind: "interface",
+    delegates: true,
     needs: [...bridgeNeeds, "plugin:host-local", ...needs],
     conf: (sandbox) => ({
       bridge: bridgeName,
@@ -214,6 +217,7 @@ function ptpRow(
     name: `ptp: ${name}`,
     type: "ptp",
     kind: "interface",
+    delegates: true,
     needs: ["link:veth", "plugin:host-local", ...needs],
     conf: (sandbox) => ({ ...keys, ipam: hostLocal(sandbox, ...subnets) }),
     residue: [
@@ -356,4 +360,10 @@ export const rows: readonly Row[] = [
 export function chosenRows(): readonly Row[] {
   const wanted = Deno.env.get("DENOCNI_ROWS") ?? "";
   return rows.filter(({ name }) => name.includes(wanted));
+}
+
+/** One of the chosen rows of each type: enough for what does not depend on the configuration. */
+export function firstRows(filter: (row: Row) => boolean = () => true): readonly Row[] {
+  const backwards = chosenRows().filter(filter).toReversed();
+  return [...new Map(backwards.map((row) => [row.type, row])).values()].reverse();
 }

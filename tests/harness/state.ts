@@ -17,6 +17,8 @@ export type State = ReadonlyMap<string, readonly string[]>;
 export interface SameOptions {
   /** Scaffolding that stays by design; nothing when absent. */
   readonly allow?: readonly ResidueId[];
+  /** Sections to look at; all when absent. */
+  readonly only?: RegExp;
 }
 
 /** Everything of one namespace in one process. */
@@ -229,10 +231,11 @@ function* filesBelow(dir: string): Generator<string> {
 export function difference(
   before: State,
   after: State,
-  { allow = [] }: SameOptions = {},
+  { allow = [], only = /^/ }: SameOptions = {},
 ): string[] {
   const report: string[] = [];
   for (const section of new Set([...before.keys(), ...after.keys()])) {
+    if (!only.test(section)) continue;
     const [old, now] = [before.get(section) ?? [], after.get(section) ?? []];
     const changes = [
       ...minus(old, now).map((line) => ({ sign: "-", line })),

@@ -1,0 +1,133 @@
+/**
+ * Delegation to IPAM plugins: which verbs they see, with which environment and
+ * stdin, and what becomes of their errors (specification section 4).
+ *
+ * @module
+ */
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import type { Json, JsonObject } from "../cni/types.ts";
+import { Attachment } from "./harness/attachment.ts";
+import { rowTest } from "./harness/need.ts";
+import type { PluginCall } from "./harness/plugin.ts";
+import { addressesOf, callPlugin, errorObject, fail, succeed } from "./harness/plugin.ts";
+import { fails, prints, Recorder } from "./harness/recorder.ts";
+import { firstRows } from "./harness/rows.ts";
+import type { Sandbox } from "./harness/sandbox.ts";
+import { assertSame, snapshot } from "./harness/state.ts";
+
+/** Interface plugins that hand the addresses to an IPAM plugin, one row each. */
+const delegating = firstRows(({ delegates }) => delegates === true);
+
+for (const row of delegating) {
+  const ipamType = "recorded-ipam";
+
+  /** An attachment whose IPAM plugin is a recorder. */
+  const recorded = async (sandbox: Sandbox, recorder: Recorder, ipamKeys: JsonObject = {}) => {
+    const extra = { ipam: { type: ipamType, ...ipamKeys }, "x-kept": [1, { b: "ü" }] };
+    const attachment = await Attachment.create(sandbox, row, { extra });
+    const env = { CNI_PATH: `/nowhere:${recorder.dir}`, CNI_ARGS: "IgnoreUnknown=1;K=V" };
+    const call = (verb: Parameters<Attachment["call"]>[0]) => attachment.call(verb, { env });
+    return { attachment, call, env };
+  };
+  const address = {
+    cniVersion: "1.1.0",
+    ips: [{ address: "10.77.0.2/24", gateway: "10.77.0.1" }],
+    routes: [{ dst: "0.0.0.0/0" }],
+    dns: { nameservers: ["10.77.0.1"] },
+  };
+
+  rowTest(row, "its IPAM plugin gets every verb unchanged", async (sandbox, test) => {
+    using recorder = new Recorder();
+    recorder.add(ipamType, { ADD: prints(address) });
+    const { attachment, call, env } = await recorded(sandbox, recorder);
+    const verbs = ["STATUS", "ADD", "CHECK", "DEL", "GC"] as const;
+    const sent: PluginCall[] = [];
+    for (const verb of verbs) {
+      const next = verb === "GC" ? { ...attachment.gcCall([]), env } : call(verb);
+      sent.push(next);
+      const json = await succeed(sandbox, next);
+      if (verb === "ADD") attachment.result = json;
+    }
+    assertEquals(addressesOf(attachment.result!), ["10.77.0.2/24"]);
+    assertEquals(attachment.result!["dns"] as Json, address.dns);
+    const calls = recorder.calls(ipamType);
+    assertEquals(calls.map(({ verb }) => verb), [...verbs]);
+    for (const [index, verb] of verbs.entries()) {
+      await test.step(verb, () => {
+        const { stdin, env } = calls[index]!;
+        assertEquals(stdin, JSON.stringify(sent[index]!.config));
+        assertEquals(env["CNI_ARGS"], verb === "GC" ? env["CNI_ARGS"]! : "IgnoreUnknown=1;K=V");
+        assertEquals(env["CNI_PATH"], `/nowhere:${recorder.dir}`);
+        assertEquals(env["CNI_CONTAINERID"] ?? "", sent[index]!.containerId);
+        assertEquals(env["CNI_NETNS"] ?? "", sent[index]!.netns);
+        assertEquals(env["CNI_IFNAME"] ?? "", sent[index]!.ifname);
+      });
+    }
+  });
+
+  rowTest(row, "the error of its IPAM plugin is relayed and DEL follows", async (sandbox) => {
+    using recorder = new Recorder();
+    recorder.add(ipamType, { ADD: fails(123, "no address for you") });
+    const { call } = await recorded(sandbox, recorder);
+    const before = await snapshot(sandbox);
+    const { code, msg } = await fail(sandbox, call("ADD"));
+    assertEquals(code, 123);
+    assertStringIncludes(msg, "no address for you");
+    assertEquals(recorder.log(), [`${ipamType} ADD`, `${ipamType} DEL`]);
+    assertSame(before, await snapshot(sandbox));
+  });
+
+  rowTest(row, "errors of its IPAM plugin keep their code in every verb", async (sandbox, test) => {
+    const codes = { STATUS: 50, CHECK: 110, DEL: 11, GC: 120 } as const;
+    for (const [verb, code] of Object.entries(codes)) {
+      await test.step(verb, async () => {
+        using recorder = new Recorder();
+        recorder.add(ipamType, { ADD: prints(address), [verb]: fails(code, "not now") });
+        const { attachment, call, env } = await recorded(sandbox, recorder);
+        attachment.result = await succeed(sandbox, call("ADD"));
+        const next = verb === "GC" ? { ...attachment.gcCall([]), env } : call(verb as "DEL");
+        const error = await fail(sandbox, next);
+        assertEquals(error.code, code);
+        assertStringIncludes(error.msg, "not now");
+        recorder.add(ipamType);
+        await succeed(sandbox, call("DEL"));
+      });
+    }
+  });
+
+  rowTest(row, "an IPAM plugin that breaks the protocol is an error", async (sandbox, test) => {
+    const broken = {
+      "no output": {},
+      "no JSON": { stdout: "hello" },
+      "two values": { stdout: "{}{}" },
+      "no addresses": prints({ cniVersion: "1.1.0" }),
+      "a bad address": prints({ cniVersion: "1.1.0", ips: [{ address: "10.0.0.300/24" }] }),
+      "an unknown version": prints({ ...address, cniVersion: "7.0.0" }),
+      "a bare failure": { exit: 3, stderr: "segmentation fault" },
+    };
+    for (const [title, answer] of Object.entries(broken)) {
+      await test.step(title, async () => {
+        using recorder = new Recorder();
+        recorder.add(ipamType, { ADD: answer });
+        const { call } = await recorded(sandbox, recorder);
+        const before = await snapshot(sandbox);
+        const output = await callPlugin(sandbox, call("ADD"));
+        errorObject(call("ADD"), output);
+        assertEquals(recorder.log().at(-1), `${ipamType} DEL`);
+        assertSame(before, await snapshot(sandbox));
+      });
+    }
+  });
+
+  rowTest(row, "an IPAM plugin that is missing is an error", async (sandbox, test) => {
+    for (const type of ["no-such-ipam", "../recorded-ipam", "/bin/true", ".", "a b"]) {
+      await test.step(type, async () => {
+        using recorder = new Recorder();
+        const { call } = await recorded(sandbox, recorder, { type });
+        const before = await snapshot(sandbox);
+        await fail(sandbox, call("ADD"));
+        assertSame(before, await snapshot(sandbox));
+      });
+    }
+  });
+}

@@ -1,0 +1,120 @@
+/**
+ * Every step of every ADD fails once: the host must be as it was before, and the
+ * plugin must say so as the protocol demands. A DEL that fails in any step must
+ * be repeatable.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import { Attachment } from "./harness/attachment.ts";
+import { Faults, readOnly } from "./harness/fault.ts";
+import { rowTest } from "./harness/need.ts";
+import { callPlugin, errorObject, succeed } from "./harness/plugin.ts";
+import type { ResidueId } from "./harness/residue.ts";
+import type { Row } from "./harness/rows.ts";
+import { chosenRows } from "./harness/rows.ts";
+import { assertSame, snapshot } from "./harness/state.ts";
+
+/** A failed ADD may leave only what takes no part in anything. */
+function rollbackResidue(row: Row): ResidueId[] {
+  const inert: readonly ResidueId[] = [
+    "hostLocal",
+    "iptablesTables",
+    "hostportChains",
+    "nftMasquerade",
+    "nftHostports",
+    "nftSpoofCheck",
+  ];
+  return row.residue.filter((id) => inert.includes(id));
+}
+
+for (const row of chosenRows()) {
+  rowTest(row, "a failure in any step of ADD is undone", async (sandbox, test) => {
+    await using faults = await Faults.install();
+    const attachment = await Attachment.create(sandbox, row);
+    const before = await snapshot(sandbox);
+    const allow = rollbackResidue(row);
+    for (let step = 1;; step++) {
+      faults.arm(step);
+      const output = await callPlugin(sandbox, attachment.call("ADD"));
+      const log = faults.log;
+      if (!faults.fired) {
+        assertEquals(output.code, 0, `${output.stdout}${output.stderr}`);
+        break;
+      }
+      // A step that may fail without harm (a removal, an optional variable) lets the ADD succeed.
+      if (output.code === 0) {
+        await succeed(sandbox, attachment.call("DEL"));
+        continue;
+      }
+      await test.step(`step ${step}`, async () => {
+        errorObject(attachment.call("ADD"), output);
+        assertSame(before, await snapshot(sandbox), {
+          allow,
+          what: `after a rollback of ${output.stdout} ${log}`,
+        });
+      });
+      await succeed(sandbox, attachment.call("DEL"));
+    }
+  });
+
+  rowTest(row, "a DEL that failed in any step can be repeated", async (sandbox, test) => {
+    await using faults = await Faults.install();
+    const before = await snapshot(sandbox);
+    let fired = true;
+    for (let step = 1; fired; step++) {
+      faults.arm(0);
+      const attachment = await Attachment.create(sandbox, row);
+      await attachment.add();
+      faults.arm(step);
+      const call = attachment.call("DEL");
+      const output = await callPlugin(sandbox, call);
+      fired = faults.fired;
+      await test.step(`step ${step}`, async () => {
+        if (output.code !== 0) errorObject(call, output);
+        faults.arm(0);
+        await succeed(sandbox, call);
+        await attachment.delBefore();
+        assertSame(before, await snapshot(sandbox), {
+          allow: row.residue,
+          what: `after ${output.stdout} and a second DEL`,
+        });
+      });
+    }
+  });
+
+  rowTest(row, "kernel variables that cannot be written", async (sandbox) => {
+    const attachment = await Attachment.create(sandbox, row);
+    const before = await snapshot(sandbox);
+    const call = attachment.call("ADD");
+    const output = await (async () => {
+      await using _ = await readOnly("/proc/sys");
+      return await callPlugin(sandbox, call);
+    })();
+    if (output.code === 0) {
+      await succeed(sandbox, attachment.call("DEL"));
+      assertSame(before, await snapshot(sandbox), { allow: row.residue });
+      return;
+    }
+    errorObject(call, output);
+    assertSame(before, await snapshot(sandbox), { allow: rollbackResidue(row) });
+  });
+
+  if (!row.residue.includes("hostLocal") || row.kind === "chained") continue;
+  rowTest(row, "a disk that cannot be written", async (sandbox) => {
+    Deno.mkdirSync(sandbox.dataDir);
+    const attachment = await Attachment.create(sandbox, row);
+    const before = await snapshot(sandbox);
+    const call = attachment.call("ADD");
+    const output = await (async () => {
+      await using _ = await readOnly(sandbox.dataDir);
+      return await callPlugin(sandbox, call);
+    })();
+    const { msg } = errorObject(call, output);
+    assert(msg.includes(sandbox.dataDir), msg);
+    assertSame(before, await snapshot(sandbox), {
+      allow: rollbackResidue(row).filter((id) => id !== "hostLocal"),
+    });
+    await attachment.add();
+  });
+}
