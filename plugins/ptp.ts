@@ -31,7 +31,7 @@ import { definePlugin } from "../cni/plugin.ts";
 import { dnsDecoder, ipamDecoder } from "../cni/sections.ts";
 import { serve } from "../cni/serve.ts";
 import { addAddress } from "../host/ip_addr.ts";
-import { formatCidr, hostPrefix, network } from "../host/ip.ts";
+import { formatCidr, hostPrefix, network, width } from "../host/ip.ts";
 import { setLink, showLink } from "../host/ip_link.ts";
 import { addRoute } from "../host/ip_route.ts";
 import { compareContainer, compareLink, gatherCheck, report } from "../recipes/check.ts";
@@ -206,7 +206,9 @@ function gatewayRoutes(
       dev,
       src: cidr,
     },
-    { dst: network(cidr), via: gateway, dev, src: cidr },
+    ...(cidr.prefix < width(cidr.family)
+      ? [{ dst: network(cidr), via: gateway, dev, src: cidr }]
+      : []),
   ]).filter(({ dst }) => !seen.has(formatCidr(dst)) && seen.add(formatCidr(dst)));
   return routes.map((route) => ({
     why: `add route ${formatCidr(route.dst)} to container interface "${dev}"`,
