@@ -18,6 +18,10 @@ export const tools = [
   "conntrack",
   "nsenter",
   "sh",
+  // Read /proc where Deno does not let the plugin do it (`proc.ts`).
+  "cat",
+  "find",
+  "stat",
 ] as const;
 
 /** Name of a program the project may start. */

@@ -5,6 +5,7 @@
  */
 import type { Tool } from "./command.ts";
 import { toolDirs } from "./command.ts";
+import { firstLine } from "./reason.ts";
 
 /** What a finished program left. */
 export interface Output {
@@ -24,6 +25,8 @@ export interface SpawnOptions {
   readonly inherit?: boolean;
   /** Milliseconds after which it is told to end, and soon killed; 20,000 when absent. */
   readonly deadline?: number;
+  /** Let it write to this process's stdout and stderr, as it runs; both are empty in the output. */
+  readonly passThrough?: boolean;
 }
 
 /** A program that is not on this host. */
@@ -82,28 +85,57 @@ export const toolEnv: Readonly<Record<string, string>> = {
 /** Milliseconds that a program told to end (SIGTERM) has for it; then it is killed. */
 const grace = 5_000;
 
-/** Starts a program by its full path and waits for its end. */
+/**
+ * Starts a program by its full path and waits for its end. Deno grants programs
+ * one by one; any other file (a delegate) is started by the shell, which is one.
+ */
 export async function spawn(
   path: string,
   args: readonly string[],
   options: SpawnOptions = {},
 ): Promise<Output> {
   const { stdin, deadline = 20_000 } = options;
-  const child = new Deno.Command(path, {
-    args: [...args],
+  const granted = mayRun(path);
+  const child = new Deno.Command(granted ? path : toolPath("sh"), {
+    args: granted ? [...args] : ["-c", 'exec "$0" "$@"', path, ...args],
     stdin: stdin === undefined ? "null" : "piped",
-    stdout: "piped",
-    stderr: "piped",
+    stdout: options.passThrough ? "inherit" : "piped",
+    stderr: options.passThrough ? "inherit" : "piped",
     clearEnv: !options.inherit,
     env: options.env ?? toolEnv,
   }).spawn();
-  const output = await withinDeadline(child, stdin, { path, deadline });
+  const output = read(await withinDeadline(child, stdin, { path, deadline }), options);
+  if (!granted && output.code === 126 && output.stderr.includes(": exec: ")) {
+    throw new Error(firstLine(output.stderr));
+  }
+  return output;
+}
+
+/** Runs a tool that ends at once. For facts that are needed where nothing can be awaited. */
+export function spawnSync(tool: Tool, args: readonly string[]): Output {
+  return read(
+    new Deno.Command(toolPath(tool), {
+      args: [...args],
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+      clearEnv: true,
+      env: toolEnv,
+    }).outputSync(),
+  );
+}
+
+function mayRun(command: string): boolean {
+  return Deno.permissions.querySync({ name: "run", command }).state === "granted";
+}
+
+function read(output: Deno.CommandOutput, { passThrough }: SpawnOptions = {}): Output {
   const decoder = new TextDecoder();
   return {
     code: output.code,
     signal: output.signal,
-    stdout: decoder.decode(output.stdout),
-    stderr: decoder.decode(output.stderr),
+    stdout: passThrough ? "" : decoder.decode(output.stdout),
+    stderr: passThrough ? "" : decoder.decode(output.stderr),
   };
 }
 

@@ -8,6 +8,7 @@ import { ActionError, isTolerated } from "../host/error.ts";
 import { readFileIfExists, removeFile, writeFileAtomic } from "../host/files.ts";
 import type { Unit } from "../host/fold.ts";
 import { fold } from "../host/fold.ts";
+import { readProc, writeProc } from "../host/proc.ts";
 import type { Reason } from "../host/reason.ts";
 import type { Output } from "../host/spawn.ts";
 import { spawn } from "../host/spawn.ts";
@@ -184,9 +185,7 @@ function attemptLocal(
 function setSysctl({ key, value, optional }: SetSysctl): void {
   const path = `/proc/sys/${key}`;
   try {
-    if (Deno.readTextFileSync(path).trim() !== value) {
-      Deno.writeTextFileSync(path, value);
-    }
+    if (readProc(path).trim() !== value) writeProc(path, value);
   } catch (error) {
     if (!optional) throw error;
   }

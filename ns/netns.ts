@@ -5,6 +5,8 @@
  * @module
  */
 import type { NetnsRef } from "../host/command.ts";
+import type { FileIdentity } from "../host/proc.ts";
+import { statProc } from "../host/proc.ts";
 import { spawn, toolPath } from "../host/spawn.ts";
 
 /** Where `ip netns` keeps named namespaces. */
@@ -28,9 +30,9 @@ export interface NetnsIdentity {
 
 /** Looks at a path without opening it. Starts nothing. */
 export function inspectNetns(path: string): NetnsState {
-  let stat: Deno.FileInfo;
+  let stat: FileIdentity;
   try {
-    stat = Deno.statSync(path);
+    stat = statProc(path);
   } catch (error) {
     if (isGone(error)) return { is: "missing", path };
     return {
@@ -39,7 +41,7 @@ export function inspectNetns(path: string): NetnsState {
       what: error instanceof Error ? error.message : String(error),
     };
   }
-  const identity = { dev: stat.dev, ino: stat.ino ?? 0 };
+  const identity = { dev: stat.dev, ino: stat.ino };
   // Every namespace file lies on the kernel's one nsfs device, this process's own included.
   if (!stat.isFile || identity.dev !== currentNetns().dev) {
     return {
@@ -58,8 +60,8 @@ function isGone(error: unknown): boolean {
 
 /** Identity of the namespace this process runs in. */
 export function currentNetns(): NetnsIdentity {
-  const { dev, ino } = Deno.statSync("/proc/self/ns/net");
-  return { dev, ino: ino ?? 0 };
+  const { dev, ino } = statProc("/proc/self/ns/net");
+  return { dev, ino };
 }
 
 /** Whether two identities name one namespace. */

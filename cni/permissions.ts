@@ -1,0 +1,86 @@
+/**
+ * The permissions of a plugin, as Deno grants them: programs by full path, files
+ * and variables by name. An executable that holds all plugins is granted what
+ * any of them needs and gives up what the called one does not declare.
+ *
+ * Paths of the kernel are a case of their own: Deno opens `/proc` and `/sys` only
+ * for a program with every permission, so `host/proc.ts` reads them through
+ * `cat`, `find` and `stat`, which come with the permission to read any file.
+ *
+ * @module
+ */
+import type { Tool } from "../host/command.ts";
+import { toolDirs, tools } from "../host/command.ts";
+import type { Permissions } from "./plugin.ts";
+
+/** Values of Deno's permission flags. */
+export interface Grants {
+  /** Full paths of programs, every place where one is looked for. */
+  readonly run: readonly string[];
+  readonly read: readonly string[];
+  readonly write: readonly string[];
+  /** Names of variables; `CNI_*` is all that start so. */
+  readonly env: readonly string[];
+}
+
+/** Stands for every path. Unlike a grant without a list, it leaves room for narrower ones beside it. */
+const anyPath = "/";
+
+/** Variables that the `cni` command reads besides those of the protocol. */
+export const commandEnv: readonly string[] = ["NETCONFPATH", "CAP_ARGS"];
+
+/**
+ * Paths that plugins list in `permissions.read` and `permissions.write`, none
+ * below another. A new one has to stand here, because a plugin gives up those of
+ * the others.
+ */
+export const listedPaths: readonly string[] = [];
+
+/** What a plugin is granted when it has an executable of its own. */
+export function grantsOf({ run, read, write }: Permissions): Grants {
+  const readers: readonly Tool[] = read === true ? ["cat", "find", "stat"] : ["stat"];
+  return {
+    run: run === "any" ? paths(tools) : paths([...new Set([...run, ...readers])]),
+    read: read === true ? [anyPath] : [...toolDirs, ...read],
+    write: write === true ? [anyPath] : write,
+    env: ["CNI_*"],
+  };
+}
+
+/** What an executable is granted that holds every plugin and the `cni` command. */
+export function grantsOfAll(): Grants {
+  return {
+    run: paths(tools),
+    read: [anyPath, ...toolDirs, ...listedPaths],
+    write: [anyPath, ...listedPaths],
+    env: ["CNI_*", ...commandEnv],
+  };
+}
+
+/** Every place where a program may be found. */
+function paths(names: readonly Tool[]): string[] {
+  return names.flatMap((name) => toolDirs.map((dir) => `${dir}/${name}`));
+}
+
+/**
+ * Gives up what a plugin does not declare. What was never granted is no matter;
+ * a grant without a list (`--allow-all`) cannot be narrowed and stays.
+ */
+export function revokeUndeclared(permissions: Permissions): void {
+  const all = grantsOfAll();
+  const own = grantsOf(permissions);
+  for (const command of without(all.run, own.run)) revoke({ name: "run", command });
+  for (const path of without(all.read, own.read)) revoke({ name: "read", path });
+  for (const path of without(all.write, own.write)) revoke({ name: "write", path });
+  for (const variable of without(all.env, own.env)) revoke({ name: "env", variable });
+}
+
+/** To give up a path is to give up those above it too: a plugin that may use any gives up none. */
+function without(all: readonly string[], own: readonly string[]): string[] {
+  if (own.includes(anyPath)) return [];
+  return all.filter((name) => !own.includes(name));
+}
+
+function revoke(descriptor: Deno.PermissionDescriptor): void {
+  Deno.permissions.revokeSync(descriptor);
+}

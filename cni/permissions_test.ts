@@ -1,0 +1,96 @@
+import { assert, assertEquals } from "@std/assert";
+import { spawn } from "../host/spawn.ts";
+import type { Permissions } from "./plugin.ts";
+import type { Grants } from "./permissions.ts";
+import { grantsOf, grantsOfAll } from "./permissions.ts";
+
+const nothing: Permissions = { run: [], read: [], write: [] };
+
+Deno.test("a plugin that declares nothing may look where programs are, and at files", () => {
+  const { run, read, write, env } = grantsOf(nothing);
+  assert(run.every((path) => path.endsWith("/stat")), String(run));
+  assert(read.includes("/usr/sbin") && !read.includes("/"), String(read));
+  assertEquals([write, env], [[], ["CNI_*"]]);
+});
+
+Deno.test("every place of a declared program is granted, and no other program", () => {
+  const { run } = grantsOf({ ...nothing, run: ["ip"] });
+  assertEquals(run.filter((path) => !path.endsWith("/stat")), [
+    "/usr/local/sbin/ip",
+    "/usr/local/bin/ip",
+    "/usr/sbin/ip",
+    "/usr/bin/ip",
+    "/sbin/ip",
+    "/bin/ip",
+  ]);
+});
+
+Deno.test("every plugin's grants are among those of all", () => {
+  const all = grantsOfAll();
+  const widest = grantsOf({ run: "any", read: true, write: true });
+  for (const kind of ["run", "read", "write", "env"] as const) {
+    assertEquals(widest[kind].filter((name) => !all[kind].includes(name)), [], kind);
+  }
+});
+
+/** What a process may still do after it has given up what `permissions` does not declare. */
+async function afterRevocation(permissions: Permissions): Promise<string[]> {
+  const script = await Deno.makeTempFile({ suffix: ".ts" });
+  const module = import.meta.resolve("./permissions.ts");
+  await Deno.writeTextFile(
+    script,
+    `import { revokeUndeclared } from ${JSON.stringify(module)};
+    revokeUndeclared(${JSON.stringify(permissions)});
+    const attempts = {
+      "read": () => Deno.readTextFileSync("/etc/hostname"),
+      "write": () => Deno.removeSync("/nonexistent/file"),
+      "run ip": () => new Deno.Command("/bin/ip", { args: ["-V"], clearEnv: true }).outputSync(),
+      "run sh": () => new Deno.Command("/bin/sh", { args: ["-c", ":"], clearEnv: true }).outputSync(),
+      "run other": () => new Deno.Command("/bin/ls", { clearEnv: true }).outputSync(),
+      "env CNI_ARGS": () => Deno.env.get("CNI_ARGS"),
+      "env CAP_ARGS": () => Deno.env.get("CAP_ARGS"),
+      "env HOME": () => Deno.env.get("HOME"),
+      "sys": () => Deno.hostname(),
+    };
+    for (const [name, attempt] of Object.entries(attempts)) {
+      try {
+        attempt();
+        console.log(name);
+      } catch (error) {
+        if (!(error instanceof Deno.errors.NotCapable)) console.log(name);
+      }
+    }`,
+  );
+  const { run, read, write, env } = grantsOfAll();
+  const { stdout, stderr } = await spawn(Deno.execPath(), [
+    "run",
+    "--no-prompt",
+    "--no-check",
+    ...flags({ run, read, write, env }),
+    script,
+  ], { inherit: true, env: {} });
+  await Deno.remove(script);
+  return stdout.trim() ? stdout.trim().split("\n") : [stderr];
+}
+
+function flags(grants: Grants): string[] {
+  return Object.entries(grants).map(([kind, names]) => `--allow-${kind}=${names}`);
+}
+
+Deno.test("a bridge-like plugin keeps its programs and files, and nothing else", async () => {
+  assertEquals(
+    await afterRevocation({ run: ["ip", "sh"], read: true, write: true }),
+    ["read", "write", "run ip", "run sh", "env CNI_ARGS"],
+  );
+});
+
+Deno.test("a plugin that declares nothing keeps nothing", async () => {
+  assertEquals(await afterRevocation(nothing), ["env CNI_ARGS"]);
+});
+
+Deno.test("a plugin that declares some programs loses the others", async () => {
+  assertEquals(
+    await afterRevocation({ ...nothing, run: ["ip"] }),
+    ["run ip", "env CNI_ARGS"],
+  );
+});
