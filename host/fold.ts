@@ -67,7 +67,7 @@ type Scriptable = (Command & { stdin?: undefined }) | SetSysctl;
 function isScriptable(action: Action): action is Scriptable {
   if (action.kind === "sysctl") return true;
   return action.kind === "command" && batchTools.has(action.tool) &&
-    action.stdin === undefined && !action.args[0]?.startsWith("-") &&
+    action.stdin === undefined && !lineOf(action)[0]?.startsWith("-") &&
     action.args.every((word) => batchWord.test(word));
 }
 
@@ -154,8 +154,14 @@ function segmentsOf(steps: readonly Step[]): Segment[] {
  */
 const batchWord = /^[^\s"'#\\]+$/;
 
+/** A command's words inside a batch, which shows details and JSON by itself. */
+function lineOf({ tool, args }: Command): readonly string[] {
+  const start = args.findIndex((word) => word !== "-d" && word !== "-j");
+  return tool === "ip" ? args.slice(start) : args;
+}
+
 function batchText(steps: readonly Step[]): string {
-  return steps.map(({ do: action }) => `${(action as Command).args.join(" ")}\n`)
+  return steps.map(({ do: action }) => `${lineOf(action as Command).join(" ")}\n`)
     .join("");
 }
 
