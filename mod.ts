@@ -1,0 +1,6 @@
+/**
+ * The library face of denocni: describe networks, attach containers, write
+ * plugins of your own.
+ *
+ * @module
+ */
