@@ -8,7 +8,7 @@ import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { Faults, readOnly } from "./harness/fault.ts";
 import { Random } from "./harness/random.ts";
 import { kernelTest } from "./harness/need.ts";
-import { execute } from "./harness/process.ts";
+import { execute, Running } from "./harness/process.ts";
 import { outsideNet } from "./harness/sandbox.ts";
 import { assertSame, difference, snapshot } from "./harness/state.ts";
 
@@ -145,4 +145,24 @@ kernelTest("a read-only folder refuses and comes back", {}, async (sandbox) => {
     assertThrows(() => Deno.writeTextFileSync(path, ""));
   }
   Deno.writeTextFileSync(path, "");
+});
+
+kernelTest("a held step waits until it is released", {}, async (sandbox) => {
+  await using faults = await Faults.install();
+  const start = () =>
+    new Running(["nsenter", `--net=${sandbox.host}`, "/usr/local/sbin/ip", "link"], {});
+  faults.armHold(1);
+  const running = start();
+  assert(await faults.held(running.finished));
+  await faults.release();
+  assertEquals((await running.finished).code, 0);
+  faults.armHold(2);
+  const other = start();
+  assert(!await faults.held(other.finished));
+  faults.armHold(1);
+  const killed = start();
+  assert(await faults.held(killed.finished));
+  killed.signalAll("SIGKILL");
+  await killed.allGone();
+  assertEquals((await killed.finished).signal, "SIGKILL");
 });

@@ -58,6 +58,13 @@ fi
 : >$state/fired
 flock -u 9
 exec 9>&-
+if [ -e $state/hold ]; then
+  echo held >$state/held
+  read -r _ <$state/go
+  [ "$batch" ] || exec ${real} "$@"
+  printf %s "$batch" | exec ${real} "$@"
+  exit
+fi
 if [ "$batch" ]; then
   printf %s "$batch" | head -n $((broken - 1)) | ${real} "$@" || exit
   echo "Error: injected fault." >&2
@@ -92,6 +99,9 @@ export class Faults implements AsyncDisposable {
         mode: 0o755,
       });
     }
+    for (const name of ["held", "go"]) {
+      if (!exists(`${stateDir}/${name}`)) await must(["mkfifo", `${stateDir}/${name}`]);
+    }
     const faults = new Faults();
     faults.arm(0);
     return faults;
@@ -99,11 +109,35 @@ export class Faults implements AsyncDisposable {
 
   /** Lets step `step` from now on fail, counted from 1; 0 only counts. */
   arm(step: number): void {
-    for (const name of ["fired", "log"]) {
+    for (const name of ["fired", "log", "hold"]) {
       if (exists(`${stateDir}/${name}`)) Deno.removeSync(`${stateDir}/${name}`);
     }
     Deno.writeTextFileSync(`${stateDir}/seen`, "0\n");
     Deno.writeTextFileSync(`${stateDir}/target`, `${step}\n`);
+  }
+
+  /** Lets the program run of step `step` wait instead of failing. */
+  armHold(step: number): void {
+    this.arm(step);
+    Deno.writeTextFileSync(`${stateDir}/hold`, "");
+  }
+
+  /**
+   * Resolves to true when the armed program run waits, or to false when `end`
+   * comes without it.
+   */
+  async held(end: Promise<unknown>): Promise<boolean> {
+    const waits = Deno.readTextFile(`${stateDir}/held`).then(() => true);
+    const came = await Promise.race([waits, end.then(() => false)]);
+    // Nobody will write any more: the reader must not wait for ever.
+    if (!came) await Deno.writeTextFile(`${stateDir}/held`, "");
+    await waits;
+    return came;
+  }
+
+  /** Lets the waiting program go on. */
+  async release(): Promise<void> {
+    await Deno.writeTextFile(`${stateDir}/go`, "go\n");
   }
 
   /** Steps seen since the last {@linkcode arm}, up to and with the broken one. */

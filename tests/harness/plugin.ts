@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { JsonObject, Verb } from "../../cni/types.ts";
 import type { Finished } from "./process.ts";
-import { execute } from "./process.ts";
+import { execute, Running } from "./process.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 /** Debian's containernetworking-plugins. */
@@ -91,6 +91,21 @@ export async function callPlugin(
     cwd: "/",
     deadline: call.deadline,
   });
+  return { ...output, json: parseStdout(call, output) };
+}
+
+/** Starts a plugin and does not wait for it. */
+export function startPlugin(sandbox: Sandbox, call: PluginCall): Running {
+  return new Running(pluginArgv(sandbox, call), {
+    stdin: pluginStdin(call),
+    env: pluginEnv(call),
+    cwd: "/",
+  });
+}
+
+/** What a started plugin left. Throws when stdout is neither empty nor one JSON value. */
+export async function outputOf(call: PluginCall, running: Running): Promise<PluginOutput> {
+  const output = await running.finished;
   return { ...output, json: parseStdout(call, output) };
 }
 

@@ -72,6 +72,56 @@ export async function must(
   );
 }
 
+/** A program in a process group of its own, to be killed at any moment. */
+export class Running {
+  readonly #process: Deno.ChildProcess;
+  /** What it leaves in the end. */
+  readonly finished: Promise<Finished>;
+
+  constructor(argv: readonly string[], options: StartOptions) {
+    const words = ["setsid", ...argv];
+    this.#process = new Deno.Command(words[0]!, commandOf(words, options)).spawn();
+    const fed = options.stdin === undefined ? undefined : feed(this.#process.stdin, options.stdin);
+    const output = this.#process.output();
+    this.finished = (async () => {
+      await fed;
+      return finished(await output);
+    })();
+  }
+
+  /** Sends a signal to the program alone. */
+  signal(signal: Deno.Signal): void {
+    send(this.#process.pid, signal);
+  }
+
+  /** Sends a signal to the program and everything it has started. */
+  signalAll(signal: Deno.Signal): void {
+    send(-this.#process.pid, signal);
+  }
+
+  /**
+   * Waits until everything it has started has ended too. The kernel tells only a
+   * parent about that, and the parent is gone: so this asks again and again.
+   */
+  async allGone(): Promise<void> {
+    await this.finished;
+    while (send(-this.#process.pid, "SIGCONT")) {
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  }
+}
+
+/** Whether there was somebody to send it to. */
+function send(pid: number, signal: Deno.Signal): boolean {
+  try {
+    Deno.kill(pid, signal);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
 /** Runs a short program to its end without giving way to anything else. */
 export function executeSync(argv: readonly string[]): Finished {
   const command = new Deno.Command(argv[0]!, commandOf(argv, {}));

@@ -367,3 +367,12 @@ export function firstRows(filter: (row: Row) => boolean = () => true): readonly 
   const backwards = chosenRows().filter(filter).toReversed();
   return [...new Map(backwards.map((row) => [row.type, row])).values()].reverse();
 }
+
+/** The chosen row of each type that does the most, by what it leaves behind. */
+export function richRows(): readonly Row[] {
+  const size = ({ residue, needs }: Row) => residue.length + needs.length;
+  const byType = Map.groupBy(chosenRows(), ({ type }) => type);
+  return [...byType.values()].map((rows) =>
+    rows.reduce((best, row) => size(row) > size(best) ? row : best)
+  );
+}

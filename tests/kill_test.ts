@@ -1,0 +1,118 @@
+/**
+ * Plugins that are killed or stopped in the middle: DEL must be able to clean up
+ * after any moment, and SIGTERM must be answered with a rollback.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import { Attachment } from "./harness/attachment.ts";
+import { Faults } from "./harness/fault.ts";
+import { rowTest } from "./harness/need.ts";
+import type { PluginCall } from "./harness/plugin.ts";
+import { errorObject, outputOf, startPlugin } from "./harness/plugin.ts";
+import { Random, seedOf } from "./harness/random.ts";
+import type { Row } from "./harness/rows.ts";
+import { richRows } from "./harness/rows.ts";
+import type { Sandbox } from "./harness/sandbox.ts";
+import { assertSame, snapshot } from "./harness/state.ts";
+
+/** Kills of each plugin in each verb. */
+const kills = 50;
+
+/** Starts a plugin, kills it at a moment and waits until nothing of it runs. */
+async function killAt(
+  sandbox: Sandbox,
+  call: PluginCall,
+  { moment, all }: { moment: number; all: boolean },
+): Promise<void> {
+  const running = startPlugin(sandbox, call);
+  await new Promise((resolve) => setTimeout(resolve, moment));
+  if (all) running.signalAll("SIGKILL");
+  else running.signal("SIGKILL");
+  await running.allGone();
+}
+
+/** Milliseconds that a whole ADD or DEL takes here and now. */
+async function durationOf(sandbox: Sandbox, call: PluginCall): Promise<number> {
+  const start = performance.now();
+  await startPlugin(sandbox, call).allGone();
+  return performance.now() - start;
+}
+
+for (const row of richRows()) {
+  const seed = seedOf(20_260_801);
+
+  rowTest(row, `DEL cleans up after ADD was killed ${kills} times`, async (sandbox, test) => {
+    const random = new Random(seed);
+    const before = await snapshot(sandbox);
+    const attachment = await Attachment.create(sandbox, row);
+    const duration = await durationOf(sandbox, attachment.call("ADD"));
+    await attachment.del();
+    for (let time = 0; time < kills; time++) {
+      const moment = random.next() * duration * 1.1;
+      const all = random.oneIn(2);
+      await test.step(`seed ${seed}, after ${moment.toFixed(1)} ms`, async () => {
+        await killAt(sandbox, attachment.call("ADD"), { moment, all });
+        await attachment.del();
+        const now = await snapshot(sandbox);
+        if (!row.before) assertSame(before, now, { allow: row.residue });
+      });
+    }
+    await attachment.add();
+    await attachment.check();
+    await attachment.del();
+    await attachment.delBefore();
+    assertSame(before, await snapshot(sandbox), { allow: row.residue });
+  });
+
+  rowTest(row, `DEL cleans up after DEL was killed ${kills} times`, async (sandbox, test) => {
+    const random = new Random(seed + 1);
+    const before = await snapshot(sandbox);
+    const attachment = await Attachment.create(sandbox, row);
+    await attachment.add();
+    const duration = await durationOf(sandbox, attachment.call("DEL"));
+    for (let time = 0; time < kills; time++) {
+      const moment = random.next() * duration * 1.1;
+      const all = random.oneIn(2);
+      await test.step(`seed ${seed}, after ${moment.toFixed(1)} ms`, async () => {
+        await attachment.add();
+        await killAt(sandbox, attachment.call("DEL"), { moment, all });
+        await attachment.del();
+        const now = await snapshot(sandbox);
+        if (!row.before) assertSame(before, now, { allow: row.residue });
+      });
+    }
+    await attachment.delBefore();
+    assertSame(before, await snapshot(sandbox), { allow: row.residue });
+  });
+
+  rowTest(row, "SIGTERM in any step of ADD is answered and undone", async (sandbox, test) => {
+    await using faults = await Faults.install();
+    const attachment = await Attachment.create(sandbox, row);
+    const before = await snapshot(sandbox);
+    for (let step = 1, more = true; more; step++) {
+      await test.step(`step ${step}`, async () => {
+        faults.armHold(step);
+        const call = attachment.call("ADD");
+        const running = startPlugin(sandbox, call);
+        more = await faults.held(running.finished);
+        if (more) {
+          running.signal("SIGTERM");
+          await faults.release();
+        }
+        const output = await outputOf(call, running);
+        if (output.code === 0) {
+          assert(!more || faults.seen === step, "a stopped ADD went on");
+          return await attachment.del();
+        }
+        assertEquals(errorObject(call, output).code, 111);
+        assertSame(before, await snapshot(sandbox), { allow: inert(row) });
+      });
+    }
+  });
+}
+
+/** What may stay after a rollback: nothing that takes part in anything. */
+function inert(row: Row) {
+  return row.residue.filter((id) => !/^(bridge|forwarding.|routeLocalnet)$/.test(id));
+}
