@@ -1,0 +1,120 @@
+/**
+ * `ipMasq`: traffic from a container's addresses to anything but its own subnets
+ * and multicast leaves the host under the host's address. Rules are the
+ * reference's, so that either's DEL removes what the other has added.
+ *
+ * @module
+ */
+import type { Decoder } from "../cni/decode.ts";
+import { expected, optional } from "../cni/decode.ts";
+import type { AttachmentKey } from "../cni/types.ts";
+import type { Tool } from "../host/command.ts";
+import type { Cidr } from "../host/ip.ts";
+import { hasTool } from "../host/spawn.ts";
+import type { Host } from "../ns/machine.ts";
+import { addIptables, checkIptables, delIptables, gcIptables } from "./masquerade_iptables.ts";
+import { addNft, checkNft, delNft, gcNft } from "./masquerade_nft.ts";
+import type { Backend } from "./netfilter.ts";
+import { removeAll } from "./removal.ts";
+import { requireTools } from "./status.ts";
+
+const backends: readonly Backend[] = ["iptables", "nftables"];
+
+const backendDecoder: Decoder<Backend> = {
+  expects: backends.map((name) => `"${name}"`).join(" or "),
+  decode(value, path, issues) {
+    const backend = backends.find((name) => name === value);
+    if (backend) return backend;
+    const message = typeof value === "string"
+      ? `unknown ipmasq backend "${value}"`
+      : expected(this.expects, value);
+    issues.push({ path, message });
+    return undefined;
+  },
+};
+
+/** The configuration key `ipMasqBackend`. */
+export const masqueradeField = optional(
+  backendDecoder,
+  "Program that writes the masquerade rules; nftables where iptables is missing when absent.",
+);
+
+/** What masquerading needs of a request. */
+export interface MasqueradeRequest {
+  readonly host: Host;
+  readonly network: string;
+  readonly containerId: string;
+  readonly ifName: string;
+  readonly conf: { readonly ipMasqBackend: Backend | undefined };
+}
+
+/** Masquerading, by verb. */
+export interface Masquerade {
+  /** Rules for these addresses; one process for each family, or one with nftables. */
+  add(addresses: readonly Cidr[]): Promise<void>;
+  /** A line for each rule that is missing. */
+  check(addresses: readonly Cidr[]): Promise<string[]>;
+  /**
+   * Removes the rules of both back ends: the configuration may have changed.
+   * Without addresses it removes what carries the attachment's name.
+   */
+  del(addresses: readonly Cidr[] | undefined): Promise<void>;
+  /** Removes the network's rules that belong to none of these attachments. */
+  gc(valid: readonly AttachmentKey[]): Promise<void>;
+  /** Throws code 50 when the program for it is missing. */
+  status(): void;
+}
+
+/** Masquerading of one attachment, or, for GC, of one network. */
+export function masquerade(req: MasqueradeRequest): Masquerade {
+  return {
+    add: (addresses) => add(req, addresses),
+    check: (addresses) => check(req, addresses),
+    del: (addresses) => del(req, addresses),
+    gc: (valid) => gc(req, valid),
+    status: () => status(req.conf.ipMasqBackend),
+  };
+}
+
+/** nftables takes over what iptables cannot do, unless the configuration names iptables. */
+async function add(req: MasqueradeRequest, addresses: readonly Cidr[]): Promise<void> {
+  const backend = req.conf.ipMasqBackend;
+  const rest = backend === "nftables"
+    ? addresses
+    : await addIptables(req, addresses, { only: backend === "iptables" || !hasTool("nft") });
+  if (rest.length > 0) await addNft(req, rest);
+}
+
+async function check(req: MasqueradeRequest, addresses: readonly Cidr[]): Promise<string[]> {
+  const backend = req.conf.ipMasqBackend;
+  if (backend === "nftables") return await checkNft(req, addresses);
+  const problems = await checkIptables(req, addresses);
+  if (backend === "iptables" || problems.length === 0 || !hasTool("nft")) return problems;
+  const others = await checkNft(req, addresses);
+  return others.length === 0 ? [] : problems;
+}
+
+async function del(
+  req: MasqueradeRequest,
+  addresses: readonly Cidr[] | undefined,
+): Promise<void> {
+  await removeAll([
+    { why: "remove masquerade rules", run: () => delIptables(req, { family: 4, addresses }) },
+    { why: "remove masquerade rules", run: () => delIptables(req, { family: 6, addresses }) },
+    { why: "remove masquerade rules", run: () => delNft(req) },
+  ]);
+}
+
+async function gc(req: MasqueradeRequest, valid: readonly AttachmentKey[]): Promise<void> {
+  await removeAll([
+    { why: "remove stale masquerade rules", run: () => gcIptables(req, { family: 4, valid }) },
+    { why: "remove stale masquerade rules", run: () => gcIptables(req, { family: 6, valid }) },
+    { why: "remove stale masquerade rules", run: () => gcNft(req, valid) },
+  ]);
+}
+
+function status(backend: Backend | undefined): void {
+  const iptables: Tool = "iptables-restore";
+  const either = hasTool("nft") && backend === undefined;
+  requireTools([backend === "nftables" || (either && !hasTool(iptables)) ? "nft" : iptables]);
+}

@@ -1,0 +1,189 @@
+/**
+ * What the recipes and plugins that write netfilter rules share: plans on an
+ * assumption, looks at what is there, whose a rule is.
+ *
+ * @module
+ */
+import { ActionError } from "../host/error.ts";
+import type { Family } from "../host/ip.ts";
+import type { SavedTable, Table } from "../host/iptables.ts";
+import { parseSave, restore, restoreTool, save, tableText } from "../host/iptables.ts";
+import type { NftListing, TableName } from "../host/nft.ts";
+import { emptyListing, listTable, nftTransaction, parseListing } from "../host/nft.ts";
+import type { Reason } from "../host/reason.ts";
+import { hasTool } from "../host/spawn.ts";
+import type { Step } from "../host/step.ts";
+import type { Host } from "../ns/machine.ts";
+import { run } from "../ns/machine.ts";
+import type { Attachment } from "./own.ts";
+import { sha512 } from "./names.ts";
+
+/** A program that writes rules. */
+export type Backend = "iptables" | "nftables";
+
+/** Failures that a second look does not change. */
+const lasting: ReadonlySet<Reason> = new Set<Reason>(["denied", "busy", "full"]);
+
+/**
+ * Carries out steps that are planned without a look at what is there. When they
+ * fail in a way that a wrong assumption explains, `otherwise` looks and does the
+ * same from the facts. Such steps are one transaction: nothing of it has happened.
+ */
+export async function applyAssuming(
+  host: Host,
+  { assumed, otherwise }: {
+    readonly assumed: readonly Step[];
+    readonly otherwise: (failure: ActionError) => Promise<void>;
+  },
+): Promise<void> {
+  try {
+    await host.apply(assumed);
+  } catch (error) {
+    if (!(error instanceof ActionError) || lasting.has(error.reason)) throw error;
+    await otherwise(error);
+  }
+}
+
+/**
+ * Lists a table, plans, applies, and does so once more if others have changed
+ * the rules in between. A table that does not exist needs no plan.
+ */
+export async function applyListed<T>(
+  host: Host,
+  { list, plan }: {
+    readonly list: () => Promise<T | undefined>;
+    readonly plan: (listed: T) => readonly Step[];
+  },
+): Promise<void> {
+  const again = async () => {
+    const listed = await list();
+    return listed === undefined ? [] : plan(listed);
+  };
+  await applyAssuming(host, {
+    assumed: await again(),
+    otherwise: async () => void await host.apply(await again()),
+  });
+}
+
+/** A table of iptables; `undefined` when the program or the table is missing on this host. */
+export async function listIptables(
+  host: Host,
+  { family, table }: { readonly family: Family; readonly table: Table },
+): Promise<SavedTable | undefined> {
+  if (!hasTool(restoreTool(family))) return undefined;
+  const text = await host.query(save(family, table), {
+    why: `list table "${table}" of ${family === 4 ? "iptables" : "ip6tables"}`,
+    tolerate: ["missing", "unsupported"],
+  });
+  return text === undefined ? undefined : parseSave(text);
+}
+
+/** A table of nftables; `undefined` when there is none, or no nft. */
+export async function listNft(host: Host, table: TableName): Promise<NftListing | undefined> {
+  if (!hasTool("nft")) return undefined;
+  const text = await host.query(listTable(table), {
+    why: `list table "${table.name}" of nft`,
+    tolerate: ["missing", "unsupported"],
+  });
+  return text === undefined ? undefined : text === "" ? emptyListing : parseListing(text);
+}
+
+/** Lines that delete rules of a chain (`FAMILY TABLE CHAIN`). */
+export function deleteRules(
+  chain: string,
+  rules: readonly { readonly handle: number }[],
+): string[] {
+  return rules.map(({ handle }) => `delete rule ${chain} handle ${handle}`);
+}
+
+/** Makes a rollback delete rules whose handles nft has just told. */
+export function takeBackRules(
+  host: Host,
+  { why, chain, rules, chains = [] }: {
+    readonly why: string;
+    readonly chain: string;
+    readonly rules: readonly { readonly handle: number }[];
+    /** Chains (`FAMILY TABLE CHAIN`) that go with the rules. */
+    readonly chains?: readonly string[];
+  },
+): void {
+  if (rules.length === 0) return;
+  const lines = [...deleteRules(chain, rules), ...deleteChains(chains)];
+  host.onRollback(why, async () => {
+    const undo = nftTransaction(lines);
+    const output = await run(undo);
+    const error = ActionError.fromOutput(why, undo, output);
+    if (output.code !== 0 && error.reason !== "missing") throw error;
+  });
+}
+
+/** Lines that delete chains with what is in them, whether they exist or not. */
+export function deleteChains(chains: readonly string[]): string[] {
+  return [
+    ...chains.flatMap((chain) => [`add chain ${chain}`, `flush chain ${chain}`]),
+    ...chains.map((chain) => `delete chain ${chain}`),
+  ];
+}
+
+/** Rules that must be in a table of iptables. */
+export interface ExpectedRules {
+  readonly family: Family;
+  readonly table: Table;
+  /** `CHAIN rule…`, as they follow `-A`. */
+  readonly rules: readonly string[];
+}
+
+/**
+ * Has iptables itself look for rules, which no comparison of text can equal. One
+ * process when all are there; gives a line for each that is not.
+ */
+export async function missingRules(host: Host, expected: ExpectedRules): Promise<string[]> {
+  const { family, table, rules } = expected;
+  if (rules.length === 0 || await exist(host, expected)) return [];
+  const missing: string[] = [];
+  for (const rule of rules) {
+    if (await exist(host, { family, table, rules: [rule] })) continue;
+    const tool = family === 4 ? "iptables" : "ip6tables";
+    missing.push(`rule "-A ${rule}" is missing from table "${table}" of ${tool}`);
+  }
+  return missing;
+}
+
+async function exist(host: Host, { family, table, rules }: ExpectedRules): Promise<boolean> {
+  const lines = rules.map((rule) => `-C ${rule}`);
+  const answer = await host.query(restore(family, tableText(table, lines)), {
+    why: `look for rules in table "${table}"`,
+    tolerate: ["missing", "unsupported", "other"],
+  });
+  return answer !== undefined;
+}
+
+/**
+ * Whose an object of nftables is, as the reference writes it into a comment: 16
+ * hex digits for the network, 16 for interface and container, then all in words.
+ */
+export interface Owner {
+  /** `6fd94d501e58f0aa-287fc69eff0574a2`: comments of the attachment start with it. */
+  readonly identity: string;
+  /** The whole comment, before nft's limit cuts it. */
+  readonly comment: string;
+}
+
+/** Length of {@linkcode Owner.identity}. */
+export const identityLength = 33;
+
+/** Derives the owner that an attachment's objects carry. */
+export async function ownerOf({ network, containerId, ifName }: Attachment): Promise<Owner> {
+  const first = await networkIdentity(network);
+  const second = (await sha512(`${ifName}:${containerId}`)).slice(0, 16);
+  const identity = `${first}-${second}`;
+  return {
+    identity,
+    comment: `${identity}, net: ${network}, if: ${ifName}, id: ${containerId}`,
+  };
+}
+
+/** What the comments of a network's attachments start with. */
+export async function networkIdentity(network: string): Promise<string> {
+  return (await sha512(network)).slice(0, 16);
+}
