@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Family } from "../host/ip.ts";
 import { formatIp, parseIp } from "../host/ip.ts";
 import type { Decoder } from "./decode.ts";
 import {
@@ -18,6 +19,7 @@ import {
   string,
 } from "./decode.ts";
 import type { Dns, Route } from "./types.ts";
+import { atLeast } from "./version.ts";
 
 /** An address in canonical text; an empty string counts as absent, as in the reference. */
 export function ipOrEmpty(): Decoder<string> {
@@ -86,3 +88,10 @@ export const ipamDecoder: Decoder<{ readonly type: string }> = map(
   }),
   ({ type }) => ({ type: type ?? "" }),
 );
+
+/** Before 0.3.0 a result holds one address of each family at most. */
+export function addressCountIssues(families: readonly Family[], cniVersion: string): string[] {
+  const repeated = new Set(families).size < families.length;
+  if (!repeated || atLeast(cniVersion, "0.3.0")) return [];
+  return [`CNI version ${cniVersion} does not support more than 1 address per family`];
+}

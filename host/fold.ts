@@ -1,7 +1,8 @@
 /**
  * Joins neighbouring steps into as few processes as possible: one `ip -batch`,
  * one `nft -f` or one `iptables-restore` for a run of them, and one `sh` where
- * kernel variables must be written between or inside a namespace.
+ * kernel variables are written (Deno itself opens `/proc` only for a program with
+ * every permission, and a namespace's variables only exist inside it).
  *
  * @module
  */
@@ -12,8 +13,8 @@ import type { Action, SetSysctl, Step } from "./step.ts";
 /** A run of steps that is carried out at once, and how a failure maps back to a step. */
 export interface Unit {
   readonly steps: readonly Step[];
-  /** What is executed; a file or host variable is done by this process itself. */
-  readonly run: Action;
+  /** What is executed; files are written by this process itself. */
+  readonly run: Exclude<Action, SetSysctl>;
   /** Whether steps before a failing one have taken effect. */
   readonly atomic: boolean;
   /** Index in `steps` of the step that failed, from the program's stderr. */
@@ -52,8 +53,6 @@ function runLength(steps: readonly Step[]): number {
     while (count < steps.length && joinsScript(first, steps[count]!.do)) {
       count++;
     }
-    // Variables of the host at either end need no process: leave them to the plugin itself.
-    if (!first.netns) count = trimSysctls(steps, count);
   } else if (isTransaction(first)) {
     while (count < steps.length && joinsTransaction(first, steps[count]!.do)) {
       count++;
@@ -86,21 +85,13 @@ function joinsTransaction(first: Command, next: Action): boolean {
     next.args.join("\0") === first.args.join("\0");
 }
 
-/** Host variables before the first command go alone, and so do those after the last one. */
-function trimSysctls(steps: readonly Step[], count: number): number {
-  if (steps[0]!.do.kind === "sysctl") return 1;
-  while (steps[count - 1]!.do.kind === "sysctl") count--;
-  return count;
-}
-
 function unit(steps: readonly Step[]): Unit {
   const first = steps[0]!.do;
   if (isTransaction(first) && steps.length > 1) {
     return transaction(first, steps);
   }
-  const wrapped = first.kind === "sysctl" && first.netns !== undefined;
-  if (steps.length === 1 && !wrapped) {
-    return { steps, run: first, atomic: true, failed: () => 0 };
+  if (steps.length === 1 && first.kind !== "sysctl") {
+    return { steps, run: first as Unit["run"], atomic: true, failed: () => 0 };
   }
   const segments = segmentsOf(steps);
   const only = segments[0]!;

@@ -1,7 +1,7 @@
 /**
- * Files of the kernel: `/proc` and `/sys`. Deno opens them only for a program
- * that has every permission, and a plugin has few; then a small program does it,
- * which takes about a millisecond.
+ * Reads files of the kernel: `/proc` and `/sys`. Deno opens them only for a
+ * program that has every permission, and a plugin has few; then a small program
+ * does it, which takes about a millisecond. Variables are written by plans.
  *
  * @module
  */
@@ -26,24 +26,27 @@ export function readProc(path: string): string {
   }
 }
 
-/** Writes a kernel variable. Throws what `Deno.writeTextFileSync` throws. */
-export function writeProc(path: string, value: string): void {
-  try {
-    Deno.writeTextFileSync(path, value);
-  } catch (error) {
-    if (!isUngranted(error)) throw error;
-    output("sh", ["-c", 'printf %s "$1" >"$0"', path, value]);
-  }
+/**
+ * Looks at files that may be the kernel's, all at once. Gives `undefined` for one
+ * that is missing, and the error for one that cannot be looked at.
+ */
+export function statProcs(paths: readonly string[]): (FileIdentity | Error | undefined)[] {
+  const found = paths.map(statDirectly);
+  const ungranted = paths.filter((_, index) => isUngranted(found[index]));
+  if (ungranted.length === 0) return found;
+  const { stdout } = spawnSync("stat", ["-L", "-c", "%d %i %f %n", "--", ...ungranted]);
+  const stats = new Map(stdout.split("\n").map(parseStat));
+  return paths.map((path, index) => isUngranted(found[index]) ? stats.get(path) : found[index]);
 }
 
-/** Looks at a file that may be the kernel's. Throws what `Deno.statSync` throws. */
-export function statProc(path: string): FileIdentity {
+function statDirectly(path: string): FileIdentity | Error | undefined {
   try {
     const { dev, ino, isFile } = Deno.statSync(path);
     return { dev, ino: ino ?? 0, isFile };
   } catch (error) {
-    if (!isUngranted(error)) throw error;
-    return parseStat(output("stat", ["-L", "-c", "%d %i %f", "--", path]));
+    const gone = error instanceof Deno.errors.NotFound ||
+      error instanceof Deno.errors.NotADirectory;
+    return gone ? undefined : error as Error;
   }
 }
 
@@ -109,8 +112,9 @@ function output(tool: Tool, args: readonly string[]): string {
   }
 }
 
-/** Device, inode and hexadecimal mode; regular files have type 8. */
-function parseStat(text: string): FileIdentity {
-  const [dev, ino, mode] = text.trim().split(" ");
-  return { dev: Number(dev), ino: Number(ino), isFile: parseInt(mode!, 16) >> 12 === 8 };
+/** Device, inode, hexadecimal mode and name; regular files have type 8. */
+function parseStat(line: string): [name: string, identity: FileIdentity] {
+  const [dev, ino, mode, ...name] = line.split(" ");
+  const isFile = parseInt(mode ?? "", 16) >> 12 === 8;
+  return [name.join(" "), { dev: Number(dev), ino: Number(ino), isFile }];
 }

@@ -8,12 +8,10 @@ import { ActionError, isTolerated } from "../host/error.ts";
 import { readFileIfExists, removeFile, writeFileAtomic } from "../host/files.ts";
 import type { Unit } from "../host/fold.ts";
 import { fold } from "../host/fold.ts";
-import { readProc, writeProc } from "../host/proc.ts";
 import type { Reason } from "../host/reason.ts";
 import type { Output } from "../host/spawn.ts";
 import { spawn } from "../host/spawn.ts";
-import type { Action, SetSysctl, Step } from "../host/step.ts";
-import { describe } from "../host/step.ts";
+import type { Action, Step } from "../host/step.ts";
 import { argv } from "./enter.ts";
 
 /** What a verb may do to the machine. */
@@ -161,14 +159,13 @@ async function attempt(unit: Unit): Promise<Attempt> {
   return { stdout: output.stdout, failure: { index, error } };
 }
 
-/** Files and the plugin's own kernel variables need no process. */
+/** Files need no process. */
 function attemptLocal(
   why: string,
-  action: Exclude<Action, Command>,
+  action: Exclude<Unit["run"], Command>,
 ): ActionError | undefined {
   try {
-    if (action.kind === "sysctl") setSysctl(action);
-    else if (action.kind === "mkdir") {
+    if (action.kind === "mkdir") {
       Deno.mkdirSync(action.path, { recursive: true });
     } else if (action.kind === "write") {
       writeFileAtomic(action.path, action.text, action);
@@ -182,30 +179,14 @@ function attemptLocal(
   }
 }
 
-function setSysctl({ key, value, optional }: SetSysctl): void {
-  const path = `/proc/sys/${key}`;
-  try {
-    if (readProc(path).trim() !== value) writeProc(path, value);
-  } catch (error) {
-    if (!optional) throw error;
-  }
-}
-
 async function takeBack(
   why: string,
   undo: Action,
   keepIf: Command | undefined,
 ): Promise<void> {
   if (keepIf && await inUse(keepIf)) return;
-  if (undo.kind !== "command") {
-    const error = attemptLocal(why, undo);
-    if (error && error.reason !== "missing") throw error;
-    return;
-  }
-  const output = await run(undo);
-  if (output.code === 0) return;
-  const error = ActionError.fromOutput(describe(undo), undo, output);
-  if (error.reason !== "missing") throw error;
+  const { failure } = await attempt(fold([{ why: `undo: ${why}`, do: undo }])[0]!);
+  if (failure && failure.error.reason !== "missing") throw failure.error;
 }
 
 async function inUse(query: Command): Promise<boolean> {

@@ -6,7 +6,7 @@
  */
 import type { NetnsRef } from "../host/command.ts";
 import type { FileIdentity } from "../host/proc.ts";
-import { statProc } from "../host/proc.ts";
+import { statProcs } from "../host/proc.ts";
 import { spawn, toolPath } from "../host/spawn.ts";
 
 /** Where `ip netns` keeps named namespaces. */
@@ -28,40 +28,34 @@ export interface NetnsIdentity {
   readonly ino: number;
 }
 
-/** Looks at a path without opening it. Starts nothing. */
+const ownPath = "/proc/self/ns/net";
+
+/** A process never changes its namespace: it is looked at once. */
+let own: NetnsIdentity | undefined;
+
+/** Looks at a path without opening it. */
 export function inspectNetns(path: string): NetnsState {
-  let stat: FileIdentity;
-  try {
-    stat = statProc(path);
-  } catch (error) {
-    if (isGone(error)) return { is: "missing", path };
-    return {
-      is: "foreign",
-      path,
-      what: error instanceof Error ? error.message : String(error),
-    };
-  }
-  const identity = { dev: stat.dev, ino: stat.ino };
+  const [found, current] = statProcs(own ? [path] : [path, ownPath]);
+  own ??= identityOf(current);
+  if (found === undefined) return { is: "missing", path };
+  if (found instanceof Error) return { is: "foreign", path, what: found.message };
   // Every namespace file lies on the kernel's one nsfs device, this process's own included.
-  if (!stat.isFile || identity.dev !== currentNetns().dev) {
-    return {
-      is: "foreign",
-      path,
-      what: "not a file of the kernel's namespace file system",
-    };
+  if (!found.isFile || found.dev !== own.dev) {
+    return { is: "foreign", path, what: "not a file of the kernel's namespace file system" };
   }
-  return { is: "namespace", netns: { path }, identity };
+  return { is: "namespace", netns: { path }, identity: { dev: found.dev, ino: found.ino } };
 }
 
-function isGone(error: unknown): boolean {
-  return error instanceof Deno.errors.NotFound ||
-    error instanceof Deno.errors.NotADirectory;
+function identityOf(stat: FileIdentity | Error | undefined): NetnsIdentity {
+  if (stat === undefined || stat instanceof Error) {
+    throw new Error(`Cannot look at "${ownPath}": is /proc mounted?`, { cause: stat });
+  }
+  return { dev: stat.dev, ino: stat.ino };
 }
 
 /** Identity of the namespace this process runs in. */
 export function currentNetns(): NetnsIdentity {
-  const { dev, ino } = statProc("/proc/self/ns/net");
-  return { dev, ino };
+  return own ??= identityOf(statProcs([ownPath])[0]);
 }
 
 /** Whether two identities name one namespace. */

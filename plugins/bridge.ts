@@ -35,7 +35,6 @@ import { addressesOf, addRoutes, bringUp, configureInterface } from "../recipes/
 import { knownAddresses, waitForDetection } from "../recipes/configure.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { overrideDns } from "../recipes/dns.ts";
-import { enableForwarding } from "../recipes/forwarding.ts";
 import { requestedMac } from "../recipes/mac.ts";
 import { masquerade } from "../recipes/masquerade.ts";
 import { ownNames, sharedMac } from "../recipes/own.ts";
@@ -75,10 +74,8 @@ async function add(req: Request<Conf>): Promise<Result> {
   if (req.conf.macspoofchk) await spoofCheck(req).add(facts.own.hostVeth, facts.mac);
   await req.host.apply(planContainer(req.conf, layer3));
   if (req.conf.enabledad) await waitForDetection(req.host, facts);
-  const addresses = addressesOf(result).map(({ cidr }) => cidr);
-  if (req.conf.ipMasq) await masquerade(req).add(addresses);
-  if (req.conf.isGateway) {
-    await req.host.apply(enableForwarding(addresses.map(({ family }) => family)));
+  if (req.conf.ipMasq) {
+    await masquerade(req).add(addressesOf(result).map(({ cidr }) => cidr));
   }
   return result;
 }

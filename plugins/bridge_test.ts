@@ -86,6 +86,8 @@ Deno.test("planHost() makes a bridge, its addresses and the pair in one process"
     "echo 0 > /proc/sys/net/ipv6/conf/veth00000001/accept_redirects",
     "echo 0 > /proc/sys/net/ipv4/conf/veth00000001/accept_redirects",
     "ip link set dev veth00000001 up",
+    "echo 1 > /proc/sys/net/ipv4/ip_forward",
+    "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding",
   ]);
   assertEquals(processes(steps), 1);
 });

@@ -164,6 +164,7 @@ export function planAdd(facts: AddFacts): Step[] {
     ...createVeth(facts),
     ...distrust(own.hostVeth),
     ...hostEnd(own.hostVeth, addresses),
+    ...enableForwarding(addresses.map(({ cidr }) => cidr.family)),
     ...configureInterface({
       netns,
       ifName,

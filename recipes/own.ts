@@ -6,6 +6,8 @@
  */
 import type { Link } from "../host/ip_link.ts";
 import type { AttachmentKey } from "../cni/types.ts";
+import { readFileIfExists } from "../host/files.ts";
+import { readProc } from "../host/proc.ts";
 import { currentNetns } from "../ns/netns.ts";
 import { sha512 } from "./names.ts";
 
@@ -42,13 +44,18 @@ export async function ownNames(attachment: Attachment): Promise<OwnNames> {
 
 /**
  * Hardware address of a bridge (or of another shared link), from its name, this
- * boot and this namespace: every plugin that creates it at the same moment
+ * host and this namespace: every plugin that creates it at the same moment
  * chooses the same one, and two hosts or two namespaces choose different ones.
  */
 export async function sharedMac(name: string): Promise<string> {
-  const boot = Deno.readTextFileSync("/proc/sys/kernel/random/boot_id").trim();
   const { dev, ino } = currentNetns();
-  return macFrom(await sha512(`shared\0${name}\0${boot}:${dev}:${ino}`));
+  return macFrom(await sha512(`shared\0${name}\0${hostId()}:${dev}:${ino}`));
+}
+
+/** What tells this host from others: its machine ID, or where it has none, this boot. */
+function hostId(): string {
+  const machine = readFileIfExists("/etc/machine-id")?.trim();
+  return machine || readProc("/proc/sys/kernel/random/boot_id").trim();
 }
 
 /** A locally administered unicast address from hex digits. */

@@ -22,6 +22,7 @@ import {
 import { sysctl } from "../../host/step.ts";
 import { compareLink } from "../../recipes/check.ts";
 import { addressesOf } from "../../recipes/configure.ts";
+import { enableForwarding } from "../../recipes/forwarding.ts";
 import { createVeth, distrust } from "../../recipes/veth.ts";
 import { gatewayCidrs, holdGateways } from "./gateway.ts";
 import { createVlanGateway, joinVlans, trunkIds } from "./vlan.ts";
@@ -60,6 +61,7 @@ export function planHost(conf: Conf, facts: Facts & { result: Result }): Step[] 
     ...distrust(port),
     { why: `set port "${port}" up`, do: setLink(port, { up: true }) },
     ...(vlanGateway ? holdGateways({ ...target, ...vlanGateway }, gateways) : []),
+    ...enableForwarding(gateways.map(({ family }) => family)),
   ];
 }
 
