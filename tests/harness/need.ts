@@ -45,14 +45,17 @@ export function kernelTest(
   });
 }
 
-/** Registers a test of a row, with the row's needs. */
+/** Registers a test of a row, with the row's needs; the container `a` is there already. */
 export function rowTest(
   row: Row,
   title: string,
   body: (sandbox: Sandbox, test: Deno.TestContext) => Promise<void> | void,
 ): void {
   const needs = [`plugin:${row.type}` as const, ...row.needs];
-  kernelTest(`${row.name}: ${title}`, { needs }, body);
+  kernelTest(`${row.name}: ${title}`, { needs }, async (sandbox, test) => {
+    await sandbox.container("a");
+    await body(sandbox, test);
+  });
 }
 
 /** Registers a test that is skipped, with its reason, when a need is not met. */

@@ -95,7 +95,7 @@ const loopback: readonly Row[] = [{
   kind: "interface",
   needs: [],
   conf: () => ({}),
-  residue: [],
+  residue: ["loopback"],
   repeatable: true,
   damage: [{
     name: "lo set down",

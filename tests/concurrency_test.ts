@@ -1,0 +1,87 @@
+/**
+ * A hundred containers at once on one bridge.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import type { JsonObject } from "../cni/types.ts";
+import { LinkMonitor } from "./harness/monitor.ts";
+import { kernelTest } from "./harness/need.ts";
+import type { PluginCall } from "./harness/plugin.ts";
+import { addressesOf, succeed } from "./harness/plugin.ts";
+import { bridgeName } from "./harness/residue.ts";
+import { hostLocal } from "./harness/rows.ts";
+import { assertSame, snapshot } from "./harness/state.ts";
+
+const count = 100;
+
+kernelTest(`${count} ADDs at once on one bridge, then ${count} DELs`, {
+  needs: ["link:bridge", "link:veth", "iptables-nat", "plugin:bridge", "plugin:host-local"],
+}, async (sandbox) => {
+  const before = await snapshot(sandbox);
+  const config: JsonObject = {
+    cniVersion: "1.1.0",
+    name: "crowd",
+    type: "bridge",
+    bridge: bridgeName,
+    isDefaultGateway: true,
+    ipMasq: true,
+    ipam: hostLocal(sandbox, "10.1.0.0/20", "2001:db8:1::/64"),
+  };
+  const names = Array.from({ length: count }, (_, index) => `n${index}`);
+  const calls = await Promise.all(names.map(async (name): Promise<PluginCall> => ({
+    type: "bridge",
+    verb: "ADD",
+    config,
+    containerId: name,
+    netns: await sandbox.container(name),
+    deadline: 300_000,
+  })));
+
+  await using monitor = await LinkMonitor.start(sandbox, sandbox.host);
+  const results = await Promise.all(calls.map((call) => succeed(sandbox, call)));
+  const events = await monitor.stop();
+
+  const addresses = results.flatMap(addressesOf);
+  assertEquals(addresses.length, 2 * count);
+  assertEquals(new Set(addresses).size, 2 * count);
+  const created = await sandbox.ipJson<{ ifname: string; address: string }>(
+    sandbox.host,
+    "link show type bridge",
+  );
+  assertEquals(created.map(({ ifname }) => ifname), [bridgeName]);
+  assertEquals(macsOf(events, bridgeName), new Set([created[0]!.address]));
+  for (const result of results) {
+    const [bridge] = result["interfaces"] as { mac: string }[];
+    assertEquals(bridge!.mac, created[0]!.address);
+  }
+  const ports = await sandbox.ipJson(sandbox.host, `link show master ${bridgeName}`);
+  assertEquals(ports.length, count);
+
+  await Promise.all(calls.map((call, index) =>
+    succeed(sandbox, {
+      ...call,
+      verb: "CHECK",
+      config: { ...config, prevResult: results[index]! },
+    })
+  ));
+  await Promise.all(calls.map((call, index) =>
+    succeed(sandbox, {
+      ...call,
+      verb: "DEL",
+      config: { ...config, prevResult: results[index]! },
+    })
+  ));
+  assertSame(before, await snapshot(sandbox), {
+    allow: ["bridge", "hostLocal", "forwarding4", "forwarding6", "iptablesTables"],
+    only: /^host|^files$/,
+  });
+});
+
+/** Every hardware address a link ever had. */
+function macsOf(events: readonly string[], name: string): Set<string> {
+  const own = events.filter((line) => line.includes(` ${name}:`) && !line.startsWith("Deleted"));
+  const macs = own.map((line) => /link\/ether ([0-9a-f:]{17})/.exec(line)?.[1]);
+  assert(macs.length > 0 && !macs.includes(undefined), own.join("\n"));
+  return new Set(macs as string[]);
+}

@@ -1,0 +1,264 @@
+/**
+ * Drop-in both ways: what the reference's plugins (here Debian's
+ * containernetworking-plugins 1.1.1) ADD our plugins DEL, and the reverse, and
+ * nothing is left. They know protocol versions up to 1.0.0 and iptables only.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import type { JsonObject } from "../cni/types.ts";
+import type { Chain } from "./harness/chain.ts";
+import { addChain, checkChain, delChain } from "./harness/chain.ts";
+import type { Need } from "./harness/need.ts";
+import { kernelTest } from "./harness/need.ts";
+import { addressesOf, binDir, callPlugin, peerDir, succeed } from "./harness/plugin.ts";
+import type { ResidueId } from "./harness/residue.ts";
+import { bridgeName } from "./harness/residue.ts";
+import { hostLocal, portMappings } from "./harness/rows.ts";
+import type { Sandbox } from "./harness/sandbox.ts";
+import { assertSame, snapshot } from "./harness/state.ts";
+
+/** A list of plugins that both sides understand. */
+interface Case {
+  readonly title: string;
+  readonly plugins: (sandbox: Sandbox) => readonly JsonObject[];
+  readonly needs: readonly Need[];
+  readonly residue: readonly ResidueId[];
+  /** The reference's CHECK cannot succeed (it wants an IPAM plugin even in layer 2). */
+  readonly noPeerCheck?: boolean;
+}
+
+const both = ["10.1.2.0/24", "2001:db8:1::/64"] as const;
+const forwarding = ["hostLocal", "forwarding4", "forwarding6"] as const;
+
+function bridge(sandbox: Sandbox, keys: JsonObject, ...subnets: string[]): JsonObject {
+  return {
+    type: "bridge",
+    bridge: bridgeName,
+    isGateway: true,
+    ...keys,
+    ipam: hostLocal(sandbox, ...subnets),
+  };
+}
+
+function ptp(sandbox: Sandbox, keys: JsonObject, ...subnets: string[]): JsonObject {
+  return { type: "ptp", ...keys, ipam: hostLocal(sandbox, ...subnets) };
+}
+
+const portmap: JsonObject = { type: "portmap", capabilities: { portMappings: true } };
+const bridgeNeeds = ["link:bridge", "plugin:bridge", "plugin:host-local"] as const;
+const ptpNeeds = ["link:veth", "plugin:ptp", "plugin:host-local"] as const;
+
+const cases: readonly Case[] = [
+  {
+    title: "loopback",
+    plugins: () => [{ type: "loopback" }],
+    needs: ["plugin:loopback"],
+    residue: ["loopback"],
+  },
+  {
+    title: "bridge, layer 2",
+    plugins: () => [{ type: "bridge", bridge: bridgeName }],
+    needs: bridgeNeeds,
+    residue: ["bridge"],
+    noPeerCheck: true,
+  },
+  {
+    title: "bridge with masquerade",
+    plugins: (sandbox) => [bridge(sandbox, { ipMasq: true }, both[0])],
+    needs: [...bridgeNeeds, "iptables-nat"],
+    residue: ["bridge", "iptablesTables", ...forwarding],
+  },
+  {
+    title: "bridge with masquerade, dual stack",
+    plugins: (sandbox) => [bridge(sandbox, { ipMasq: true, hairpinMode: true }, ...both)],
+    needs: [...bridgeNeeds, "iptables-nat"],
+    residue: ["bridge", "iptablesTables", ...forwarding],
+  },
+  {
+    title: "bridge with MAC spoof check",
+    plugins: (sandbox) => [bridge(sandbox, { macspoofchk: true }, both[0])],
+    needs: [...bridgeNeeds, "tool:nft"],
+    residue: ["bridge", "nftSpoofCheck", ...forwarding],
+  },
+  {
+    title: "ptp with masquerade",
+    plugins: (sandbox) => [ptp(sandbox, { ipMasq: true, mtu: 1400 }, both[0])],
+    needs: [...ptpNeeds, "iptables-nat"],
+    residue: ["iptablesTables", ...forwarding],
+  },
+  {
+    title: "ptp with masquerade, dual stack",
+    plugins: (sandbox) => [ptp(sandbox, { ipMasq: true }, ...both)],
+    needs: [...ptpNeeds, "iptables-nat"],
+    residue: ["iptablesTables", ...forwarding],
+  },
+  {
+    title: "bridge and portmap",
+    plugins: (sandbox) => [bridge(sandbox, { ipMasq: true }, ...both), portmap],
+    needs: [...bridgeNeeds, "plugin:portmap", "iptables-nat"],
+    residue: ["bridge", "iptablesTables", "hostportChains", "routeLocalnet", ...forwarding],
+  },
+];
+
+function chainOf(plugins: readonly JsonObject[], netns: string): Chain {
+  return {
+    name: "net1",
+    cniVersion: "1.0.0",
+    netns,
+    containerId: "c1",
+    plugins: plugins.map((plugin) => ({ ...plugin })),
+    capabilityArgs: { portMappings: portMappings.map((mapping) => ({ ...mapping })) },
+  };
+}
+
+const directions = [
+  { title: "ADD by theirs, DEL by ours", add: () => peerDir, del: binDir },
+  { title: "ADD by ours, DEL by theirs", add: binDir, del: () => peerDir },
+] as const;
+
+for (const { title, plugins, needs, residue, noPeerCheck } of cases) {
+  for (const direction of directions) {
+    kernelTest(`${title}: ${direction.title}`, { needs: ["peer", ...needs] }, async (sandbox) => {
+      const netns = await sandbox.container();
+      const before = await snapshot(sandbox);
+      const chain = chainOf(plugins(sandbox), netns);
+      const adder = { ...chain, binDir: direction.add() };
+      const remover = { ...chain, binDir: direction.del() };
+      for (const known of [true, false]) {
+        const result = await addChain(sandbox, adder);
+        if (known && !(noPeerCheck && remover.binDir === peerDir)) {
+          await checkChain(sandbox, remover, result);
+        }
+        await delChain(sandbox, remover, known ? result : undefined);
+        assertSame(before, await snapshot(sandbox), { allow: residue });
+      }
+    });
+  }
+
+  kernelTest(`${title}: DEL by ours of theirs after the container is gone`, {
+    needs: ["peer", ...needs],
+  }, async (sandbox) => {
+    const netns = await sandbox.container("gone");
+    const chain = chainOf(plugins(sandbox), netns);
+    const before = await snapshot(sandbox);
+    const result = await addChain(sandbox, { ...chain, binDir: peerDir });
+    await sandbox.removeNetns("gone");
+    await delChain(sandbox, { ...chain, binDir: binDir() }, result);
+    assertSame(before, await snapshot(sandbox), { allow: residue, only: /^host|^files$/ });
+  });
+
+  kernelTest(`${title}: the container gets the same from both`, {
+    needs: ["peer", ...needs],
+  }, async (sandbox) => {
+    const seen = [];
+    for (const dir of [peerDir, binDir()]) {
+      const netns = await sandbox.container("same");
+      const chain = { ...chainOf(plugins(sandbox), netns), binDir: dir };
+      const result = await addChain(sandbox, chain);
+      const state = await snapshot(sandbox);
+      const { interfaces, ...rest } = result;
+      seen.push({
+        names: ((interfaces ?? []) as { name: string }[]).map(({ name }) =>
+          name.replace(/^veth.*/, "veth")
+        ),
+        rest: withoutLastDigits(rest),
+        addresses: withoutLinkLocal(state.get("same/addresses")!),
+        routes: withoutLinkLocal(state.get("same/routes")!),
+      });
+      await delChain(sandbox, chain, result);
+      await sandbox.removeNetns("same");
+    }
+    assertEquals(seen[1], seen[0]!);
+  });
+}
+
+/** The pool goes on to the next address: what is compared is everything else. */
+function withoutLastDigits(value: unknown): string {
+  return JSON.stringify(value).replace(/(10\.1\.2\.|2001:db8:1::)[2-9]\b/g, "$1N");
+}
+
+function withoutLinkLocal(lines: readonly string[]): string[] {
+  return lines.filter((line) => !line.includes("fe80::"))
+    .map((line) => line.replace(/(10\.1\.2\.|2001:db8:1::)[2-9]\b/g, "$1N"));
+}
+
+kernelTest("host-local: both sides share one pool and its files", {
+  needs: ["peer", "plugin:host-local"],
+}, async (sandbox) => {
+  const config: JsonObject = {
+    cniVersion: "1.0.0",
+    name: "pool",
+    type: "bridge",
+    ipam: hostLocal(sandbox, "10.9.0.0/29"),
+  };
+  const call = (verb: "ADD" | "CHECK" | "DEL", containerId: string, dir: string) => ({
+    type: "host-local",
+    verb,
+    config,
+    containerId,
+    netns: "/run/netns/none",
+    binDir: dir,
+  });
+  const sides = [peerDir, binDir()] as const;
+  const given: string[] = [];
+  for (let index = 0; index < 5; index++) {
+    const result = await succeed(sandbox, call("ADD", `c${index}`, sides[index % 2]!));
+    given.push(...addressesOf(result));
+  }
+  assertEquals(given, [2, 3, 4, 5, 6].map((n) => `10.9.0.${n}/29`));
+  for (const side of sides) {
+    const full = await callPlugin(sandbox, call("ADD", "c9", side));
+    assert(full.code !== 0, "a full pool gave an address");
+  }
+  for (let index = 0; index < 5; index++) {
+    await succeed(sandbox, call("CHECK", `c${index}`, sides[(index + 1) % 2]!));
+    await succeed(sandbox, call("DEL", `c${index}`, sides[(index + 1) % 2]!));
+  }
+  const left = [...Deno.readDirSync(`${sandbox.dataDir}/pool`)].map(({ name }) => name).sort();
+  assertEquals(left, ["last_reserved_ip.0", "lock"]);
+});
+
+kernelTest("a plugin of one side works with the IPAM plugin of the other", {
+  needs: ["peer", ...bridgeNeeds],
+}, async (sandbox) => {
+  const [bin, dirs] = [binDir(), [peerDir, binDir()]];
+  const netns = await sandbox.container();
+  const before = await snapshot(sandbox);
+  for (const dir of dirs) {
+    const ipamDir = `${sandbox.dir}/ipam-of-${dir === bin ? "theirs" : "ours"}`;
+    Deno.mkdirSync(ipamDir);
+    Deno.symlinkSync(
+      `${dir === bin ? peerDir : bin}/host-local`,
+      `${ipamDir}/host-local`,
+    );
+    const config = {
+      cniVersion: "1.0.0",
+      name: "mixed",
+      ...bridge(sandbox, {}, "10.1.2.0/24"),
+    };
+    const call = (verb: "ADD" | "CHECK" | "DEL", prevResult?: JsonObject) => ({
+      type: "bridge",
+      verb,
+      netns,
+      binDir: dir,
+      env: { CNI_PATH: ipamDir },
+      config: { ...config, ...(prevResult && { prevResult }) },
+    });
+    const result = await succeed(sandbox, call("ADD"));
+    const reserved = () =>
+      [...Deno.readDirSync(`${sandbox.dataDir}/mixed`)].map(({ name }) => name)
+        .filter((name) => name.startsWith("10."));
+    const once = reserved();
+    assertEquals(once.length, 1);
+    // A second ADD fails and must not release what the first one holds.
+    assert((await callPlugin(sandbox, call("ADD"))).code !== 0);
+    if (dir === bin) assertEquals(reserved(), once);
+    await succeed(sandbox, call("CHECK", result));
+    await succeed(sandbox, call("DEL", result));
+    Deno.removeSync(ipamDir, { recursive: true });
+  }
+  assertSame(before, await snapshot(sandbox), {
+    allow: ["bridge", "forwarding4", "hostLocal"],
+  });
+});
