@@ -62,6 +62,11 @@ function option(keyword: string, value: string | number | undefined): string[] {
   return value === undefined ? [] : [keyword, String(value)];
 }
 
+/** `ip -N -j route get IP`: the route that a packet of the host's own takes. */
+export function getRoute(ip: Ip): Command {
+  return command("ip", ["-N", "-j", "route", "get", formatIp(ip)]);
+}
+
 /** `ip -N -j route show table all`: every route of a namespace, numbers unresolved. */
 export function showRoutes(family: Family, { netns }: In = {}): Command {
   return command("ip", [

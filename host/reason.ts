@@ -22,7 +22,7 @@ const table: readonly (readonly [RegExp, Reason])[] = [
     "denied",
   ],
   [
-    /Unknown device type|Operation not supported|Protocol not supported|not supported|Extension .* revision .* not supported|Couldn't load (match|target)|No such device or address|Address family not supported/i,
+    /Unknown device type|Operation not supported|Protocol not supported|not supported|Extension .* revision .* not supported|Couldn't load (match|target)|No such device or address|Address family not supported|do you need to insmod|(generation id|cache initialization failed): Invalid argument/i,
     "unsupported",
   ],
   [
@@ -46,9 +46,11 @@ export function classify(stderr: string): Reason {
   return table.find(([pattern]) => pattern.test(line))?.[1] ?? "other";
 }
 
+/** A warning, or iptables saying who it is before it says what is wrong. */
+const empty = /^(warning:|# Warning:|\S+ v[\d.]+ \(\w+\):$)/i;
+
 /** First line that says something: warnings and blank lines before it are passed over. */
 export function firstLine(stderr: string): string {
   const lines = stderr.split("\n").map((line) => line.trim()).filter(Boolean);
-  return lines.find((line) => !/^(warning:|# Warning:)/i.test(line)) ??
-    lines[0] ?? "";
+  return lines.find((line) => !empty.test(line)) ?? lines[0] ?? "";
 }

@@ -15,7 +15,7 @@ import type { Host } from "../ns/machine.ts";
 import { addIptables, checkIptables, delIptables, gcIptables } from "./masquerade_iptables.ts";
 import { addNft, checkNft, delNft, gcNft } from "./masquerade_nft.ts";
 import type { Backend } from "./netfilter.ts";
-import { removeAll } from "./removal.ts";
+import { removeTogether } from "./netfilter.ts";
 import { requireTools } from "./status.ts";
 
 const backends: readonly Backend[] = ["iptables", "nftables"];
@@ -98,18 +98,18 @@ async function del(
   req: MasqueradeRequest,
   addresses: readonly Cidr[] | undefined,
 ): Promise<void> {
-  await removeAll([
-    { why: "remove masquerade rules", run: () => delIptables(req, { family: 4, addresses }) },
-    { why: "remove masquerade rules", run: () => delIptables(req, { family: 6, addresses }) },
-    { why: "remove masquerade rules", run: () => delNft(req) },
+  await removeTogether("remove masquerade rules", [
+    () => delIptables(req, { family: 4, addresses }),
+    () => delIptables(req, { family: 6, addresses }),
+    () => delNft(req),
   ]);
 }
 
 async function gc(req: MasqueradeRequest, valid: readonly AttachmentKey[]): Promise<void> {
-  await removeAll([
-    { why: "remove stale masquerade rules", run: () => gcIptables(req, { family: 4, valid }) },
-    { why: "remove stale masquerade rules", run: () => gcIptables(req, { family: 6, valid }) },
-    { why: "remove stale masquerade rules", run: () => gcNft(req, valid) },
+  await removeTogether("remove stale masquerade rules", [
+    () => gcIptables(req, { family: 4, valid }),
+    () => gcIptables(req, { family: 6, valid }),
+    () => gcNft(req, valid),
   ]);
 }
 

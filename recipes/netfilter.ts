@@ -17,6 +17,7 @@ import type { Host } from "../ns/machine.ts";
 import { run } from "../ns/machine.ts";
 import type { Attachment } from "./own.ts";
 import { sha512 } from "./names.ts";
+import { removeAll } from "./removal.ts";
 
 /** A program that writes rules. */
 export type Backend = "iptables" | "nftables";
@@ -63,6 +64,18 @@ export async function applyListed<T>(
     assumed: await again(),
     otherwise: async () => void await host.apply(await again()),
   });
+}
+
+/** Runs removals side by side, because each of them waits for a program. Throws as {@linkcode removeAll}. */
+export async function removeTogether(
+  why: string,
+  tasks: readonly (() => Promise<void>)[],
+): Promise<void> {
+  const outcomes = await Promise.allSettled(tasks.map((task) => task()));
+  await removeAll(outcomes.map((outcome) => ({
+    why,
+    run: () => outcome.status === "rejected" ? Promise.reject(outcome.reason) : Promise.resolve(),
+  })));
 }
 
 /** A table of iptables; `undefined` when the program or the table is missing on this host. */
