@@ -5,6 +5,7 @@
  */
 import type { Tool } from "../host/command.ts";
 import type { Host } from "../ns/machine.ts";
+import type { NetnsState } from "../ns/netns.ts";
 import type { Decoder } from "./decode.ts";
 import type { AttachmentKey, JsonObject, Result } from "./types.ts";
 
@@ -32,6 +33,8 @@ export interface Request<C> {
   readonly containerId: string;
   /** `CNI_NETNS` as given; empty when there is none. */
   readonly netns: string;
+  /** What stands at `CNI_NETNS`; `missing` when it is empty. */
+  readonly sandbox: NetnsState;
   /** `CNI_IFNAME`; empty for GC and STATUS. */
   readonly ifName: string;
   /** `CNI_ARGS` as given. */

@@ -6,6 +6,8 @@
  * @module
  */
 import type { Host } from "../ns/machine.ts";
+import type { NetnsState } from "../ns/netns.ts";
+import { currentNetns, inspectNetns, sameNetns } from "../ns/netns.ts";
 import { decodeForRemoval, decodeOrThrow, isObject, lookup } from "./decode.ts";
 import { createIpam } from "./delegate.ts";
 import { CniError, codes } from "./error.ts";
@@ -28,6 +30,8 @@ export interface Call {
   readonly config: JsonObject;
   /** `cniVersion` of the configuration; `0.1.0` when it has none. */
   readonly cniVersion: string;
+  /** `CNI_NETNS_OVERRIDE`: the plugin's own namespace may be the container's. */
+  readonly netnsOverride?: boolean;
 }
 
 /** What a call works with. */
@@ -46,6 +50,7 @@ export async function callPlugin(
   call: Call,
   surroundings: Surroundings,
 ): Promise<Result | undefined> {
+  if (verb === "ADD" || verb === "DEL") refuseOwnNetns(call);
   const request = makeRequest(plugin, verb, call, surroundings);
   switch (verb) {
     case "ADD":
@@ -59,6 +64,27 @@ export async function callPlugin(
     case "GC":
       return await plugin.gc(gcRequest(request)), undefined;
   }
+}
+
+/** What stands at `CNI_NETNS`, looked at once a call: a delegate gets the same call. */
+const sandboxes = new WeakMap<Call, NetnsState>();
+
+function sandboxOf(call: Call): NetnsState {
+  let state = sandboxes.get(call);
+  if (!state) sandboxes.set(call, state = inspectNetns(call.netns));
+  return state;
+}
+
+/** The plugin's own namespace is never a container's. Checked before anything is done. */
+function refuseOwnNetns(call: Call): void {
+  if (call.netnsOverride || !call.netns) return;
+  const state = sandboxOf(call);
+  if (state.is !== "namespace" || !sameNetns(state.identity, currentNetns())) return;
+  throw new CniError(
+    codes.invalidNetns,
+    "plugin's netns and netns from CNI_NETNS should not be the same",
+    `CNI_NETNS is ${call.netns}`,
+  );
 }
 
 function makeRequest(
@@ -76,6 +102,9 @@ function makeRequest(
     cniVersion: call.cniVersion,
     containerId: call.containerId,
     netns: call.netns,
+    get sandbox() {
+      return sandboxOf(call);
+    },
     ifName: call.ifName,
     args: call.args,
     get prevResult() {

@@ -4,8 +4,6 @@
  *
  * @module
  */
-import { inspectNetns, sameNetns } from "../ns/netns.ts";
-import { currentNetns } from "../ns/netns.ts";
 import { Machine } from "../ns/machine.ts";
 import { isObject } from "./decode.ts";
 import type { Env } from "./env.ts";
@@ -102,7 +100,6 @@ async function dispatch(
   checkName(config);
   const verb = knownVerb(env.command);
   const cniVersion = gate(verb, config, supported);
-  if (verb === "ADD" || verb === "DEL") refuseOwnNetns(env);
   const call: Call = { ...env, config, cniVersion };
   const result = await callPlugin(plugin, verb, call, {
     host: machine,
@@ -205,21 +202,6 @@ function gate(
 
 function allow(condition: boolean, message: string): void {
   if (!condition) throw new CniError(codes.incompatibleVersion, message);
-}
-
-/** The plugin's own namespace is never a container's. Checked before anything is done. */
-function refuseOwnNetns({ netns, netnsOverride }: Env): void {
-  if (netnsOverride || !netns) return;
-  const state = inspectNetns(netns);
-  if (
-    state.is === "namespace" && sameNetns(state.identity, currentNetns())
-  ) {
-    throw new CniError(
-      codes.invalidNetns,
-      "plugin's netns and netns from CNI_NETNS should not be the same",
-      `CNI_NETNS is ${netns}`,
-    );
-  }
 }
 
 function readStdin(): string {

@@ -67,6 +67,26 @@ export function readFileIfExists(path: string): string | undefined {
   }
 }
 
+/** Reads a JSON file of our own; one that is missing or damaged gives `undefined`. */
+export function readOwnJson(path: string): unknown {
+  const text = readFileIfExists(path);
+  try {
+    return text === undefined ? undefined : JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether there is a directory of this path. */
+export function isDirectory(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
 /** Removes a file; one that is gone already is a success. Tells whether there was one. */
 export function removeFile(path: string): boolean {
   try {

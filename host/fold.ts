@@ -205,7 +205,8 @@ function shell(text: string, netns: NetnsRef | undefined): Command {
 function sysctlText(segment: Segment): string {
   return segment.steps.map(({ do: action }, index) => {
     const { key, value, optional } = action as SetSysctl;
-    return `w ${segment.start + index} '${key}' '${value}' ${optional ? "y" : "''"}\n`;
+    const words = [`${segment.start + index}`, key, value, optional ? "y" : ""];
+    return `w ${words.map(shellQuote).join(" ")}\n`;
   }).join("");
 }
 

@@ -37,7 +37,7 @@ let own: NetnsIdentity | undefined;
 export function inspectNetns(path: string): NetnsState {
   const [found, current] = statProcs(own ? [path] : [path, ownPath]);
   own ??= identityOf(current);
-  if (found === undefined) return { is: "missing", path };
+  if (path === "" || found === undefined) return { is: "missing", path };
   if (found instanceof Error) return { is: "foreign", path, what: found.message };
   // Every namespace file lies on the kernel's one nsfs device, this process's own included.
   if (!found.isFile || found.dev !== own.dev) {

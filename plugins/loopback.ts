@@ -43,7 +43,7 @@ export const plugin = definePlugin<Conf>({
   check,
   del,
   gc: () => Promise.resolve(),
-  status: async () => requireTools(["ip", "nsenter"]),
+  status,
 });
 
 async function add(req: Request<Conf>): Promise<Result> {
@@ -111,6 +111,11 @@ function loopbackAddresses({ addresses }: Pick<Link, "addresses">): string[] {
     .map((family) => parsed.find((ip) => ip.family === family))
     .filter((ip) => ip !== undefined)
     .map(formatCidr);
+}
+
+function status(): Promise<void> {
+  requireTools(["ip", "nsenter"]);
+  return Promise.resolve();
 }
 
 async function check(req: Request<Conf>): Promise<void> {
