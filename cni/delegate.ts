@@ -9,7 +9,7 @@
 import { readFileIfExists } from "../host/files.ts";
 import { isObject, lookup } from "./decode.ts";
 import { CniError, codes } from "./error.ts";
-import { execPlugin, findPlugin } from "./invoke.ts";
+import { execPlugin, findPlugin, hasPlugin } from "./invoke.ts";
 import { isPluginType } from "./names.ts";
 import type { Ipam, Plugin } from "./plugin.ts";
 import type { Call, Surroundings } from "./request.ts";
@@ -58,11 +58,11 @@ async function delegate(
 export async function ownPlugin(
   type: string,
   path: readonly string[],
-  { load, alwaysInProcess }: Pick<Surroundings, "load" | "alwaysInProcess">,
+  { load, inProcessIfMissing }: Pick<Surroundings, "load" | "inProcessIfMissing">,
 ): Promise<Plugin | undefined> {
   if (!load || !isPluginType(type)) return undefined;
-  if (!alwaysInProcess && !isOurs(findPlugin(type, path))) return undefined;
-  return await load(type);
+  const own = inProcessIfMissing && !hasPlugin(type, path) || isOurs(findPlugin(type, path));
+  return own ? await load(type) : undefined;
 }
 
 /**

@@ -50,13 +50,21 @@ export function findPlugin(type: string, dirs: readonly string[]): string {
   if (dirs.length === 0) {
     throw new CniError(codes.invalidEnvironment, "no paths provided");
   }
-  const found = dirs.map((dir) => `${dir.replace(/\/+$/, "")}/${type}`)
-    .find(isFile);
+  const found = candidates(type, dirs).find(isFile);
   if (found !== undefined) return found;
   throw new CniError(
     codes.delegateFailed,
     `failed to find plugin ${JSON.stringify(type)} in path [${dirs.join(" ")}]`,
   );
+}
+
+/** Whether a file of this name is in the directories. */
+export function hasPlugin(type: string, dirs: readonly string[]): boolean {
+  return candidates(type, dirs).some(isFile);
+}
+
+function candidates(type: string, dirs: readonly string[]): string[] {
+  return dirs.map((dir) => `${dir.replace(/\/+$/, "")}/${type}`);
 }
 
 function unusable(message: string): CniError {

@@ -39,8 +39,8 @@ export interface Surroundings {
   readonly host: Host;
   /** Absent: delegates are always executed. */
   readonly load?: Load | undefined;
-  /** Run our own plugins in process even where `CNI_PATH` holds no file of them. */
-  readonly alwaysInProcess?: boolean | undefined;
+  /** Run our own plugins in process also where `CNI_PATH` holds no file of that name. */
+  readonly inProcessIfMissing?: boolean | undefined;
 }
 
 /** Calls ADD, DEL, CHECK, GC or STATUS. Only ADD gives a result. */

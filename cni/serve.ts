@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Host } from "../ns/machine.ts";
 import { Machine } from "../ns/machine.ts";
 import { isObject } from "./decode.ts";
 import type { Env } from "./env.ts";
@@ -25,6 +26,8 @@ export interface Input {
   readonly stdin: () => string;
   /** Finds our own plugins, for delegates in process. */
   readonly load?: Load | undefined;
+  /** Run our own delegates in process also where `CNI_PATH` holds no file of that name. */
+  readonly inProcessIfMissing?: boolean | undefined;
   /** Aborted when the plugin shall stop: what was done is taken back. */
   readonly signal?: AbortSignal;
 }
@@ -81,18 +84,23 @@ function success(stdout: string): Outcome {
 }
 
 function failure(error: unknown, undoFailures: readonly string[]): Outcome {
-  const { code, msg, details } = toCniError(error);
-  const all = [details, ...undoFailures].filter(Boolean).join("; ");
-  const json = new CniError(code, msg, all).toJson("1.1.0");
+  const json = withUndoFailures(error, undoFailures).toJson("1.1.0");
   return { exit: 1, stdout: stringifyResult(json), stderr: "" };
 }
 
+/** The error that leaves a plugin: what could not be taken back stands in its details. */
+export function withUndoFailures(error: unknown, undoFailures: readonly string[]): CniError {
+  const { code, msg, details } = toCniError(error);
+  const all = [details, ...undoFailures].filter(Boolean).join("; ");
+  return new CniError(code, msg, all, { cause: error });
+}
+
 /** Runs the checks in the order of the reference and calls the verb; gives stdout. */
-async function dispatch(
+export async function dispatch(
   plugin: Plugin,
   env: Env,
-  input: Input,
-  machine: Machine,
+  input: Pick<Input, "stdin" | "load" | "inProcessIfMissing">,
+  host: Host,
 ): Promise<string> {
   const supported = plugin.versions ?? versions;
   if (env.command === "VERSION") return `${formatVersionObject(supported)}\n`;
@@ -101,10 +109,8 @@ async function dispatch(
   const verb = knownVerb(env.command);
   const cniVersion = gate(verb, config, supported);
   const call: Call = { ...env, config, cniVersion };
-  const result = await callPlugin(plugin, verb, call, {
-    host: machine,
-    load: input.load,
-  });
+  const { load, inProcessIfMissing } = input;
+  const result = await callPlugin(plugin, verb, call, { host, load, inProcessIfMissing });
   return result ? stringifyResult(formatResult(result, cniVersion)) : "";
 }
 

@@ -46,9 +46,16 @@ export function writeFileAtomic(
     if (options.sync) file.syncSync();
     if (options.exclusive) Deno.linkSync(temporary, path);
     else Deno.renameSync(temporary, path);
+    if (options.sync) syncDirectory(path.slice(0, slash + 1));
   } finally {
     removeFile(temporary);
   }
+}
+
+/** A new name is on the disk once its directory is. */
+function syncDirectory(path: string): void {
+  using directory = Deno.openSync(path, { read: true });
+  directory.syncSync();
 }
 
 function writeAll(file: Deno.FsFile, bytes: Uint8Array): void {
@@ -74,6 +81,16 @@ export function readOwnJson(path: string): unknown {
     return text === undefined ? undefined : JSON.parse(text);
   } catch {
     return undefined;
+  }
+}
+
+/** Changes a cache, which may fail without harm. Tells whether it worked. */
+export function changeCache(change: () => void): boolean {
+  try {
+    change();
+    return true;
+  } catch {
+    return false;
   }
 }
 
