@@ -20,18 +20,12 @@ export interface DirStamp {
 const past = 10_000;
 
 /**
- * Sets the directory's modification time and gives the state to recognize it by;
- * `undefined` when the file system does not let us. To be called by the only one
- * who may change the directory at the moment.
+ * Sets the directory's modification time and gives the state to recognize it by.
+ * To be called by the only one who may change the directory at the moment.
  */
-export function stampDir(dir: string): DirStamp | undefined {
-  try {
-    Deno.utimeSync(dir, new Date(), new Date(Date.now() - past));
-    return stateOf(dir);
-  } catch (error) {
-    if (error instanceof Deno.errors.PermissionDenied) return undefined;
-    throw error;
-  }
+export function stampDir(dir: string): DirStamp {
+  Deno.utimeSync(dir, new Date(), new Date(Date.now() - past));
+  return stateOf(dir);
 }
 
 /** Whether the directory is still as it was stamped. */

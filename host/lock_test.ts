@@ -47,7 +47,8 @@ Deno.test("a holder is named when the deadline is over, and its wait leaves no l
 });
 
 Deno.test("a lock of a missing directory is an error that says so", async () => {
-  const error = await assertRejects(() => lockFile("/nonexistent/lock", options), ActionError);
+  const error = await assertRejects(() => lockFile("/nonexistent/lock", options));
+  assert(error instanceof ActionError);
   assertEquals(error.reason, "missing");
 });
 
