@@ -1,6 +1,91 @@
 /**
- * The library face of denocni: describe networks, attach containers, write
- * plugins of your own.
+ * The library face of denocni: write a CNI plugin, call one, plan without doing.
+ * No plugin is loaded until it is asked for.
+ *
+ * @example Write a plugin that sets an interface's MTU
+ * ```ts
+ * import {
+ *   command,
+ *   definePlugin,
+ *   emptyResult,
+ *   integer,
+ *   object,
+ *   required,
+ * } from "./mod.ts";
+ *
+ * const plugin = definePlugin({
+ *   type: "mtu",
+ *   about: "sets the MTU of an interface",
+ *   permissions: { run: ["ip", "nsenter"], read: true, write: [] },
+ *   conf: object({ mtu: required(integer({ min: 68 }), "MTU in bytes.") }),
+ *   async add(req) {
+ *     await req.host.apply([{
+ *       why: `set MTU of "${req.ifName}"`,
+ *       do: command("ip", ["link", "set", "dev", req.ifName, "mtu", `${req.conf.mtu}`], {
+ *         netns: { path: req.netns },
+ *       }),
+ *     }]);
+ *     return req.prevResult ?? emptyResult();
+ *   },
+ *   check: () => Promise.resolve(),
+ *   del: () => Promise.resolve(),
+ *   gc: () => Promise.resolve(),
+ *   status: () => Promise.resolve(),
+ * });
+ * console.log(plugin.type);
+ * // if (import.meta.main) await serve(plugin);
+ * ```
  *
  * @module
  */
+export { definePlugin } from "./cni/plugin.ts";
+export type { GcRequest, Ipam, Permissions, Plugin, Request } from "./cni/plugin.ts";
+export { handle, serve } from "./cni/serve.ts";
+export type { Input, Outcome } from "./cni/serve.ts";
+export { callPlugin } from "./cni/request.ts";
+export type { Call, Load, Surroundings } from "./cni/request.ts";
+export {
+  boolean,
+  cidr,
+  decodeOrThrow,
+  integer,
+  ip,
+  list,
+  object,
+  oneOf,
+  optional,
+  refine,
+  required,
+  string,
+  withDefault,
+} from "./cni/decode.ts";
+export type { Decoder, Field, Fields, Infer, Issue, ObjectOf } from "./cni/decode.ts";
+export { CniError, codes, toCniError } from "./cni/error.ts";
+export type { CodeName } from "./cni/error.ts";
+export { formatResult, parseResult } from "./cni/result.ts";
+export { emptyResult } from "./cni/types.ts";
+export type {
+  AttachmentKey,
+  Dns,
+  Interface,
+  IpConfig,
+  Json,
+  JsonObject,
+  Result,
+  Route,
+  Verb,
+} from "./cni/types.ts";
+export { versions } from "./cni/version.ts";
+export { command } from "./host/command.ts";
+export type { Command, NetnsRef, Tool } from "./host/command.ts";
+export { ActionError } from "./host/error.ts";
+export { fold, processes } from "./host/fold.ts";
+export type { Unit } from "./host/fold.ts";
+export type { Reason } from "./host/reason.ts";
+export { describe, sysctl } from "./host/step.ts";
+export type { Action, MakeDir, RemoveFile, SetSysctl, Step, WriteFile } from "./host/step.ts";
+export { DryRun, Machine } from "./ns/machine.ts";
+export type { Host, QueryOptions } from "./ns/machine.ts";
+export { createNetns, inspectNetns, removeNetns } from "./ns/netns.ts";
+export type { NetnsIdentity, NetnsState } from "./ns/netns.ts";
+export { loadPlugin, types } from "./registry.ts";

@@ -44,12 +44,14 @@ export interface Field<T, Required extends boolean = boolean> {
 }
 
 // deno-lint-ignore no-explicit-any
-type Fields = Readonly<Record<string, Field<any>>>;
+/** The fields of an object, by key. */
+export type Fields = Readonly<Record<string, Field<any>>>;
 
 /** The type a decoder gives. */
 export type Infer<D> = D extends Decoder<infer T> ? T : never;
 
-type ObjectOf<F extends Fields> = {
+/** What an object decoder of these fields gives. */
+export type ObjectOf<F extends Fields> = {
   readonly [K in keyof F]: F[K] extends Field<infer T, infer R> ? R extends true ? T : T | undefined
     : never;
 };
