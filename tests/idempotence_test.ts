@@ -11,6 +11,7 @@ import { rowTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
 import { callPlugin, errorObject, fail, okJson, succeed } from "./harness/plugin.ts";
 import type { Row } from "./harness/rows.ts";
+import { inert } from "./harness/residue.ts";
 import { chosenRows } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
@@ -43,7 +44,7 @@ for (const row of chosenRows()) {
           assertEquals(output.stdout, "");
         }
         assertSame(before, await snapshot(sandbox), {
-          allow: row.residue.filter((id) => id === "hostLocal" || id === "iptablesTables"),
+          allow: inert(row.residue),
         });
       });
     }
@@ -123,7 +124,7 @@ for (const row of chosenRows()) {
     if (row.repeatable) assertEquals(await succeed(sandbox, call), result);
     else await fail(sandbox, call);
     assertSame(after, await snapshot(sandbox), {
-      allow: row.residue.filter((id) => id === "hostLocal"),
+      allow: ["hostLocal"],
     });
     await attachment.check();
     await attachment.del();
@@ -142,7 +143,7 @@ for (const row of chosenRows()) {
       await attachment.del();
     }
     assertSame(once, await snapshot(sandbox), {
-      allow: row.residue.filter((id) => id === "hostLocal"),
+      allow: ["hostLocal"],
     });
   });
 
@@ -186,7 +187,7 @@ for (const row of chosenRows()) {
         await gone.delBefore();
         await kept.check();
         assertSame(keptState, await snapshot(sandbox), {
-          allow: row.residue.filter((id) => id === "hostLocal"),
+          allow: ["hostLocal"],
           only: /^host|^files$/,
         });
         await gone.del();
@@ -239,7 +240,7 @@ for (const row of chosenRows()) {
     await succeed(sandbox, { ...call, config });
     await attachment.check();
     assertSame(before, await snapshot(sandbox), {
-      allow: row.residue.filter((id) => id === "hostLocal"),
+      allow: ["hostLocal"],
     });
   });
 }

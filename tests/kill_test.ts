@@ -11,7 +11,7 @@ import { rowTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
 import { errorObject, outputOf, startPlugin } from "./harness/plugin.ts";
 import { Random, seedOf } from "./harness/random.ts";
-import type { Row } from "./harness/rows.ts";
+import { inert } from "./harness/residue.ts";
 import { richRows } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
@@ -106,13 +106,8 @@ for (const row of richRows()) {
           return await attachment.del();
         }
         assertEquals(errorObject(call, output).code, 111);
-        assertSame(before, await snapshot(sandbox), { allow: inert(row) });
+        assertSame(before, await snapshot(sandbox), { allow: inert(row.residue) });
       });
     }
   });
-}
-
-/** What may stay after a rollback: nothing that takes part in anything. */
-function inert(row: Row) {
-  return row.residue.filter((id) => !/^(bridge|forwarding.|routeLocalnet)$/.test(id));
 }

@@ -10,30 +10,16 @@ import { Attachment } from "./harness/attachment.ts";
 import { Faults, readOnly } from "./harness/fault.ts";
 import { rowTest } from "./harness/need.ts";
 import { callPlugin, errorObject, succeed } from "./harness/plugin.ts";
-import type { ResidueId } from "./harness/residue.ts";
-import type { Row } from "./harness/rows.ts";
+import { inert } from "./harness/residue.ts";
 import { chosenRows } from "./harness/rows.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
-
-/** A failed ADD may leave only what takes no part in anything. */
-function rollbackResidue(row: Row): ResidueId[] {
-  const inert: readonly ResidueId[] = [
-    "hostLocal",
-    "iptablesTables",
-    "hostportChains",
-    "nftMasquerade",
-    "nftHostports",
-    "nftSpoofCheck",
-  ];
-  return row.residue.filter((id) => inert.includes(id));
-}
 
 for (const row of chosenRows()) {
   rowTest(row, "a failure in any step of ADD is undone", async (sandbox, test) => {
     await using faults = await Faults.install();
     const attachment = await Attachment.create(sandbox, row);
     const before = await snapshot(sandbox);
-    const allow = rollbackResidue(row);
+    const allow = inert(row.residue);
     for (let step = 1;; step++) {
       faults.arm(step);
       const output = await callPlugin(sandbox, attachment.call("ADD"));
@@ -97,7 +83,7 @@ for (const row of chosenRows()) {
       return;
     }
     errorObject(call, output);
-    assertSame(before, await snapshot(sandbox), { allow: rollbackResidue(row) });
+    assertSame(before, await snapshot(sandbox), { allow: inert(row.residue) });
   });
 
   if (!row.residue.includes("hostLocal") || row.kind === "chained") continue;
@@ -113,7 +99,7 @@ for (const row of chosenRows()) {
     const { msg } = errorObject(call, output);
     assert(msg.includes(sandbox.dataDir), msg);
     assertSame(before, await snapshot(sandbox), {
-      allow: rollbackResidue(row).filter((id) => id !== "hostLocal"),
+      allow: inert(row.residue).filter((id) => id !== "hostLocal"),
     });
     await attachment.add();
   });
