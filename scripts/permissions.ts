@@ -1,0 +1,55 @@
+/**
+ * A plugin's permissions as flags of `deno run` and `deno compile`.
+ *
+ * @module
+ */
+import type { Grants } from "../cni/permissions.ts";
+import { grantsOf, grantsOfAll, listedPaths } from "../cni/permissions.ts";
+import type { Permissions } from "../cni/plugin.ts";
+import { loadPlugin, types } from "../registry.ts";
+
+/** Name of the command that is packed with the plugins. */
+export const commandName = "cni";
+
+/** Everything that is packed: each plugin, and the `cni` command. */
+export const names: readonly string[] = [...types, commandName];
+
+/** Flags that grant exactly this. A kind without names is not granted at all. */
+export function permissionFlags(grants: Grants): string[] {
+  const kinds = ["run", "read", "write", "env"] as const;
+  return [
+    "--no-prompt",
+    ...kinds.filter((kind) => grants[kind].length > 0)
+      .map((kind) => `--allow-${kind}=${grants[kind].join(",")}`),
+  ];
+}
+
+/** What a plugin, or the `cni` command, is granted when it has an executable of its own. */
+export async function grantsFor(name: string): Promise<Grants> {
+  if (name === commandName) return grantsOfAll();
+  const plugin = await loadPlugin(name);
+  if (!plugin) throw new Error(unknownName(name));
+  requireListed(plugin.type, plugin.permissions);
+  return grantsOf(plugin.permissions);
+}
+
+/** The names asked for, all when none is. Throws when there is no such name. */
+export function selectNames(asked: readonly (string | number)[]): string[] {
+  const wrong = asked.find((name) => !names.includes(String(name)));
+  if (wrong !== undefined) throw new Error(unknownName(String(wrong)));
+  return asked.length > 0 ? asked.map(String) : [...names];
+}
+
+function unknownName(name: string): string {
+  return `Cannot pack "${name}": expected one of ${names.join(", ")}`;
+}
+
+/** Throws when a plugin lists a path that an executable of all plugins would not know to give up. */
+export function requireListed(type: string, { read, write }: Permissions): void {
+  const paths = [read, write].flatMap((paths) => paths === true ? [] : paths);
+  const unlisted = paths.filter((path) => !listedPaths.includes(path));
+  if (unlisted.length === 0) return;
+  throw new Error(
+    `Cannot pack "${type}": ${unlisted.join(", ")} must stand in listedPaths of cni/permissions.ts`,
+  );
+}

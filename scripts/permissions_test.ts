@@ -1,0 +1,35 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { grantsOfAll } from "../cni/permissions.ts";
+import { types } from "../registry.ts";
+import { grantsFor, names, permissionFlags, requireListed, selectNames } from "./permissions.ts";
+
+Deno.test("a kind without names is not granted", () => {
+  assertEquals(permissionFlags({ run: [], read: ["/a", "/b"], write: [], env: ["CNI_*"] }), [
+    "--no-prompt",
+    "--allow-read=/a,/b",
+    "--allow-env=CNI_*",
+  ]);
+});
+
+Deno.test("no plugin is granted all, or what an executable of all is not", async () => {
+  const all = grantsOfAll();
+  for (const type of types) {
+    const grants = await grantsFor(type);
+    for (const kind of ["run", "read", "write", "env"] as const) {
+      assertEquals(grants[kind].filter((name) => !all[kind].includes(name)), [], type);
+    }
+    assert(!permissionFlags(grants).some((flag) => /^(-A|--allow-[a-z]+)$/.test(flag)), type);
+  }
+});
+
+Deno.test("a listed path must be known", () => {
+  const permissions = { run: [], read: ["/srv/unknown"], write: [] };
+  assertThrows(() => requireListed("x", permissions), Error, "/srv/unknown must stand in");
+});
+
+Deno.test("names are those asked for, or all", async () => {
+  assertEquals(selectNames([]), [...names]);
+  assertEquals(selectNames(["bridge"]), ["bridge"]);
+  assertThrows(() => selectNames(["brige"]), Error, 'Cannot pack "brige"');
+  await assertRejects(() => grantsFor("brige"), Error, 'Cannot pack "brige"');
+});
