@@ -54,7 +54,7 @@ function runLength(steps: readonly Step[]): number {
       count++;
     }
   } else if (isTransaction(first)) {
-    while (count < steps.length && joinsTransaction(first, steps[count]!.do)) {
+    while (count < steps.length && joinsTransaction(steps[0]!, steps[count]!)) {
       count++;
     }
   }
@@ -79,10 +79,13 @@ function joinsScript(first: Scriptable, next: Action): boolean {
   return isScriptable(next) && first.netns?.path === next.netns?.path;
 }
 
-function joinsTransaction(first: Command, next: Action): boolean {
-  return isTransaction(next) && next.tool === first.tool &&
-    next.netns?.path === first.netns?.path &&
-    next.args.join("\0") === first.args.join("\0");
+/** A step that tolerates failures stays alone: its failure must not take others back. */
+function joinsTransaction(first: Step, next: Step): boolean {
+  const [a, b] = [first.do, next.do];
+  return isTransaction(a) && isTransaction(b) && a.tool === b.tool &&
+    a.netns?.path === b.netns?.path &&
+    a.args.join("\0") === b.args.join("\0") &&
+    !first.tolerate?.length && !next.tolerate?.length;
 }
 
 function unit(steps: readonly Step[]): Unit {
@@ -103,21 +106,29 @@ function unit(steps: readonly Step[]): Unit {
         stdin: batchText(steps),
       }),
       atomic: false,
-      failed: (stderr) => batchLine(stderr, steps.length),
+      failed: (stderr) => batchStep(stderr, steps),
     };
   }
   return script(steps, segments);
 }
 
 function transaction(first: Command, steps: readonly Step[]): Unit {
-  const stdin = steps.map(({ do: action }) => (action as Command).stdin!.replace(/\n?$/, "\n"))
-    .join("");
+  const texts = steps.map(({ do: action }) => (action as Command).stdin!.replace(/\n?$/, "\n"));
   return {
     steps,
-    run: { ...first, stdin },
-    atomic: true,
-    failed: () => 0,
+    run: { ...first, stdin: texts.join("") },
+    // iptables-restore commits at each COMMIT, so one step after the other.
+    atomic: first.tool === "nft",
+    failed: (stderr) => transactionStep(stderr, texts),
   };
+}
+
+/** nft says `/dev/stdin:3:1-9: Error: …`, iptables-restore `line 3 failed` or `at line: 3`. */
+function transactionStep(stderr: string, texts: readonly string[]): number {
+  const match = /^\S*?:(\d+):\d+|\bline:? (\d+)/m.exec(stderr);
+  let rest = Number(match?.[1] ?? match?.[2] ?? 1);
+  const index = texts.findIndex((text) => (rest -= text.split("\n").length - 1) <= 0);
+  return index < 0 ? texts.length - 1 : index;
 }
 
 /** Neighbouring steps of one tool inside a script. */
@@ -161,10 +172,16 @@ function batchArgs(tool: Tool | "sysctl"): string[] {
   return tool === "ip" ? ["-d", "-j", "-batch", "-"] : ["-batch", "-"];
 }
 
-/** iproute2 says `Command failed -:3` for the third line. */
-function batchLine(stderr: string, count: number): number {
+/**
+ * Index of the step that failed: iproute2 says `Command failed -:3` for the third line. At a
+ * word that it cannot read it ends without saying so, and names the word.
+ */
+function batchStep(stderr: string, steps: readonly Step[]): number {
   const match = /^Command failed -:(\d+)/m.exec(stderr);
-  return match ? Math.min(Number(match[1]) - 1, count - 1) : 0;
+  if (match) return Math.min(Number(match[1]), steps.length) - 1;
+  const word = /"([^"]+)"/.exec(stderr)?.[1];
+  const index = steps.findIndex(({ do: action }) => (action as Command).args.includes(word ?? ""));
+  return Math.max(index, 0);
 }
 
 /**
@@ -218,11 +235,13 @@ function batchCall(segment: Segment, last: boolean): string {
 }
 
 function failedStep(stderr: string, segments: readonly Segment[]): number {
+  // Nothing has run in a namespace that cannot be entered.
+  if (/^nsenter: /.test(stderr)) return 0;
   const direct = /^Step failed (\d+)/m.exec(stderr);
   if (direct) return Number(direct[1]);
   const marked = /^Segment failed (\d+)/m.exec(stderr);
   const segment = marked
     ? segments.find(({ start }) => start === Number(marked[1]))!
     : segments.at(-1)!;
-  return segment.start + batchLine(stderr, segment.steps.length);
+  return segment.start + batchStep(stderr, segment.steps);
 }

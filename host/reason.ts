@@ -22,7 +22,7 @@ const table: readonly (readonly [RegExp, Reason])[] = [
     "denied",
   ],
   [
-    /Unknown device type|Operation not supported|Protocol not supported|not supported|Extension .* revision .* not supported|Couldn't load (match|target)|No such device or address|Address family not supported|do you need to insmod|(generation id|cache initialization failed): Invalid argument/i,
+    /Unknown device type|qdisc kind is unknown|Operation not supported|Protocol not supported|not supported|Extension .* revision .* not supported|Couldn't load (match|target)|No such device or address|Address family not supported|do you need to insmod|(generation id|cache initialization failed): Invalid argument/i,
     "unsupported",
   ],
   [
@@ -31,11 +31,11 @@ const table: readonly (readonly [RegExp, Reason])[] = [
   ],
   [/Exchange full|No space left on device/i, "full"],
   [
-    /File exists|already assigned|Chain already exists|already exists/i,
+    /File exists|already assigned|already exists|NLM_F_REPLACE needed|Exclusivity flag on/i,
     "exists",
   ],
   [
-    /No such file or directory|No such process|does not exist|Cannot find device|Cannot open network namespace|No such device|Address not found|Cannot assign requested address|No chain\/target\/match|Bad rule|0 flow entries have been deleted|cannot open/i,
+    /No such file|No such process|does not exist|Directory nonexistent|nonexistent directory|Cannot find (bridge )?device|Cannot find specified qdisc|No such device|Address not found|Cannot assign requested address|No chain\/target\/match|Bad rule|Invalid "netns" value|0 flow entries have been deleted/i,
     "missing",
   ],
 ];
