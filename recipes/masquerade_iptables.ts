@@ -79,9 +79,10 @@ async function addFamily(
     assumed: planMasquerade(plan),
     otherwise: async (failure) => {
       const saved = await listIptables(host, { family: plan.family, table: "nat" });
-      if (saved) await host.apply(planMasqueradeAgain(plan, saved));
-      else if (only) throw failure;
-      else done = false;
+      if (saved) return await host.apply(planMasqueradeAgain(plan, saved));
+      if (only) throw failure;
+      done = false;
+      return "";
     },
   });
   return done;

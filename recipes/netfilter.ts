@@ -28,20 +28,20 @@ const lasting: ReadonlySet<Reason> = new Set<Reason>(["denied", "busy", "full"])
 /**
  * Carries out steps that are planned without a look at what is there. When they
  * fail in a way that a wrong assumption explains, `otherwise` looks and does the
- * same from the facts. Such steps are one transaction: nothing of it has happened.
+ * same from the facts. Gives what the steps that succeeded have printed.
  */
 export async function applyAssuming(
   host: Host,
   { assumed, otherwise }: {
     readonly assumed: readonly Step[];
-    readonly otherwise: (failure: ActionError) => Promise<void>;
+    readonly otherwise: (failure: ActionError) => Promise<string>;
   },
-): Promise<void> {
+): Promise<string> {
   try {
-    await host.apply(assumed);
+    return await host.apply(assumed);
   } catch (error) {
     if (!(error instanceof ActionError) || lasting.has(error.reason)) throw error;
-    await otherwise(error);
+    return await otherwise(error);
   }
 }
 
@@ -62,7 +62,7 @@ export async function applyListed<T>(
   };
   await applyAssuming(host, {
     assumed: await again(),
-    otherwise: async () => void await host.apply(await again()),
+    otherwise: async () => await host.apply(await again()),
   });
 }
 

@@ -1,0 +1,176 @@
+/**
+ * portmap: forwards ports of the host to the container, and masquerades the
+ * connections that would not find their way back otherwise.
+ *
+ * Owns: with iptables the chains `CNI-DN-…` of containers and the shared
+ * `CNI-HOSTPORT-…`; with nftables the table `inet denocni_hostport`; files below
+ * `/run/cni/denocni` that say who holds a port. Sets `route_localnet` of the
+ * link to the container. Runs: `iptables-restore` or `nft`, `iptables-save`
+ * where something is there already, `ip`, with UDP ports `conntrack`.
+ *
+ * ```json
+ * { "type": "portmap", "capabilities": { "portMappings": true } }
+ * ```
+ *
+ * @module
+ */
+import type { GcRequest, Request } from "../cni/plugin.ts";
+import type { Result } from "../cni/types.ts";
+import type { Cidr, Family } from "../host/ip.ts";
+import type { Backend } from "../recipes/netfilter.ts";
+import type { Attachment } from "../recipes/own.ts";
+import type { Conf } from "./portmap/conf.ts";
+import { CniError, codes } from "../cni/error.ts";
+import { definePlugin } from "../cni/plugin.ts";
+import { serve } from "../cni/serve.ts";
+import { parseCidr } from "../host/ip.ts";
+import { hasTool } from "../host/spawn.ts";
+import { inspectNetns } from "../ns/netns.ts";
+import { report, requirePrevResult } from "../recipes/check.ts";
+import { removeAll } from "../recipes/removal.ts";
+import { requireTools } from "../recipes/status.ts";
+import { claimsOf, releaseClaims, releaseStaleClaims, takeClaims } from "./portmap/claims.ts";
+import { conf, mappingsOf, requireOptionsFor } from "./portmap/conf.ts";
+import { flushUdp } from "./portmap/flows.ts";
+import { checkLocalnet, enableLocalnet } from "./portmap/localnet.ts";
+import { checkRules, collectRules, isMapped, mapPorts, unmapPorts } from "./portmap/rules.ts";
+
+/** The portmap plugin. */
+export const plugin = definePlugin<Conf>({
+  type: "portmap",
+  about: "forwards ports of the host to a container",
+  permissions: {
+    run: [
+      "iptables-save",
+      "iptables-restore",
+      "ip6tables-save",
+      "ip6tables-restore",
+      "nft",
+      "ip",
+      "conntrack",
+    ],
+    read: true,
+    write: ["/run/cni/denocni", "/proc/sys/net"],
+  },
+  conf,
+  add,
+  check,
+  del,
+  gc,
+  status,
+});
+
+async function add(req: Request<Conf>): Promise<Result> {
+  const { conf, host, prevResult } = req;
+  if (!prevResult) {
+    throw new CniError(codes.invalidNetworkConfig, "must be called as chained plugin");
+  }
+  const targets = targetsOf(req, prevResult);
+  if (targets.length === 0) return prevResult;
+  const backend = chooseBackend(conf);
+  await takeClaims(host, { ...attachment(req), ...netnsOf(req) }, {
+    claims: await claimsOf(conf, targets.map(({ family }) => family)),
+    others: {
+      isMapped: (other) => isMapped(host, other),
+      evict: (other) => unmapPorts(host, other),
+    },
+  });
+  const { guarded } = await mapPorts(req, { targets, backend });
+  await flushUdp(req, targets.map(({ family }) => family));
+  if (guarded) await enableLocalnet(req, targets);
+  return prevResult;
+}
+
+function attachment({ network, containerId, ifName }: Request<Conf>): Attachment {
+  return { network, containerId, ifName };
+}
+
+function netnsOf({ netns }: Request<Conf>) {
+  const state = inspectNetns(netns);
+  return { netns, identity: state.is === "namespace" ? state.identity : undefined };
+}
+
+/**
+ * The container's first address of each family that a mapping is for. Addresses
+ * of other interfaces, and of the host's, are passed over.
+ */
+export function targetsOf(
+  { conf, ifName }: Pick<Request<Conf>, "conf" | "ifName">,
+  { ips, interfaces }: Result,
+): Cidr[] {
+  const foreign = (index: number | undefined) => {
+    const link = index === undefined ? undefined : interfaces[index];
+    return link !== undefined && (link.name !== ifName || !link.sandbox);
+  };
+  const own = ips.filter((ip) => !foreign(ip.interface)).map(({ address }) => cidrOf(address));
+  return ([4, 6] as const).flatMap((family) =>
+    mappingsOf(conf.runtimeConfig.portMappings, family).length > 0
+      ? own.find((cidr) => cidr.family === family) ?? []
+      : []
+  );
+}
+
+function cidrOf(address: string): Cidr {
+  const cidr = parseCidr(address);
+  if (cidr) return cidr;
+  throw new CniError(
+    codes.invalidNetworkConfig,
+    `Cannot use address "${address}" of prevResult: not an IP prefix`,
+  );
+}
+
+/** The configured back end, or the one that this host has. Throws code 7 for options of the other. */
+function chooseBackend(conf: Conf): { readonly backend: Backend; readonly only: boolean } {
+  const only = conf.backend !== undefined || !hasTool("nft");
+  const fallback = only || hasTool("iptables-restore") ? "iptables" : "nftables";
+  const backend = conf.backend ?? fallback;
+  requireOptionsFor(backend, conf);
+  return { backend, only };
+}
+
+async function check(req: Request<Conf>): Promise<void> {
+  const targets = targetsOf(req, requirePrevResult(req));
+  if (targets.length === 0) return;
+  report(req.network, [
+    ...await checkRules(req, { targets, backend: req.conf.backend }),
+    ...await checkLocalnet(req, targets),
+  ]);
+}
+
+async function del(req: Request<Conf>): Promise<void> {
+  const { conf, host } = req;
+  if (conf.runtimeConfig.portMappings.length === 0) return;
+  const families: readonly Family[] = [4, 6];
+  const claims = await claimsOf(conf, families);
+  await removeAll([
+    { why: "remove port mappings", run: () => unmapPorts(host, attachment(req)) },
+    {
+      why: "give up host ports",
+      run: async () => void await host.apply(releaseClaims(claims, attachment(req))),
+      onlyIfClean: true,
+    },
+    { why: "forget flows", run: () => flushUdp(req, families) },
+  ]);
+}
+
+async function gc(req: GcRequest<Conf>): Promise<void> {
+  const { host, network, valid } = req;
+  await removeAll([
+    { why: "remove stale port mappings", run: () => collectRules(host, { network, valid }) },
+    {
+      why: "give up stale host ports",
+      run: async () => void await host.apply(releaseStaleClaims(network, valid)),
+      onlyIfClean: true,
+    },
+  ]);
+}
+
+function status(req: Request<Conf>): Promise<void> {
+  const { backend } = req.conf;
+  const nft = backend === "nftables" ||
+    (backend === undefined && !hasTool("iptables-restore") && hasTool("nft"));
+  requireTools([nft ? "nft" : "iptables-restore"]);
+  return Promise.resolve();
+}
+
+if (import.meta.main) await serve(plugin);

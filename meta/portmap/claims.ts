@@ -1,0 +1,241 @@
+/**
+ * Who holds which host port, as files below `/run`: two containers must not be
+ * given one port, and iptables would take both without a word. A claim whose
+ * container is gone is void, however it got left.
+ *
+ * @module
+ */
+import type { AttachmentKey } from "../../cni/types.ts";
+import { CniError, codes } from "../../cni/error.ts";
+import { listNames, readFileIfExists } from "../../host/files.ts";
+import type { Family } from "../../host/ip.ts";
+import type { Step } from "../../host/step.ts";
+import type { Host } from "../../ns/machine.ts";
+import type { NetnsIdentity } from "../../ns/netns.ts";
+import { inspectNetns, sameNetns } from "../../ns/netns.ts";
+import { applyAssuming } from "../../recipes/netfilter.ts";
+import { sha512 } from "../../recipes/names.ts";
+import type { Attachment } from "../../recipes/own.ts";
+import type { Conf, Mapping } from "./conf.ts";
+import { conditionsOf, hostKey, protocols } from "./conf.ts";
+
+/** Where claims are kept: single ports, and ranges apart, through which every ADD looks. */
+export const claimDirs = {
+  ports: "/run/cni/denocni/ports",
+  ranges: "/run/cni/denocni/port-ranges",
+} as const;
+
+/** Milliseconds in which a container may hold a claim before its rules are there. */
+const grace = 30_000;
+
+/** A host port, or a range of them, that is for one container alone. */
+export interface Claim {
+  readonly path: string;
+  /** `8080/tcp`, for messages. */
+  readonly what: string;
+}
+
+/** The attachment that a claim is for. */
+export interface Holder extends Attachment {
+  /** `CNI_NETNS` of its ADD. */
+  readonly netns: string;
+  /** What stood there then. */
+  readonly identity: NetnsIdentity | undefined;
+}
+
+/** What the plugin can tell and do about other attachments. */
+export interface Others {
+  /** Whether it has rules in any back end. */
+  isMapped(holder: Attachment): Promise<boolean>;
+  /** Removes its rules. */
+  evict(holder: Attachment): Promise<void>;
+}
+
+/**
+ * The claims of mappings in some families. Conditions divide a port: containers
+ * with different ones can share it.
+ */
+export async function claimsOf(
+  conf: Conf,
+  families: readonly Family[],
+): Promise<Claim[]> {
+  const claims: Claim[] = [];
+  for (const family of families) {
+    const words = conditionsOf(conf, family);
+    const suffix = words.length > 0 ? `-${(await sha512(words.join("\0"))).slice(0, 8)}` : "";
+    for (const mapping of conf.runtimeConfig.portMappings) {
+      const host = hostKey(mapping, family);
+      if (host !== undefined) claims.push(claimOf(mapping, { family, place: host + suffix }));
+    }
+  }
+  return claims;
+}
+
+function claimOf(
+  { protocol, host }: Mapping,
+  { family, place }: { readonly family: Family; readonly place: string },
+): Claim {
+  const dir = host.first === host.last ? claimDirs.ports : claimDirs.ranges;
+  const span = host.first === host.last ? `${host.first}` : `${host.first}-${host.last}`;
+  return {
+    path: `${dir}/${family}-${protocol}-${host.first}-${host.last}-${place}`,
+    what: `${span}/${protocol}`,
+  };
+}
+
+/**
+ * Takes ports for an attachment. Throws code 109 that names the holder of one
+ * that is taken. What is left of a dead container is removed.
+ */
+export async function takeClaims(
+  host: Host,
+  holder: Holder,
+  { claims, others }: { readonly claims: readonly Claim[]; readonly others: Others },
+): Promise<void> {
+  const text = holderText(holder);
+  const free = claims.filter(({ path }) => readHolder(path)?.containerId !== holder.containerId);
+  await applyAssuming(host, {
+    assumed: planClaims(free, text),
+    otherwise: async () => {
+      for (const { path, what } of free) await clear(host, holder, { path, what, others });
+      return await host.apply(planClaims(free.filter(({ path }) => !isOwn(path, text)), text));
+    },
+  });
+  for (const { path, what } of claims) {
+    for (const other of overlapping(path)) {
+      await clear(host, holder, { path: other, what, others });
+    }
+  }
+}
+
+/** Files that are made only where there are none, and go when the ADD fails. */
+function planClaims(claims: readonly Claim[], text: string): Step[] {
+  if (claims.length === 0) return [];
+  return [
+    ...Object.values(claimDirs).map((path) => ({
+      why: `make directory "${path}"`,
+      do: { kind: "mkdir" as const, path },
+    })),
+    ...claims.map(({ path, what }) => ({
+      why: `claim host port ${what}`,
+      do: { kind: "write" as const, path, text, exclusive: true },
+      undo: { kind: "remove" as const, path, onlyIfText: text },
+    })),
+  ];
+}
+
+function isOwn(path: string, text: string): boolean {
+  return readFileIfExists(path) === text;
+}
+
+/** Makes sure that nobody alive but the container itself holds a claim, and removes it then. */
+async function clear(
+  host: Host,
+  self: Attachment,
+  { path, what, others }: Claim & { readonly others: Others },
+): Promise<void> {
+  const text = readFileIfExists(path);
+  if (text === undefined) return;
+  const holder = parseHolder(text);
+  if (holder?.containerId === self.containerId) return;
+  if (holder && await isAlive(holder, { path, others })) throw conflict(what, holder);
+  if (holder) await others.evict(holder);
+  await host.apply([{
+    why: `drop a void claim of host port ${what}`,
+    do: { kind: "remove", path, onlyIfText: text },
+  }]);
+}
+
+/**
+ * A container without its namespace is gone. One that has it may have lost its
+ * rules to another plugin's DEL, or be about to get them.
+ */
+async function isAlive(
+  holder: Holder,
+  { path, others }: { readonly path: string; readonly others: Others },
+): Promise<boolean> {
+  if (!hasNetns(holder)) return false;
+  const written = Deno.statSync(path).mtime?.getTime() ?? 0;
+  return Date.now() - written < grace || await others.isMapped(holder);
+}
+
+function hasNetns({ netns, identity }: Holder): boolean {
+  if (!identity) return true;
+  const state = inspectNetns(netns);
+  return state.is === "namespace" && sameNetns(state.identity, identity);
+}
+
+/** The error for a port that another container has. */
+export function conflict(what: string, { network, containerId, ifName }: Attachment): CniError {
+  return new CniError(
+    codes.portConflict,
+    `Cannot map host port ${what}: held by container "${containerId}" (network "${network}", interface "${ifName}")`,
+  );
+}
+
+/** Paths of claims that have ports in common with this one; never its own. */
+function overlapping(path: string): string[] {
+  const name = parseName(path)!;
+  const dirs = name.first === name.last ? [claimDirs.ranges] : Object.values(claimDirs);
+  return dirs.flatMap((dir) => listNames(dir).map((file) => `${dir}/${file}`)).filter((other) => {
+    const claim = parseName(other);
+    return other !== path && claim && claim.key === name.key &&
+      claim.first <= name.last && name.first <= claim.last;
+  });
+}
+
+const namePattern = new RegExp(`/([46]-(?:${protocols.join("|")}))-(\\d+)-(\\d+)-(.+)$`);
+
+function parseName(path: string) {
+  const [, start, first, last, place] = namePattern.exec(path) ?? [];
+  if (start === undefined) return undefined;
+  return { key: `${start} ${place}`, first: Number(first), last: Number(last) };
+}
+
+/** What a claim's file holds: a line for each name, device and inode of the namespace, its path. */
+export function holderText({ network, containerId, ifName, netns, identity }: Holder): string {
+  const { dev, ino } = identity ?? { dev: 0, ino: 0 };
+  return `${[network, containerId, ifName, dev, ino, netns].join("\n")}\n`;
+}
+
+function parseHolder(text: string): Holder | undefined {
+  const [network, containerId, ifName, dev, ino, netns] = text.split("\n");
+  if (!network || !containerId || !ifName || netns === undefined) return undefined;
+  const identity = Number(ino) > 0 ? { dev: Number(dev), ino: Number(ino) } : undefined;
+  return { network, containerId, ifName, netns, identity };
+}
+
+function readHolder(path: string): Holder | undefined {
+  return parseHolder(readFileIfExists(path) ?? "");
+}
+
+/** Steps that give up the claims which are this attachment's. */
+export function releaseClaims(claims: readonly Claim[], self: Attachment): Step[] {
+  return claims.flatMap(({ path }) => release(path, (holder) => isSame(holder, self)));
+}
+
+/** Steps that give up a network's claims which belong to none of these attachments. */
+export function releaseStaleClaims(network: string, valid: readonly AttachmentKey[]): Step[] {
+  const isStale = (holder: Holder) =>
+    holder.network === network &&
+    !valid.some(({ containerID, ifname }) =>
+      isSame(holder, { network, containerId: containerID, ifName: ifname })
+    );
+  return Object.values(claimDirs).flatMap((dir) =>
+    listNames(dir).flatMap((name) => release(`${dir}/${name}`, isStale))
+  );
+}
+
+function isSame(a: Attachment, b: Attachment): boolean {
+  return a.network === b.network && a.containerId === b.containerId && a.ifName === b.ifName;
+}
+
+function release(path: string, test: (holder: Holder) => boolean): Step[] {
+  const text = readFileIfExists(path);
+  const holder = text === undefined ? undefined : parseHolder(text);
+  if (text === undefined || !holder || !test(holder)) return [];
+  return [{
+    why: "give up a claim of a host port",
+    do: { kind: "remove", path, onlyIfText: text },
+  }];
+}

@@ -1,0 +1,58 @@
+/**
+ * UDP flows that were there before a change of mappings would go on to where
+ * they went: conntrack forgets them after it, by their exact first destination.
+ *
+ * @module
+ */
+import type { Request } from "../../cni/plugin.ts";
+import type { UdpFlows } from "../../host/conntrack.ts";
+import { deleteAllUdp, deleteUdp } from "../../host/conntrack.ts";
+import type { Family } from "../../host/ip.ts";
+import type { Reason } from "../../host/reason.ts";
+import { hasTool } from "../../host/spawn.ts";
+import type { Step } from "../../host/step.ts";
+import { applyAssuming } from "../../recipes/netfilter.ts";
+import type { Conf, Mapping } from "./conf.ts";
+import { hasHostAddress, mappingsOf } from "./conf.ts";
+
+/**
+ * Forgets the flows to the mapped UDP ports. Nothing is run where there are
+ * none; a missing `conntrack` is told on stderr and no failure.
+ */
+export async function flushUdp(
+  { conf, host }: Pick<Request<Conf>, "conf" | "host">,
+  families: readonly Family[],
+): Promise<void> {
+  const flows = flowsOf(conf.runtimeConfig.portMappings, families);
+  if (flows.length === 0) return;
+  if (!hasTool("conntrack")) {
+    console.error(
+      'portmap: Cannot forget UDP flows: program "conntrack" is missing; old ones may go astray',
+    );
+    return;
+  }
+  await applyAssuming(host, {
+    assumed: [{ why: "forget UDP flows", do: deleteAllUdp(flows) }],
+    otherwise: () => host.apply(flows.map(oneByOne)),
+  });
+}
+
+const anything: readonly Reason[] = ["missing", "exists", "unsupported", "other"];
+
+/** conntrack-tools before 1.4.7 take one deletion at a time, and fail when there is nothing to delete. */
+function oneByOne(flows: UdpFlows): Step {
+  return { why: "forget UDP flows", do: deleteUdp(flows), tolerate: anything };
+}
+
+/** The flows of the UDP mappings of some families. */
+export function flowsOf(all: readonly Mapping[], families: readonly Family[]): UdpFlows[] {
+  return families.flatMap((family) =>
+    mappingsOf(all, family).filter(({ protocol }) => protocol === "udp").flatMap((mapping) =>
+      Array.from({ length: mapping.host.last - mapping.host.first + 1 }, (_, index) => ({
+        family,
+        port: mapping.host.first + index,
+        ...(hasHostAddress(mapping) && { address: mapping.hostIp }),
+      }))
+    )
+  );
+}
