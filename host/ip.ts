@@ -28,17 +28,31 @@ export function width(family: Family): 32 | 128 {
   return family === 4 ? 32 : 128;
 }
 
-const ipv4Octets = /^(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){3}$/;
+/** Four octets without leading zeros. */
+const ipv4Octets = /^((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(?!$)|$)){4}$/;
 
 /** Reads an address, or gives `undefined` when the text is not one. Zones and short forms are refused. */
 export function parseIp(text: string): Ip | undefined {
-  const plain4 = ipv4Octets.test(text);
-  if (!plain4 && (!text.includes(":") || text.includes("%"))) return undefined;
-  if (!ipaddr.isValid(text)) return undefined;
-  const parsed = ipaddr.process(text);
+  const plain = ipv4Octets.test(text) ? text : withoutDottedPart(text);
+  if (plain === undefined || !ipaddr.isValid(plain)) return undefined;
+  const parsed = ipaddr.process(plain);
   let bits = 0n;
   for (const byte of parsed.toByteArray()) bits = bits << 8n | BigInt(byte);
   return { family: parsed.kind() === "ipv4" ? 4 : 6, bits };
+}
+
+/**
+ * The text of an IPv6 address with its dotted end, if it has one, as two groups: `ipaddr.js`
+ * reads octal octets there, and takes `::1.2.3.4` for `::ffff:1.2.3.4`.
+ */
+function withoutDottedPart(text: string): string | undefined {
+  if (!text.includes(":") || text.includes("%")) return undefined;
+  if (!text.includes(".")) return text;
+  const start = text.lastIndexOf(":") + 1;
+  if (!ipv4Octets.test(text.slice(start))) return undefined;
+  const [a, b, c, d] = text.slice(start).split(".").map(Number);
+  const groups = [a! << 8 | b!, c! << 8 | d!].map((group) => group.toString(16));
+  return text.slice(0, start) + groups.join(":");
 }
 
 /**
