@@ -11,6 +11,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import type { Grants } from "../cni/permissions.ts";
 import { spawn } from "../host/spawn.ts";
 import { bundle, dist } from "./build.ts";
+import { readMarker, sizesIn, writeMarker } from "./marker.ts";
 import { commandName, grantsFor, permissionFlags, selectNames } from "./permissions.ts";
 
 /** Where `deno task compile` puts its executables. */
@@ -73,7 +74,7 @@ function lastLine(stderr: string): string {
   return stderr.trim().split("\n").findLast((line) => line.startsWith("error: ")) ?? stderr.trim();
 }
 
-/** Compiles an executable of its own for each name; gives their paths. */
+/** Compiles an executable of its own for each name, with a marker beside them; gives their paths. */
 export async function compileEach(names: readonly string[], dir: string): Promise<string[]> {
   Deno.mkdirSync(dir, { recursive: true });
   const file = await bundle();
@@ -85,6 +86,7 @@ export async function compileEach(names: readonly string[], dir: string): Promis
     await compile({ bundle: file, output, grants: await grantsFor(name), args });
     outputs.push(output);
   }
+  writeMarker(dir, { files: { ...readMarker(dir).files, ...sizesIn(dir, names) } });
   return outputs;
 }
 

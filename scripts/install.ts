@@ -13,20 +13,14 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { markerName } from "../cni/delegate.ts";
 import { grantsOfAll } from "../cni/permissions.ts";
-import { listNames, readFileIfExists, removeFile, writeFileAtomic } from "../host/files.ts";
+import { listNames, removeFile, writeFileAtomic } from "../host/files.ts";
 import { spawn } from "../host/spawn.ts";
 import { bundle } from "./build.ts";
 import { compile } from "./compile.ts";
 import { launcherText } from "./launcher.ts";
+import type { Marker } from "./marker.ts";
+import { readMarker, sizesIn, writeMarker } from "./marker.ts";
 import { commandName, grantsFor, selectNames } from "./permissions.ts";
-
-/** What the marker file holds. */
-export interface Marker {
-  /** Size in bytes of each file of ours, by its name. */
-  readonly files: Readonly<Record<string, number>>;
-  /** The bundled file that launchers run. */
-  readonly bundle?: string;
-}
 
 /** What is installed and where. */
 export interface InstallOptions {
@@ -55,7 +49,7 @@ export async function install(options: InstallOptions): Promise<void> {
       : await stageExecutables(stage, names);
     for (const name of names) await verify(`${stage}/${name}`);
     const kept = Object.entries(old.files).filter(([name]) => !names.includes(name));
-    const files = Object.fromEntries([...kept, ...names.map((name) => sizeIn(stage, name))]);
+    const files = { ...Object.fromEntries(kept), ...sizesIn(stage, names) };
     for (const name of names) Deno.renameSync(`${stage}/${name}`, `${dest}/${name}`);
     writeMarker(dest, { files, ...bundleOf(bundleName ?? old.bundle) });
     bundles.push(bundleName);
@@ -67,10 +61,6 @@ export async function install(options: InstallOptions): Promise<void> {
 
 function bundleOf(bundle: string | undefined): Pick<Marker, "bundle"> {
   return bundle === undefined ? {} : { bundle };
-}
-
-function sizeIn(dir: string, name: string): [name: string, size: number] {
-  return [name, Deno.statSync(`${dir}/${name}`).size];
 }
 
 /** Files of another origin are replaced only by request. */
@@ -149,20 +139,6 @@ export async function verify(file: string): Promise<void> {
 function supportedVersions(stdout: string): number {
   const answer = JSON.parse(stdout) as { supportedVersions?: unknown };
   return Array.isArray(answer.supportedVersions) ? answer.supportedVersions.length : 0;
-}
-
-/** Reads the marker of a folder; one that is missing or broken means that nothing is ours. */
-export function readMarker(dest: string): Marker {
-  const text = readFileIfExists(`${dest}/${markerName}`);
-  try {
-    return text === undefined ? { files: {} } : { files: {}, ...JSON.parse(text) };
-  } catch {
-    return { files: {} };
-  }
-}
-
-function writeMarker(dest: string, marker: Marker): void {
-  writeFileAtomic(`${dest}/${markerName}`, `${JSON.stringify(marker, null, 2)}\n`, { mode: 0o644 });
 }
 
 function removeBundles(dest: string, keep: readonly (string | undefined)[]): void {

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { isOurs } from "../cni/delegate.ts";
 import { spawn } from "../host/spawn.ts";
-import { install, readMarker, uninstall } from "./install.ts";
+import { install, uninstall } from "./install.ts";
+import { readMarker } from "./marker.ts";
 import { commandName } from "./permissions.ts";
 
 /** Runs `body` with a new folder that is removed afterwards. */

@@ -1,0 +1,140 @@
+/**
+ * Fills the generated parts of the pages: each plugin's options and permissions
+ * from its decoder and declaration, and the table of plugins in the README.
+ * `deno task docs` writes, `deno task docs --check` only tells what is out of date.
+ *
+ * @module
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import type { Decoder, Field } from "../cni/decode.ts";
+import type { Permissions, Plugin } from "../cni/plugin.ts";
+import { readFileIfExists } from "../host/files.ts";
+import { loadPlugin, types } from "../registry.ts";
+import { root } from "./build.ts";
+
+/** A line of an option table. */
+export interface Option {
+  /** `vlanTrunk[].maxID`. */
+  readonly key: string;
+  readonly type: string;
+  /** As the table shows it; empty for none. */
+  readonly default: string;
+  readonly doc: string;
+}
+
+/** Every option of a decoder, those of nested objects and lists after the one that holds them. */
+export function options(decoder: Decoder<unknown>, prefix = ""): Option[] {
+  const { fields, suffix } = innermost(decoder);
+  return Object.entries(fields ?? {}).flatMap(([name, field]) => {
+    const key = `${prefix}${suffix}${prefix || suffix ? "." : ""}${name}`;
+    return [option(key, field), ...options(field.decoder, key)];
+  });
+}
+
+/** The object behind lists of lists, with `[]` for each. */
+function innermost(
+  decoder: Decoder<unknown>,
+): Pick<Decoder<unknown>, "fields"> & { suffix: string } {
+  let suffix = "";
+  let inner = decoder;
+  for (; inner.element; inner = inner.element) suffix += "[]";
+  return { ...(inner.fields && { fields: inner.fields }), suffix };
+}
+
+function option(key: string, field: Field<unknown>): Option {
+  return { key, type: field.decoder.expects, default: defaultOf(field), doc: field.doc };
+}
+
+function defaultOf({ required, default: value, defaultText }: Field<unknown>): string {
+  if (defaultText !== undefined) return defaultText;
+  if (value !== undefined) return `\`${JSON.stringify(value)}\``;
+  return required ? "**required**" : "";
+}
+
+/** The table of options. */
+export function optionTable(decoder: Decoder<unknown>): string {
+  const rows = options(decoder).map(({ key, type, default: value, doc }) =>
+    row([`\`${key}\``, type, value, doc])
+  );
+  if (rows.length === 0) return "None.";
+  return [row(["option", "type", "default", ""]), row(["---", "---", "---", "---"]), ...rows]
+    .join("\n");
+}
+
+function row(cells: readonly string[]): string {
+  return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+}
+
+/** What a plugin is granted, in a sentence. */
+export function permissionLine({ run, read, write }: Permissions): string {
+  const programs = run === "any" ? "any (it executes plugins by name)" : words(run);
+  return `Permissions: runs ${programs}; reads ${paths(read)}; writes ${paths(write)}.`;
+}
+
+function words(names: readonly string[]): string {
+  return names.length > 0 ? names.map((name) => `\`${name}\``).join(", ") : "nothing";
+}
+
+function paths(value: readonly string[] | true): string {
+  return value === true ? "any file" : words(value);
+}
+
+/** The table of plugins for the README. */
+export function pluginTable(plugins: readonly Plugin[]): string {
+  return [
+    row(["plugin", "what it does"]),
+    row(["---", "---"]),
+    ...plugins.map(({ type, about }) => row([`[\`${type}\`](docs/plugins/${type}.md)`, about])),
+  ].join("\n");
+}
+
+/** Replaces what stands between `<!-- name -->` and `<!-- /name -->`. Throws when they are missing. */
+export function fill(page: string, name: string, text: string): string {
+  const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
+  const [start, end] = [page.indexOf(open), page.indexOf(close)];
+  if (start < 0 || end < start) throw new Error(`no ${open} … ${close}`);
+  return `${page.slice(0, start + open.length)}\n\n${text}\n\n${page.slice(end)}`;
+}
+
+/** A page with its generated part filled in, or why it cannot be. */
+interface Page {
+  readonly path: string;
+  readonly before: string;
+  readonly after: string;
+}
+
+function makePage(path: string, name: string, text: string): Page {
+  const before = readFileIfExists(`${root}/${path}`);
+  if (before === undefined) throw new Error(`Cannot fill "${path}": it does not exist`);
+  try {
+    return { path, before, after: fill(before, name, text) };
+  } catch (error) {
+    throw new Error(`Cannot fill "${path}": ${(error as Error).message}`);
+  }
+}
+
+/** Every page with a generated part. */
+export async function pages(): Promise<Page[]> {
+  const plugins = await Promise.all(types.map((type) => loadPlugin(type)!));
+  return [
+    makePage("README.md", "plugins", pluginTable(plugins)),
+    ...plugins.map(({ type, conf, permissions }) =>
+      makePage(
+        `docs/plugins/${type}.md`,
+        "options",
+        `${optionTable(conf)}\n\n${permissionLine(permissions)}`,
+      )
+    ),
+  ];
+}
+
+if (import.meta.main) {
+  const { check } = parseArgs(Deno.args, { boolean: ["check"] });
+  const stale = (await pages()).filter(({ before, after }) => before !== after);
+  for (const { path, after } of stale) {
+    if (check) console.error(`${path}: out of date, run: deno task docs`);
+    else Deno.writeTextFileSync(`${root}/${path}`, after);
+  }
+  if (check && stale.length > 0) Deno.exit(1);
+  if (!check) console.log(`${stale.length} pages written`);
+}

@@ -1,0 +1,93 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import {
+  boolean,
+  integer,
+  list,
+  object,
+  oneOf,
+  optional,
+  required,
+  string,
+  withDefault,
+} from "../cni/decode.ts";
+import { fill, options, optionTable, permissionLine, pluginTable } from "./docs.ts";
+
+const decoder = object({
+  name: required(string(), "Its name."),
+  size: withDefault(integer({ min: 0, max: 9 }), 0, "Its size.", "the kernel's"),
+  open: withDefault(boolean(), false, "Open."),
+  dns: optional(object({ search: optional(list(string()), "Domains.") }), "Names."),
+  ranges: optional(
+    list(list(object({ subnet: required(string(), "A subnet.") }))),
+    "Sets of ranges.",
+  ),
+});
+
+Deno.test("nested objects and lists are flattened", () => {
+  assertEquals(options(decoder).map(({ key }) => key), [
+    "name",
+    "size",
+    "open",
+    "dns",
+    "dns.search",
+    "ranges",
+    "ranges[][].subnet",
+  ]);
+});
+
+Deno.test("a default is shown as JSON, or in words, or as required", () => {
+  assertEquals(options(decoder).map((option) => option.default), [
+    "**required**",
+    "the kernel's",
+    "`false`",
+    "",
+    "",
+    "",
+    "**required**",
+  ]);
+});
+
+Deno.test("a bar does not break a table", () => {
+  const table = optionTable(object({ a: optional(oneOf(["x", "y"]), "x | y") }));
+  assertEquals(table.split("\n"), [
+    "| option | type | default |  |",
+    "| --- | --- | --- | --- |",
+    '| `a` | "x" or "y" |  | x \\| y |',
+  ]);
+});
+
+Deno.test("a plugin without options says so", () => {
+  assertEquals(optionTable(object({})), "None.");
+});
+
+Deno.test("permissions are a sentence", () => {
+  assertEquals(
+    permissionLine({ run: ["ip", "sh"], read: true, write: [] }),
+    "Permissions: runs `ip`, `sh`; reads any file; writes nothing.",
+  );
+  assertEquals(
+    permissionLine({ run: "any", read: ["/a"], write: true }),
+    "Permissions: runs any (it executes plugins by name); reads `/a`; writes any file.",
+  );
+});
+
+Deno.test("plugins are listed with their pages", () => {
+  const plugin = { type: "ptp", about: "a pair" } as Parameters<typeof pluginTable>[0][number];
+  assertEquals(
+    pluginTable([plugin]).split("\n").at(-1),
+    "| [`ptp`](docs/plugins/ptp.md) | a pair |",
+  );
+});
+
+Deno.test("fill() replaces between its marks and is idempotent", () => {
+  const page = "a\n<!-- options -->\nold\n<!-- /options -->\nb\n";
+  const filled = fill(page, "options", "new");
+  assertEquals(filled, "a\n<!-- options -->\n\nnew\n\n<!-- /options -->\nb\n");
+  assertEquals(fill(filled, "options", "new"), filled);
+});
+
+Deno.test("fill() refuses a page without its marks", () => {
+  for (const page of ["", "<!-- options -->", "<!-- /options --><!-- options -->"]) {
+    assertThrows(() => fill(page, "options", "new"), Error, "no <!-- options -->");
+  }
+});

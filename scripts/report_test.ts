@@ -1,0 +1,41 @@
+import { assertEquals } from "@std/assert";
+import { countTests, summary, total } from "./report.ts";
+
+const report = `<?xml version="1.0" encoding="UTF-8"?>
+<testsuites name="deno test" tests="7" failures="2" errors="0" time="0.000">
+    <testsuite name="./a_test.ts" tests="7" disabled="1" errors="0" failures="2">
+        <testcase name="good" classname="./a_test.ts" time="0.001" line="1" col="6">
+        </testcase>
+        <testcase name="bad" classname="./a_test.ts" time="0.001" line="1" col="33">
+            <failure message="Uncaught Error: x">Error: x &lt;skipped/&gt;</failure>
+        </testcase>
+        <testcase name="skip" classname="./a_test.ts" time="0.000" line="1" col="84">
+            <skipped/>
+        </testcase>
+        <testcase name="steps" classname="./a_test.ts" time="0.002" line="2" col="6">
+            <failure message="1 test step failed">1 test step failed.</failure>
+        </testcase>
+        <testcase name="steps &gt; s1" classname="./a_test.ts" time="0.000" line="2" col="43">
+        </testcase>
+        <testcase name="steps &gt; s2" classname="./a_test.ts" time="0.001" line="2" col="73">
+            <failure message="Uncaught Error: s">Error: s</failure>
+        </testcase>
+        <testcase name="a &gt; b" classname="./a_test.ts" time="0.001" line="3" col="1">
+        </testcase>
+    </testsuite>
+</testsuites>`;
+
+Deno.test("tests count, their steps do not", () => {
+  assertEquals(countTests(report, 1), { passed: 2, failed: 2, skipped: 1 });
+});
+
+Deno.test("a run that failed as a whole counts as one failure", () => {
+  assertEquals(countTests("", 1), { passed: 0, failed: 1, skipped: 0 });
+  assertEquals(countTests("", 0), { passed: 0, failed: 0, skipped: 0 });
+});
+
+Deno.test("the last line holds the sums and nothing else", () => {
+  const counts = total([countTests(report, 1), countTests(report, 1)]);
+  assertEquals(summary(counts).split("\n").at(-1), "4 passed, 4 failed");
+  assertEquals(summary({ passed: 1, failed: 0, skipped: 0 }), "\n1 passed, 0 failed");
+});

@@ -1,0 +1,138 @@
+/**
+ * `deno task test`: runs every test over one packaging of the plugins, the kernel
+ * tests inside private namespaces, and ends with a line `N passed, N failed`.
+ *
+ *   deno task test [--launchers | --multicall | --compiled] [file.ts… | folder/…] [-- flags of deno test]
+ *
+ * `CNI_BIN_DIR` names a folder of plugins to test in place of new ones.
+ *
+ * @module
+ */
+import { spawn } from "../host/spawn.ts";
+import { root } from "./build.ts";
+import { compileEach, CompileError } from "./compile.ts";
+import { install } from "./install.ts";
+import { ensurePackages, testPackages } from "./packages.ts";
+import { names } from "./permissions.ts";
+import type { Counts } from "./report.ts";
+import { countTests, summary, total } from "./report.ts";
+
+/** How the plugins under test are packed. */
+export const packagings = ["launchers", "multicall", "compiled"] as const;
+
+/** One of {@linkcode packagings}. */
+export type Packaging = typeof packagings[number];
+
+/** What the command line asks for. */
+export interface Plan {
+  readonly packaging: Packaging;
+  /** Test files; all when none is named. */
+  readonly files: readonly string[];
+  /** Flags for `deno test`. */
+  readonly flags: readonly string[];
+}
+
+/** Reads the command line. What is no flag of ours and no file goes to `deno test`. */
+export function readArguments(args: readonly string[]): Plan {
+  const chosen = packagings.filter((it) => args.includes(`--${it}`));
+  if (chosen.length > 1) throw new Error(`Cannot test: choose one of --${chosen.join(", --")}`);
+  const rest = args.filter((arg) => arg !== "--" && !chosen.some((it) => arg === `--${it}`));
+  return {
+    packaging: chosen[0] ?? "launchers",
+    files: rest.filter(isTestFile),
+    flags: rest.filter((arg) => !isTestFile(arg)),
+  };
+}
+
+function isTestFile(arg: string): boolean {
+  return /(\.ts|\/)$/.test(arg) && !arg.startsWith("-");
+}
+
+/** Tests of a run: those that need a kernel of their own, and those beside the code. */
+export function split(files: readonly string[]): { kernel: string[]; pure: string[] } {
+  const isKernel = (file: string) => /(^|\/)tests\//.test(file);
+  return {
+    kernel: files.filter(isKernel),
+    pure: files.filter((file) => !isKernel(file)),
+  };
+}
+
+/** Every folder with tests beside the code. */
+const pureFolders = [
+  "host/",
+  "ns/",
+  "cni/",
+  "recipes/",
+  "plugins/",
+  "ipam/",
+  "meta/",
+  "cli/",
+  "scripts/",
+  "bench/",
+];
+
+/** Packs the plugins; gives their folder. */
+async function pack(packaging: Packaging): Promise<string> {
+  const dir = `${root}/dist/test-${packaging}`;
+  try {
+    if (packaging === "compiled") await compileEach(names, dir);
+    else await install({ dest: dir, names, launchers: packaging === "launchers", force: true });
+    return dir;
+  } catch (error) {
+    if (!(error instanceof CompileError)) throw error;
+    console.log(`${error.message}\nGOING ON WITH LAUNCHERS: no compiled executable is tested.`);
+    return await pack("launchers");
+  }
+}
+
+/** Runs `deno test` with the words of `inside` before it, and counts. */
+async function run(
+  { files, flags }: Pick<Plan, "files" | "flags">,
+  env: Readonly<Record<string, string>>,
+  inside: readonly string[] = [],
+): Promise<Counts> {
+  const report = await Deno.makeTempFile({ suffix: ".xml" });
+  const deno = [Deno.execPath(), "test", "-A", "--no-check", "--permit-no-files"];
+  const words = [...inside, ...deno, `--junit-path=${report}`, ...flags, ...files];
+  const { code } = await spawn("/usr/bin/env", words, {
+    inherit: true,
+    env,
+    deadline: 60 * 60_000,
+    passThrough: true,
+  });
+  const counts = countTests(await Deno.readTextFile(report), code);
+  await Deno.remove(report);
+  return counts;
+}
+
+/** What enters private namespaces; without root, as the root of a namespace of users. */
+export function insideWords(uid: number | null): string[] {
+  const enter = `${root}/tests/harness/private.sh`;
+  return uid === 0 ? [enter] : ["unshare", "--user", "--map-root-user", enter];
+}
+
+function sectionsOf({ files }: Plan): { kernel: string[]; pure: string[] } {
+  return files.length > 0 ? split(files) : { kernel: ["tests/"], pure: pureFolders };
+}
+
+async function main(): Promise<Counts> {
+  Deno.chdir(root);
+  const plan = readArguments(Deno.args);
+  await ensurePackages(testPackages);
+  const binDir = Deno.env.get("CNI_BIN_DIR") ?? await pack(plan.packaging);
+  const env = { CNI_BIN_DIR: binDir };
+  const { kernel, pure } = sectionsOf(plan);
+  const counts: Counts[] = [];
+  if (pure.length > 0) counts.push(await run({ files: pure, flags: plan.flags }, env));
+  if (kernel.length > 0) {
+    console.log(`\nKernel tests over ${binDir}, in private namespaces`);
+    counts.push(await run({ files: kernel, flags: plan.flags }, env, insideWords(Deno.uid())));
+  }
+  return total(counts);
+}
+
+if (import.meta.main) {
+  const counts = await main();
+  console.log(summary(counts));
+  if (counts.failed > 0) Deno.exit(1);
+}
