@@ -9,6 +9,7 @@ import type { AttachmentKey } from "../../cni/types.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { listNames, readFileIfExists } from "../../host/files.ts";
 import type { Family } from "../../host/ip.ts";
+import { lockFile } from "../../host/lock.ts";
 import type { Step } from "../../host/step.ts";
 import type { Host } from "../../ns/machine.ts";
 import type { NetnsIdentity } from "../../ns/netns.ts";
@@ -19,14 +20,39 @@ import type { Attachment } from "../../recipes/own.ts";
 import type { Conf, Mapping } from "./conf.ts";
 import { conditionsOf, hostKey, protocols } from "./conf.ts";
 
+const stateDir = "/run/cni/denocni";
+
 /** Where claims are kept: single ports, and ranges apart, through which every ADD looks. */
 export const claimDirs = {
-  ports: "/run/cni/denocni/ports",
-  ranges: "/run/cni/denocni/port-ranges",
+  ports: `${stateDir}/ports`,
+  ranges: `${stateDir}/port-ranges`,
 } as const;
+
+const lockPath = `${stateDir}/portmap.lock`;
 
 /** Milliseconds in which a container may hold a claim before its rules are there. */
 const grace = 30_000;
+
+/** Milliseconds to wait for the lock. */
+const lockDeadline = 15_000;
+
+/**
+ * Runs a task while no other portmap looks at rules and changes what it has
+ * found; a change that needs no look does not wait. Where there are no claims
+ * no ADD of ours can be under way. Throws code 11 when the wait is over.
+ */
+export async function withLock<T>(host: Host, task: () => Promise<T>): Promise<T> {
+  if (host.dryRun || !listNames(stateDir).includes("ports")) return await task();
+  const locking = await lockFile(lockPath, { mode: 0o600, deadline: lockDeadline });
+  if (locking.is === "held") {
+    throw new CniError(
+      codes.tryAgainLater,
+      `Cannot lock "${lockPath}": held by ${locking.by} for more than ${lockDeadline} ms`,
+    );
+  }
+  using _file = locking.file;
+  return await task();
+}
 
 /** A host port, or a range of them, that is for one container alone. */
 export interface Claim {

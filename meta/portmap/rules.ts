@@ -25,9 +25,8 @@ import {
   removeTogether,
   takeBackRules,
 } from "../../recipes/netfilter.ts";
-import { withDirectoryLock } from "../../recipes/directory_lock.ts";
 import type { Attachment } from "../../recipes/own.ts";
-import { claimDirs, conflict } from "./claims.ts";
+import { conflict, withLock } from "./claims.ts";
 import type { Conf } from "./conf.ts";
 import { conditionsOf, requireOptionsFor } from "./conf.ts";
 import type { IptablesPortmap, Saved } from "./iptables.ts";
@@ -58,11 +57,6 @@ import {
 } from "./nftables.ts";
 
 const families = [4, 6] as const;
-
-/** Looks and changes of all portmaps go one after the other; what needs no look does not wait. */
-function withLock<T>(host: Host, task: () => Promise<T>): Promise<T> {
-  return withDirectoryLock({ host, path: claimDirs.ports }, task);
-}
 
 /** The back end to try first, and whether the other may take over. */
 export interface Choice {
