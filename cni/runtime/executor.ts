@@ -81,10 +81,10 @@ function executed(type: string, options: ExecutorOptions): Runnable {
   return {
     type,
     file,
-    call(call) {
+    async call(call) {
       if (options.host?.(type).dryRun) throw notPlannable(type, file);
       const stdin = JSON.stringify(call.config);
-      return execPlugin(file, { ...rest, env: envOf(call, options.path), stdin });
+      return await execPlugin(file, { ...rest, env: envOf(call, options.path), stdin });
     },
     versions: () => execVersion(file, rest),
   };
