@@ -96,12 +96,7 @@ export function toCniError(error: unknown): CniError {
     return new CniError(codes.tryAgainLater, error.message, "", cause);
   }
   if (error instanceof Error) {
-    return new CniError(
-      codes.internal,
-      error.message || error.name,
-      error.stack ?? "",
-      cause,
-    );
+    return new CniError(codes.internal, error.message || error.name, error.stack ?? "", cause);
   }
   return new CniError(codes.internal, String(error), "", cause);
 }

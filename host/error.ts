@@ -17,12 +17,7 @@ export class ActionError extends Error {
   /** The copy-pasteable command, its exit code and its whole stderr, or the file's error. */
   readonly details: string;
 
-  private constructor(
-    why: string,
-    summary: string,
-    reason: Reason,
-    details: string,
-  ) {
+  private constructor(why: string, summary: string, reason: Reason, details: string) {
     super(`Cannot ${why}: ${summary}`);
     this.reason = reason;
     this.details = details;

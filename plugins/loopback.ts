@@ -76,20 +76,8 @@ export function planAdd(netns: NetnsRef): Step[] {
 const predicted: Pick<Link, "mac" | "addresses"> = {
   mac: "00:00:00:00:00:00",
   addresses: [
-    {
-      address: "127.0.0.1",
-      prefix: 8,
-      scope: "host",
-      tentative: false,
-      dadFailed: false,
-    },
-    {
-      address: "::1",
-      prefix: 128,
-      scope: "host",
-      tentative: false,
-      dadFailed: false,
-    },
+    { address: "127.0.0.1", prefix: 8, scope: "host", tentative: false, dadFailed: false },
+    { address: "::1", prefix: 128, scope: "host", tentative: false, dadFailed: false },
   ],
 };
 

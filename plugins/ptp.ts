@@ -63,14 +63,8 @@ const conf = object({
     "MTU of both ends in bytes.",
     "the kernel's",
   ),
-  ipam: required(
-    ipamDecoder,
-    "IPAM plugin and its options; every address needs a gateway.",
-  ),
-  dns: optional(
-    dnsDecoder,
-    "Name resolution for the result, in place of the IPAM plugin's.",
-  ),
+  ipam: required(ipamDecoder, "IPAM plugin and its options; every address needs a gateway."),
+  dns: optional(dnsDecoder, "Name resolution for the result, in place of the IPAM plugin's."),
 });
 type Conf = Infer<typeof conf>;
 
@@ -98,18 +92,11 @@ async function add(req: Request<Conf>): Promise<Result> {
   if (req.conf.ipMasq) {
     await masquerade(req).add(addresses.map(({ cidr }) => cidr));
   }
-  await req.host.apply(
-    enableForwarding(addresses.map(({ cidr }) => cidr.family)),
-  );
   return result;
 }
 
 function attachment(req: Request<Conf>) {
-  return {
-    network: req.network,
-    containerId: req.containerId,
-    ifName: req.ifName,
-  };
+  return { network: req.network, containerId: req.containerId, ifName: req.ifName };
 }
 
 function resultOf(
@@ -132,10 +119,7 @@ function resultOf(
 function gatewayed(result: Result): Address[] {
   const addresses = addressesOf(result);
   if (addresses.length === 0) {
-    throw new CniError(
-      codes.noAddress,
-      "IPAM plugin returned missing IP config",
-    );
+    throw new CniError(codes.noAddress, "IPAM plugin returned missing IP config");
   }
   const without = addresses.find(({ gateway }) => !gateway);
   if (without) {
@@ -165,13 +149,7 @@ export function planAdd(facts: AddFacts): Step[] {
     ...distrust(own.hostVeth),
     ...hostEnd(own.hostVeth, addresses),
     ...enableForwarding(addresses.map(({ cidr }) => cidr.family)),
-    ...configureInterface({
-      netns,
-      ifName,
-      result,
-      dad: false,
-      prefixRoutes: false,
-    }),
+    ...configureInterface({ netns, ifName, result, dad: false, prefixRoutes: false }),
     ...gatewayRoutes(addresses, { netns, ifName }),
     ...addRoutes({ netns, ifName, result }),
   ];
@@ -181,9 +159,7 @@ export function planAdd(facts: AddFacts): Step[] {
 function hostEnd(dev: string, addresses: readonly Address[]): Step[] {
   return [
     { why: `set host interface "${dev}" up`, do: setLink(dev, { up: true }) },
-    ...distinct(addresses.map(({ gateway }) => hostPrefix(gateway!))).map((
-      cidr,
-    ) => ({
+    ...distinct(addresses.map(({ gateway }) => hostPrefix(gateway!))).map((cidr) => ({
       why: `add gateway ${formatCidr(cidr)} to host interface "${dev}"`,
       do: addAddress(dev, { cidr, nodad: true }),
     })),
@@ -228,6 +204,7 @@ async function check(req: Request<Conf>): Promise<void> {
   report(req.network, [
     ...compareContainer(req, facts, { result, kind: "veth" }),
     ...await compareHostEnd(req, { result, own }),
+    ...(req.conf.ipMasq ? await masquerade(req).check(knownAddresses(result, undefined)!) : []),
   ]);
 }
 
@@ -241,11 +218,7 @@ async function compareHostEnd(
   const [link] = await look(req.host, showLink(name));
   if (!link) return [`host interface "${name}" is missing`];
   return [
-    ...compareLink(link, {
-      kind: "veth",
-      mac: entry?.mac,
-      where: "host interface",
-    }),
+    ...compareLink(link, { kind: "veth", mac: entry?.mac, where: "host interface" }),
     ...(link.up ? [] : [`host interface "${name}" is down`]),
   ];
 }

@@ -72,11 +72,7 @@ export function compareContainer(
   const index = result.interfaces.indexOf(entry);
   const own = result.ips.filter((ip) => ip.interface === undefined || ip.interface === index);
   return [
-    ...compareLink(facts.link, {
-      kind,
-      mac: entry.mac,
-      where: "container interface",
-    }),
+    ...compareLink(facts.link, { kind, mac: entry.mac, where: "container interface" }),
     ...own.flatMap((ip) => compareAddress(facts.link!, ip)),
     ...result.routes.flatMap((route) => compareRoute(facts.routes, route)),
   ];
