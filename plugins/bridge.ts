@@ -83,7 +83,7 @@ async function add(req: Request<Conf>): Promise<Result> {
 async function gather(req: Request<Conf>): Promise<Facts> {
   const { conf, host, ifName } = req;
   const netns = containerNetns(req);
-  const own = await ownNames(attachment(req));
+  const own = await ownNames(req);
   const [bridge] = await look(host, showLink(conf.bridge));
   if (bridge && bridge.kind !== "bridge") throw notABridge(bridge);
   const healthy = bridge && !/^[0:]*$/.test(bridge.mac);
@@ -97,10 +97,6 @@ async function gather(req: Request<Conf>): Promise<Facts> {
     ownMac: await sharedMac(conf.bridge),
     vlanGateway: await gatherVlanGateway(req),
   };
-}
-
-function attachment(req: Request<Conf>) {
-  return { network: req.network, containerId: req.containerId, ifName: req.ifName };
 }
 
 function notABridge({ name, kind }: Link): CniError {
@@ -163,7 +159,7 @@ async function check(req: Request<Conf>): Promise<void> {
   if (req.conf.ipam.type) await req.ipam.check();
   const { result, facts } = await gatherCheck(req);
   const links = await look(req.host, showLinks());
-  const own = await ownNames(attachment(req));
+  const own = await ownNames(req);
   report(req.network, [
     ...compareBridge(req.conf, { result, links }),
     ...comparePort(req.conf, { result, links, own, inside: facts.link }),
@@ -175,7 +171,7 @@ async function check(req: Request<Conf>): Promise<void> {
 
 async function del(req: Request<Conf>): Promise<void> {
   const { conf, host, ifName, prevResult } = req;
-  const own = await ownNames(attachment(req));
+  const own = await ownNames(req);
   const found = await findVeth(host, { own, ifName, netns: liveNetns(req), prevResult });
   const addresses = knownAddresses(prevResult, found?.inside);
   await removeAll([

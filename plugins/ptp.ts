@@ -83,7 +83,7 @@ export const plugin = definePlugin<Conf>({
 
 async function add(req: Request<Conf>): Promise<Result> {
   const netns = containerNetns(req);
-  const own = await ownNames(attachment(req));
+  const own = await ownNames(req);
   const result = resultOf(req, { own, ipam: await req.ipam.add() });
   const addresses = gatewayed(result);
   await req.host.apply(
@@ -93,10 +93,6 @@ async function add(req: Request<Conf>): Promise<Result> {
     await masquerade(req).add(addresses.map(({ cidr }) => cidr));
   }
   return result;
-}
-
-function attachment(req: Request<Conf>) {
-  return { network: req.network, containerId: req.containerId, ifName: req.ifName };
 }
 
 function resultOf(
@@ -200,7 +196,7 @@ function distinct(cidrs: readonly Cidr[]): Cidr[] {
 async function check(req: Request<Conf>): Promise<void> {
   await req.ipam.check();
   const { result, facts } = await gatherCheck(req);
-  const own = await ownNames(attachment(req));
+  const own = await ownNames(req);
   report(req.network, [
     ...compareContainer(req, facts, { result, kind: "veth" }),
     ...await compareHostEnd(req, { result, own }),
@@ -224,7 +220,7 @@ async function compareHostEnd(
 }
 
 async function del(req: Request<Conf>): Promise<void> {
-  const own = await ownNames(attachment(req));
+  const own = await ownNames(req);
   const netns = liveNetns(req);
   const { ifName, prevResult } = req;
   const found = await findVeth(req.host, { own, ifName, netns, prevResult });
