@@ -76,7 +76,7 @@ export type {
   Verb,
 } from "./cni/types.ts";
 export { versions } from "./cni/version.ts";
-export { command } from "./host/command.ts";
+export { command, tools } from "./host/command.ts";
 export type { Command, NetnsRef, Tool } from "./host/command.ts";
 export { ActionError } from "./host/error.ts";
 export { fold, processes } from "./host/fold.ts";

@@ -24,6 +24,7 @@ export interface Issue {
 export interface Decoder<T> {
   /** How the documentation names the type: `integer 1–4094`. */
   readonly expects: string;
+  /** Reads `value`, which stands at `path`; adds to `issues` what is wrong with it. */
   decode(value: unknown, path: string, issues: Issue[]): T | undefined;
   /** Fields, when it is an object decoder, for the documentation. */
   readonly fields?: Fields;
@@ -34,10 +35,13 @@ export interface Decoder<T> {
 
 /** A key of an object: its decoder, its default and one line about it. */
 export interface Field<T, Required extends boolean = boolean> {
+  /** Reads the value. */
   readonly decoder: Decoder<T>;
+  /** One line for the option table. */
   readonly doc: string;
   /** Value when the key is absent or null. */
   readonly default?: T;
+  /** Whether an absent key without a default is an issue. */
   readonly required: Required;
   /** What the option table says in place of the default. */
   readonly defaultText?: string;
@@ -224,9 +228,10 @@ export function object<F extends Fields>(fields: F): Decoder<ObjectOf<F>> {
       for (const [key, field] of Object.entries(fields)) {
         const at = join(path, key);
         decoded[key] = decodeField(field, lookup(value, key), at, issues);
-        if (field.required && decoded[key] === undefined) return undefined;
       }
-      return decoded as ObjectOf<F>;
+      const whole = Object.entries(fields)
+        .every(([key, field]) => !field.required || decoded[key] !== undefined);
+      return whole ? decoded as ObjectOf<F> : undefined;
     },
   };
 }

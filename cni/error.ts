@@ -43,8 +43,10 @@ export type CodeName = keyof typeof codes;
 
 /** An error of the protocol: code, message and details. */
 export class CniError extends Error {
+  /** Tells this error from others. */
   override readonly name: string = "CniError";
 
+  /** Makes an error; `options.cause` is what led to it. */
   constructor(
     readonly code: number,
     /** What could not be done: `Cannot <do what> "<value>": <state>`. */

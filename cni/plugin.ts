@@ -61,8 +61,11 @@ export interface Ipam {
   add(): Promise<Result>;
   /** Releases addresses; what is released already is a success. */
   del(): Promise<void>;
+  /** Fails when what ADD reserved is not reserved any more. */
   check(): Promise<void>;
+  /** Releases what belongs to no valid attachment. */
   gc(): Promise<void>;
+  /** Fails when no address could be handed out. */
   status(): Promise<void>;
 }
 
@@ -72,6 +75,7 @@ export interface Plugin<C = unknown> {
   readonly type: string;
   /** One line about it. */
   readonly about: string;
+  /** What it may do. */
   readonly permissions: Permissions;
   /** Decodes the request configuration. */
   readonly conf: Decoder<C>;
@@ -80,10 +84,15 @@ export interface Plugin<C = unknown> {
    * configuration that no longer validates must not block a removal.
    */
   readonly versions?: readonly string[];
+  /** Attaches the container; gives the result for the next plugin or the runtime. */
   add(req: Request<C>): Promise<Result>;
+  /** Fails with code 105 when the attachment is not as ADD made it. */
   check(req: Request<C>): Promise<void>;
+  /** Removes everything of the attachment; what is gone already is a success. */
   del(req: Request<C>): Promise<void>;
+  /** Removes everything of the network that belongs to no valid attachment. */
   gc(req: GcRequest<C>): Promise<void>;
+  /** Fails with code 50 or 51 when an ADD could not work. */
   status(req: Request<C>): Promise<void>;
 }
 

@@ -20,9 +20,13 @@ export type Load = (type: string) => Promise<Plugin> | undefined;
 
 /** One call of a verb, as environment and stdin say it. */
 export interface Call {
+  /** `CNI_CONTAINERID`. */
   readonly containerId: string;
+  /** `CNI_NETNS`: path of the namespace file; may be empty for DEL. */
   readonly netns: string;
+  /** `CNI_IFNAME`. */
   readonly ifName: string;
+  /** `CNI_ARGS`. */
   readonly args: string;
   /** Directories of `CNI_PATH`. */
   readonly path: readonly string[];
@@ -36,6 +40,7 @@ export interface Call {
 
 /** What a call works with. */
 export interface Surroundings {
+  /** What carries plans out, or records them. */
   readonly host: Host;
   /** Absent: delegates are always executed. */
   readonly load?: Load | undefined;

@@ -34,8 +34,11 @@ export interface Input {
 
 /** What a plugin gives back. */
 export interface Outcome {
+  /** Exit status. */
   readonly exit: 0 | 1;
+  /** At most one JSON value. */
   readonly stdout: string;
+  /** Text for people. */
   readonly stderr: string;
 }
 

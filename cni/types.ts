@@ -10,11 +10,13 @@ export type Json = null | boolean | number | string | Json[] | JsonObject;
 
 /** A JSON object. */
 export interface JsonObject {
+  /** Any key. */
   [key: string]: Json;
 }
 
 /** A network interface made or used by an attachment (specification section 5). */
 export interface Interface {
+  /** Name of the link. */
   name: string;
   /** Hardware address, lower-case colon hex. */
   mac?: string;
@@ -34,6 +36,7 @@ export interface IpConfig {
   interface?: number;
   /** `address/prefix`, host bits kept. */
   address: string;
+  /** Address of the gateway, without a prefix length. */
   gateway?: string;
 }
 
@@ -41,6 +44,7 @@ export interface IpConfig {
 export interface Route {
   /** Destination `address/prefix`. */
   dst: string;
+  /** Next hop; absent means the first gateway of the family, if there is one. */
   gw?: string;
   /** Bytes. */
   mtu?: number;
@@ -56,17 +60,25 @@ export interface Route {
 
 /** Name resolution. */
 export interface Dns {
+  /** Addresses of name servers, in order of preference. */
   nameservers?: string[];
+  /** The local domain. */
   domain?: string;
+  /** Domains to search, in order. */
   search?: string[];
+  /** Options of the resolver. */
   options?: string[];
 }
 
 /** What ADD gives, in the newest form (1.1.0). Lists are empty, never absent. */
 export interface Result {
+  /** Links of the attachment; addresses refer to them by index. */
   interfaces: Interface[];
+  /** Addresses of the attachment. */
   ips: IpConfig[];
+  /** Routes of the attachment. */
   routes: Route[];
+  /** Name resolution of the attachment. */
   dns: Dns;
 }
 
@@ -75,7 +87,9 @@ export type Verb = "ADD" | "DEL" | "CHECK" | "GC" | "STATUS" | "VERSION";
 
 /** The two names that make an attachment on one network. */
 export interface AttachmentKey {
+  /** `CNI_CONTAINERID` of its ADD. */
   readonly containerID: string;
+  /** `CNI_IFNAME` of its ADD. */
   readonly ifname: string;
 }
 

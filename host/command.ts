@@ -39,13 +39,17 @@ export const toolDirs = [
 
 /** A network namespace by the path of its file; `ns/` makes, checks and enters them. */
 export interface NetnsRef {
+  /** Path of the namespace file, with a slash. */
   readonly path: string;
 }
 
 /** One program run. */
 export interface Command {
+  /** Tells it from other actions. */
   readonly kind: "command";
+  /** The program. */
   readonly tool: Tool;
+  /** Its arguments; no shell reads them. */
   readonly args: readonly string[];
   /** The namespace to run in; absent means the plugin's own. */
   readonly netns?: NetnsRef;

@@ -11,6 +11,7 @@ import type { Output } from "./spawn.ts";
 
 /** A step or a query that failed: what could not be done and why. */
 export class ActionError extends Error {
+  /** Tells this error from others. */
   override readonly name = "ActionError";
   /** Class of the failure, for callers that tolerate some. */
   readonly reason: Reason;

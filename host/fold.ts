@@ -12,6 +12,7 @@ import type { Action, SetSysctl, Step } from "./step.ts";
 
 /** A run of steps that is carried out at once, and how a failure maps back to a step. */
 export interface Unit {
+  /** The steps it carries out, in order. */
   readonly steps: readonly Step[];
   /** What is executed; files are written by this process itself. */
   readonly run: Exclude<Action, SetSysctl>;

@@ -11,8 +11,11 @@ import type { Reason } from "./reason.ts";
 
 /** Writes a whole file atomically: a temporary file beside it, then link or rename. */
 export interface WriteFile {
+  /** Tells it from other actions. */
   readonly kind: "write";
+  /** Full path. */
   readonly path: string;
+  /** The whole content. */
   readonly text: string;
   /** Permission bits of the file; 0600 when absent. */
   readonly mode?: number;
@@ -26,13 +29,17 @@ export interface WriteFile {
 
 /** Makes a directory with its parents; one that is there already is a success. */
 export interface MakeDir {
+  /** Tells it from other actions. */
   readonly kind: "mkdir";
+  /** Full path. */
   readonly path: string;
 }
 
 /** Removes a file; a file that is gone already is a success. */
 export interface RemoveFile {
+  /** Tells it from other actions. */
   readonly kind: "remove";
+  /** Full path. */
   readonly path: string;
   /** Leave the file alone unless it holds exactly this text. */
   readonly onlyIfText?: string;
@@ -40,10 +47,13 @@ export interface RemoveFile {
 
 /** Writes one kernel variable below `/proc/sys`; a value that is already right is not written. */
 export interface SetSysctl {
+  /** Tells it from other actions. */
   readonly kind: "sysctl";
   /** Path below `/proc/sys`, always with slashes: `net/ipv6/conf/eth0/accept_ra`. */
   readonly key: string;
+  /** Text to write, without a newline. */
   readonly value: string;
+  /** The namespace whose variable it is; absent means the plugin's own. */
   readonly netns?: NetnsRef;
   /** A kernel without this variable, or one that refuses the write, is no failure. */
   readonly optional?: boolean;
@@ -56,6 +66,7 @@ export type Action = Command | WriteFile | RemoveFile | MakeDir | SetSysctl;
 export interface Step {
   /** What it does, in the imperative, as it follows "Cannot": `create bridge "cni0"`. */
   readonly why: string;
+  /** What it does. */
   readonly do: Action;
   /** What takes it back; absent when there is nothing to take back. */
   readonly undo?: Action;

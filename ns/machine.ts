@@ -37,6 +37,7 @@ export interface Host {
 export interface QueryOptions {
   /** What it does, as it follows "Cannot"; the command itself when absent. */
   readonly why?: string;
+  /** Reasons for which it gives `undefined` in place of throwing. */
   readonly tolerate?: readonly Reason[];
 }
 

@@ -24,7 +24,9 @@ export type NetnsState =
 
 /** Device and inode of a namespace: equal means the same namespace. */
 export interface NetnsIdentity {
+  /** Device number of the namespace file. */
   readonly dev: number;
+  /** Inode number of the namespace file. */
   readonly ino: number;
 }
 
