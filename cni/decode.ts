@@ -47,8 +47,8 @@ export interface Field<T, Required extends boolean = boolean> {
   readonly defaultText?: string;
 }
 
-// deno-lint-ignore no-explicit-any
 /** The fields of an object, by key. */
+// deno-lint-ignore no-explicit-any
 export type Fields = Readonly<Record<string, Field<any>>>;
 
 /** The type a decoder gives. */
