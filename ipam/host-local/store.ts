@@ -137,8 +137,12 @@ export class Store implements Disposable {
   heldBy(key: AttachmentKey): Reservation[] {
     if (!this.#current || this.layout.entryPath(key) === undefined) this.#readAll();
     const names = this.#found?.get(formatKey(key)) ?? this.#index.read(key)?.names ?? [];
-    return names.map((name) => this.read(name))
+    const held = names.map((name) => this.read(name))
       .filter((one) => one !== undefined && sameKey(one.key, key)) as Reservation[];
+    if (held.length === names.length || this.#found) return held;
+    // Somebody wrote into a file, which the directory does not show.
+    this.#readAll();
+    return this.heldBy(key);
   }
 
   /** What is known of an attachment beyond its files. */
