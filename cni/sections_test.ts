@@ -53,7 +53,7 @@ Deno.test("a route without destination, or with a wrong one, is an issue with it
   assertEquals(issues.map(({ path }) => path), ["at.gw", "at.mtu"]);
 });
 
-Deno.test("the dns section leaves out what is empty", () => {
+Deno.test("the dns section keeps an empty list and leaves out an empty domain", () => {
   const given = {
     nameservers: ["192.0.2.1"],
     domain: "",
@@ -61,7 +61,7 @@ Deno.test("the dns section leaves out what is empty", () => {
     options: null,
   };
   assertEquals(decode(dnsDecoder, given), [
-    { nameservers: ["192.0.2.1"] },
+    { nameservers: ["192.0.2.1"], search: [] },
     [],
   ]);
   assertEquals(decode(dnsDecoder, {}), [{}, []]);
