@@ -41,8 +41,17 @@ const table = {
   },
   hostportChains: {
     pattern:
-      /^\+host\/iptables: nat (:CNI-HOSTPORT-(SETMARK|MASQ|DNAT) -|-A CNI-HOSTPORT-(SETMARK|MASQ) |-A (PREROUTING|OUTPUT|POSTROUTING) .* -j CNI-HOSTPORT-(DNAT|MASQ))/,
+      /^\+host\/iptables: (nat|raw) (:CNI-HOSTPORT-(SETMARK|MASQ|DNAT|GUARD) -|-A CNI-HOSTPORT-(SETMARK|MASQ|GUARD) |-A (PREROUTING|OUTPUT|POSTROUTING) .* -j CNI-HOSTPORT-(DNAT|MASQ|GUARD))/,
     reason: "shared by the port mappings of all containers",
+  },
+  portClaims: {
+    pattern:
+      /^\+files: \/run\/cni\/(denocni\/((ports|port-ranges)\/ 755|portmap\.lock 600 "")|(denocni\/)? 755)/,
+    reason: "folders for claims of host ports; the lock file is never removed",
+  },
+  voidPortClaims: {
+    pattern: /^\+files: \/run\/cni\/denocni\/ports\/[46]-(tcp|udp)-(8080-8080|8053-8053)-any 600 /,
+    reason: "the reference does not know of claims; one is void when its container is gone",
   },
   nftMasquerade: {
     pattern:
@@ -51,7 +60,7 @@ const table = {
   },
   nftHostports: {
     pattern:
-      /^\+host\/nft: \{"(table":\{"family":"ip6?","name":"cni_hostport"|chain":\{"family":"ip6?","table":"cni_hostport"|rule":\{"family":"ip6?","table":"cni_hostport","chain":"(prerouting|output|hostports_all)")/,
+      /^\+host\/nft: \{"(table":\{"family":"ip6?","name":"cni_hostport"|chain":\{"family":"ip6?","table":"cni_hostport"|rule":\{"family":"ip6?","table":"cni_hostport","chain":"(prerouting|output|hostports_all)"|table":\{"family":"inet","name":"denocni_hostport"|(map|set|chain)":\{"family":"inet",("name":"\w+",)?"table":"denocni_hostport"(?!.*"elem":)|rule":\{"family":"inet","table":"denocni_hostport","chain":"(?!conditional|c-))/,
     reason: "base chains of the port map, shared by all containers",
   },
   nftSpoofCheck: {
@@ -72,7 +81,7 @@ export type ResidueId = keyof typeof table;
 
 /** What a failed ADD may leave of these: nothing that takes part in anything. */
 export function inert(ids: readonly ResidueId[]): ResidueId[] {
-  return ids.filter((id) => !/^(loopback|bridge|forwarding.|routeLocalnet)$/.test(id));
+  return ids.filter((id) => !/^(bridge|routeLocalnet)$/.test(id));
 }
 
 /** Why a change is none, or `undefined` when it is one. */

@@ -315,7 +315,14 @@ function portmapRow(
     before: (sandbox) => [{ type: "ptp", ipam: hostLocal(sandbox, ...subnets) }],
     conf: () => ({ backend, capabilities: { portMappings: true } }),
     capabilityArgs: { portMappings },
-    residue: ["hostLocal", "forwarding4", "forwarding6", "routeLocalnet", ...residue],
+    residue: [
+      "hostLocal",
+      "forwarding4",
+      "forwarding6",
+      "routeLocalnet",
+      "portClaims",
+      ...residue,
+    ],
     repeatable: true,
     damage: [{
       name: "rules removed",
