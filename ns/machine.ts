@@ -10,7 +10,7 @@ import type { Unit } from "../host/fold.ts";
 import { fold } from "../host/fold.ts";
 import type { Reason } from "../host/reason.ts";
 import type { Output } from "../host/spawn.ts";
-import { spawn } from "../host/spawn.ts";
+import { DeadlineError, spawn } from "../host/spawn.ts";
 import type { Action, Step } from "../host/step.ts";
 import { argv } from "./enter.ts";
 
@@ -74,7 +74,7 @@ export class Machine implements Host {
     for (let rest = steps; rest.length > 0;) {
       const unit = fold(rest)[0]!;
       this.#signal?.throwIfAborted();
-      const outcome = await attempt(unit);
+      const outcome = await this.#attempt(unit);
       rest = rest.slice(this.#settle(unit, outcome));
       printed += outcome.stdout;
     }
@@ -96,6 +96,16 @@ export class Machine implements Host {
       }
     }
     return failures;
+  }
+
+  /** A program that was killed may have done any of its steps: all are taken back. */
+  async #attempt(unit: Unit): Promise<Attempt> {
+    try {
+      return await attempt(unit);
+    } catch (error) {
+      if (error instanceof DeadlineError) this.#remember(unit.steps);
+      throw error;
+    }
   }
 
   /** Remembers what a unit has done; gives how many of its steps are settled. */
