@@ -85,7 +85,7 @@ export function canonical(section: string, text: string): string[] {
     case "addresses":
       return (jsonOf(trimmed) as Link[]).filter(hasName).flatMap(addressLines);
     case "routes":
-      return linesOf(trimmed).map(routeLine);
+      return linesOf(trimmed).filter(isSettled).map(routeLine);
     case "qdiscs":
       return linesOf(trimmed).map((line) => line.replace(/ refcnt \d+/, ""));
     case "iptables":
@@ -159,11 +159,19 @@ function word(key: string, value: unknown): string | undefined {
 }
 
 function addressLines({ ifname, addr_info = [] }: Link): string[] {
-  return addr_info.map((address) =>
+  return addr_info.filter(({ local }) => !local.startsWith("fe80:")).map((address) =>
     `${ifname} ${address.family} ${address.local}/${address.prefixlen} scope ${address.scope}${
       address.broadcast ? ` brd ${address.broadcast}` : ""
     }`
   );
+}
+
+/**
+ * Link-local addresses and their routes come by themselves, some time after a
+ * link has come up, and go with the link.
+ */
+function isSettled(line: string): boolean {
+  return !/\b(fe80::|ff00::\/8)/.test(line);
 }
 
 /** State of the carrier and timers come and go by themselves. */
