@@ -9,6 +9,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import type { Decoder, Field } from "../cni/decode.ts";
 import type { Permissions, Plugin } from "../cni/plugin.ts";
 import { readFileIfExists } from "../host/files.ts";
+import { spawn } from "../host/spawn.ts";
 import { loadPlugin, types } from "../registry.ts";
 import { root } from "./build.ts";
 
@@ -103,20 +104,28 @@ interface Page {
   readonly after: string;
 }
 
-function makePage(path: string, name: string, text: string): Page {
+async function makePage(path: string, name: string, text: string): Promise<Page> {
   const before = readFileIfExists(`${root}/${path}`);
   if (before === undefined) throw new Error(`Cannot fill "${path}": it does not exist`);
   try {
-    return { path, before, after: fill(before, name, text) };
+    return { path, before, after: await format(fill(before, name, text)) };
   } catch (error) {
     throw new Error(`Cannot fill "${path}": ${(error as Error).message}`);
   }
 }
 
-/** Every page with a generated part. */
-export async function pages(): Promise<Page[]> {
+/** As `deno fmt` wants a page, which aligns tables. */
+async function format(page: string): Promise<string> {
+  const args = ["fmt", "--quiet", "--ext", "md", "--config", `${root}/deno.json`, "-"];
+  const output = await spawn(Deno.execPath(), args, { stdin: page, inherit: true, env: {} });
+  if (output.code !== 0) throw new Error(output.stderr);
+  return output.stdout;
+}
+
+/** Every page with a generated part; for one that cannot be made, why. */
+export async function pages(): Promise<(Page | Error)[]> {
   const plugins = await Promise.all(types.map((type) => loadPlugin(type)!));
-  return [
+  const made = await Promise.allSettled([
     makePage("README.md", "plugins", pluginTable(plugins)),
     ...plugins.map(({ type, conf, permissions }) =>
       makePage(
@@ -125,16 +134,28 @@ export async function pages(): Promise<Page[]> {
         `${optionTable(conf)}\n\n${permissionLine(permissions)}`,
       )
     ),
-  ];
+  ]);
+  return made.map((it) => it.status === "fulfilled" ? it.value : it.reason as Error);
+}
+
+/** Writes a page that is out of date, or only says so. Gives whether all is well. */
+function settle(page: Page | Error, check: boolean): boolean {
+  if (page instanceof Error) {
+    console.error(page.message);
+    return false;
+  }
+  if (page.before === page.after) return true;
+  if (check) {
+    console.error(`${page.path}: out of date, run: deno task docs`);
+    return false;
+  }
+  Deno.writeTextFileSync(`${root}/${page.path}`, page.after);
+  console.log(page.path);
+  return true;
 }
 
 if (import.meta.main) {
   const { check } = parseArgs(Deno.args, { boolean: ["check"] });
-  const stale = (await pages()).filter(({ before, after }) => before !== after);
-  for (const { path, after } of stale) {
-    if (check) console.error(`${path}: out of date, run: deno task docs`);
-    else Deno.writeTextFileSync(`${root}/${path}`, after);
-  }
-  if (check && stale.length > 0) Deno.exit(1);
-  if (!check) console.log(`${stale.length} pages written`);
+  const results = (await pages()).map((page) => settle(page, check === true));
+  if (results.includes(false)) Deno.exit(1);
 }
