@@ -1,0 +1,32 @@
+/**
+ * `cni del NETWORK NETNS`.
+ *
+ * @module
+ */
+import type { Subcommand } from "./cli.ts";
+import { existingAttachment } from "./attachment.ts";
+import { runtimeFlags } from "./options.ts";
+
+/** Runs DEL. */
+export const command: Subcommand = {
+  usage: "del [FLAGS] NETWORK NETNS",
+  text: `
+Runs DEL of every plugin of NETWORK in reverse and forgets the result. NETNS may be
+gone. What is removed already is a success. After a failure the result is still
+kept, so that del can be called again.`,
+  example: "cni del mynet /run/netns/web",
+  flags: ["ifname", "json", ...runtimeFlags],
+  words: { min: 2, max: 2 },
+  async run(cli) {
+    const network = cli.network(cli.word(0));
+    const runtime = cli.runtime();
+    const where = { cache: runtime.cache, network: network.name, netns: cli.word(1) };
+    const attachment = await existingAttachment(cli, where);
+    await runtime.del(network, attachment);
+    const { containerId, ifName } = attachment;
+    cli.confirm(
+      { network: network.name, containerId, ifName, del: "ok" },
+      `${ifName} is off ${network.name}`,
+    );
+  },
+};
