@@ -214,9 +214,11 @@ Deno.test("help is on stdout, one screen for every command", async () => {
 });
 
 Deno.test("version tells versions and plugins", async () => {
+  const project = JSON.parse(Deno.readTextFileSync(new URL("../deno.json", import.meta.url)));
   using shell = new Shell();
   const { stdout } = await shell.cni("version", "--json");
   const value = JSON.parse(stdout);
+  assertEquals(value.version, project.version);
   assertEquals(value.supportedVersions.at(-1), "1.1.0");
   assert(value.plugins.includes("bridge"));
   assertStringIncludes((await shell.cni("version")).stdout, value.version);
@@ -269,8 +271,7 @@ Deno.test("plan executes no plugin of others", async () => {
 Deno.test("plan of DEL shows the steps of ours and keeps what is remembered", async () => {
   using shell = new Shell();
   shell.env.CNI_PATH = "/nowhere";
-  const dataDir = `${shell.dir}/data`;
-  const section = { type: "static", addresses: [{ address: "10.1.2.3/24" }], dataDir };
+  const section = { type: "static", addresses: [{ address: "10.1.2.3/24" }] };
   shell.network({ plugins: [{ type: "static", ipam: section }] });
   await shell.cni("add", "mynet", netns);
   const { exit, stdout } = await shell.cni("plan", "mynet", netns, "--del", "--json");

@@ -3,10 +3,12 @@
  *
  * @module
  */
-import project from "../deno.json" with { type: "json" };
 import { versions } from "../cni/version.ts";
 import { types } from "../registry.ts";
 import type { Subcommand } from "./cli.ts";
+
+/** Version of this project; `deno.json` says the same. */
+export const version = "0.1.0";
 
 /** Prints versions and plugins. */
 export const command: Subcommand = {
@@ -16,7 +18,6 @@ export const command: Subcommand = {
   flags: ["json"],
   words: { min: 0, max: 0 },
   run(cli) {
-    const { version } = project;
     const value = {
       version,
       deno: Deno.version.deno,

@@ -19,7 +19,7 @@ import {
   result,
   single,
   withDns,
-} from "./runtime_testing.ts";
+} from "../../tests/harness/runtime.ts";
 
 const legacy = JSON.stringify(result);
 const wanted: JsonObject = {

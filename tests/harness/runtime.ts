@@ -3,14 +3,14 @@
  *
  * @module
  */
-import type { Answers } from "../../tests/harness/recorder.ts";
-import { prints, Recorder } from "../../tests/harness/recorder.ts";
-import type { JsonObject } from "../types.ts";
-import type { Attachment } from "./chain.ts";
-import type { NetworkConfig, PluginConfig } from "./config.ts";
-import { parseNetwork, parsePlugin } from "./config.ts";
-import { createExecutor } from "./executor.ts";
-import { Runtime } from "./runtime.ts";
+import type { Answers } from "./recorder.ts";
+import { prints, Recorder } from "./recorder.ts";
+import type { JsonObject } from "../../cni/types.ts";
+import type { Attachment } from "../../cni/runtime/chain.ts";
+import type { NetworkConfig, PluginConfig } from "../../cni/runtime/config.ts";
+import { parseNetwork, parsePlugin } from "../../cni/runtime/config.ts";
+import { createExecutor } from "../../cni/runtime/executor.ts";
+import { Runtime } from "../../cni/runtime/runtime.ts";
 
 /** Recording plugins, a cache of their own, and a runtime that uses both. */
 export class Bench extends Recorder {
