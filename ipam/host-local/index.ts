@@ -14,14 +14,8 @@ import { isObject } from "../../cni/decode.ts";
 import type { AttachmentKey } from "../../cni/types.ts";
 import type { DirStamp } from "../../host/dir_stamp.ts";
 import { isUnchanged, stampDir } from "../../host/dir_stamp.ts";
-import {
-  changeCache,
-  readFileIfExists,
-  readOwnJson,
-  removeFile,
-  writeFileAtomic,
-} from "../../host/files.ts";
-import type { Entry, Layout } from "./layout.ts";
+import { changeCache, readOwnJson, removeFile, writeFileAtomic } from "../../host/files.ts";
+import type { Entry, EntryChange, Layout } from "./layout.ts";
 
 /** Which state of the directory the index describes, and what is known of boots. */
 interface Stamp extends Partial<DirStamp> {
@@ -73,22 +67,21 @@ export class Index {
     return path === undefined ? 0 : Deno.statSync(path).mtime?.getTime() ?? 0;
   }
 
-  /** Writes the whole index anew; tells whether that worked. */
-  rebuild(entries: Iterable<readonly [AttachmentKey, Entry]>): boolean {
+  /** Makes the index hold exactly these entries; tells whether that worked. */
+  rebuild(entries: Iterable<EntryChange>): boolean {
     return changeCache(() => this.#rebuild(entries));
   }
 
-  /** Entries that are right already stay. */
-  #rebuild(entries: Iterable<readonly [AttachmentKey, Entry]>): void {
+  #rebuild(entries: Iterable<EntryChange>): void {
     const { entries: dir, indexTemporary: temporary } = this.#layout;
     Deno.mkdirSync(dir, { recursive: true });
     const left = new Set([...Deno.readDirSync(dir)].map(({ name }) => `${dir}/${name}`));
-    for (const [key, entry] of entries) {
+    for (const { key, before, after } of entries) {
       const path = this.#layout.entryPath(key);
       if (path === undefined) continue;
       left.delete(path);
-      const text = JSON.stringify(entry);
-      if (readFileIfExists(path) !== text) writeFileAtomic(path, text, { temporary });
+      const text = JSON.stringify(after);
+      if (text !== JSON.stringify(before)) writeFileAtomic(path, text, { temporary });
     }
     for (const path of left) removeFile(path);
   }

@@ -20,6 +20,14 @@ export interface Entry {
   readonly netns?: Netns;
 }
 
+/** A change of what is known of an attachment. */
+export interface EntryChange {
+  readonly key: AttachmentKey;
+  readonly before: Entry | undefined;
+  /** `undefined` when nothing is known any more. */
+  readonly after: Entry | undefined;
+}
+
 /** Longest file name that file systems take. */
 const maxName = 255;
 

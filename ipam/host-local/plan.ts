@@ -8,7 +8,7 @@ import type { AttachmentKey } from "../../cni/types.ts";
 import { formatIp } from "../../host/ip.ts";
 import type { Step } from "../../host/step.ts";
 import type { Choice, Dead } from "./choose.ts";
-import type { Entry, Layout } from "./layout.ts";
+import type { Entry, EntryChange, Layout } from "./layout.ts";
 import type { Reservation } from "./reservation.ts";
 import { describeKey, formatKey } from "./reservation.ts";
 
@@ -20,13 +20,6 @@ export interface Decision {
   readonly dead: readonly Dead[];
   /** What is known of attachments from then on, the asking one last. */
   readonly entries: readonly EntryChange[];
-}
-
-/** A change of what is known of an attachment. */
-export interface EntryChange {
-  readonly key: AttachmentKey;
-  readonly before: Entry | undefined;
-  readonly after: Entry | undefined;
 }
 
 /**

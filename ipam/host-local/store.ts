@@ -14,7 +14,7 @@ import type { Step } from "../../host/step.ts";
 import type { Host } from "../../ns/machine.ts";
 import { removeAll } from "../../recipes/removal.ts";
 import { Index } from "./index.ts";
-import type { Entry } from "./layout.ts";
+import type { Entry, EntryChange } from "./layout.ts";
 import { Layout } from "./layout.ts";
 import type { Netns } from "./liveness.ts";
 import { bootId, bootTime, isGone } from "./liveness.ts";
@@ -251,16 +251,15 @@ export class Store implements Disposable {
     const owners = ownersOf(this.all());
     this.#found = new Map(owners.map(({ key, names }) => [formatKey(key), names]));
     if (this.#options.host.dryRun) return;
-    this.#current = this.#index.rebuild(owners.map((owner) => [owner.key, this.#known(owner)]));
+    this.#current = this.#index.rebuild(owners.map((owner) => this.#known(owner)));
     this.#settle();
   }
 
   /** What stays known of an attachment whose files lay open to other programs. */
-  #known({ key, names, madeAt }: Owner): Entry {
-    const entry = this.#index.read(key);
-    const ours = entry?.boot === this.boot &&
-      madeAt <= this.#index.changedAt(key);
-    return ours ? { ...entry, names } : { names };
+  #known({ key, names, madeAt }: Owner): EntryChange {
+    const before = this.#index.read(key);
+    const ours = before?.boot === this.boot && madeAt <= this.#index.changedAt(key);
+    return { key, before, after: ours ? { ...before, names } : { names } };
   }
 }
 
