@@ -28,7 +28,7 @@ export const claimDirs = {
   ranges: `${stateDir}/port-ranges`,
 } as const;
 
-const lockPath = `${stateDir}/portmap.lock`;
+const lockName = "portmap.lock";
 
 /** Milliseconds in which a container may hold a claim before its rules are there. */
 const grace = 30_000;
@@ -38,16 +38,17 @@ const lockDeadline = 15_000;
 
 /**
  * Runs a task while no other portmap looks at rules and changes what it has
- * found; a change that needs no look does not wait. Where there are no claims
+ * found; a change that needs no look does not wait. Where there is no lock yet
  * no ADD of ours can be under way. Throws code 11 when the wait is over.
  */
 export async function withLock<T>(host: Host, task: () => Promise<T>): Promise<T> {
-  if (host.dryRun || !listNames(stateDir).includes("ports")) return await task();
-  const locking = await lockFile(lockPath, { mode: 0o600, deadline: lockDeadline });
+  if (host.dryRun || !listNames(stateDir).includes(lockName)) return await task();
+  const path = `${stateDir}/${lockName}`;
+  const locking = await lockFile(path, { mode: 0o600, deadline: lockDeadline });
   if (locking.is === "held") {
     throw new CniError(
       codes.tryAgainLater,
-      `Cannot lock "${lockPath}": held by ${locking.by} for more than ${lockDeadline} ms`,
+      `Cannot lock "${path}": held by ${locking.by} for more than ${lockDeadline} ms`,
     );
   }
   using _file = locking.file;
@@ -138,16 +139,31 @@ export async function takeClaims(
 function planClaims(claims: readonly Claim[], text: string): Step[] {
   if (claims.length === 0) return [];
   return [
-    ...Object.values(claimDirs).map((path) => ({
-      why: `make directory "${path}"`,
-      do: { kind: "mkdir" as const, path },
-    })),
+    ...prepare(),
     ...claims.map(({ path, what }) => ({
       why: `claim host port ${what}`,
       do: { kind: "write" as const, path, text, exclusive: true },
       undo: { kind: "remove" as const, path, onlyIfText: text },
     })),
   ];
+}
+
+/** What the first ADD on a host makes, and nothing ever removes. */
+function prepare(): Step[] {
+  const present = listNames(stateDir);
+  const missing = Object.values(claimDirs)
+    .filter((path) => !present.includes(path.slice(stateDir.length + 1)));
+  const dirs = missing.map((path): Step => ({
+    why: `make directory "${path}"`,
+    do: { kind: "mkdir", path },
+  }));
+  if (present.includes(lockName)) return dirs;
+  const path = `${stateDir}/${lockName}`;
+  return [...dirs, {
+    why: `make "${path}"`,
+    do: { kind: "write", path, text: "", exclusive: true },
+    tolerate: ["exists"],
+  }];
 }
 
 function isOwn(path: string, text: string): boolean {
