@@ -34,7 +34,7 @@ export const commandEnv: readonly string[] = ["NETCONFPATH", "CAP_ARGS"];
  * below another. A new one has to stand here, because a plugin gives up those of
  * the others.
  */
-export const listedPaths: readonly string[] = ["/proc/sys/net", "/run/cni/denocni"];
+export const listedPaths: readonly string[] = ["/run/cni/denocni"];
 
 /** What a plugin is granted when it has an executable of its own. */
 export function grantsOf({ run, read, write }: Permissions): Grants {
