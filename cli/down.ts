@@ -89,9 +89,11 @@ async function detachAll(cli: Cli, path: string): Promise<string[]> {
   const known = remembered(cli, path)
     .filter(({ network }) => only === undefined || network === only)
     .filter((other) => ifName === undefined || other.ifName === ifName);
-  for (const attachment of known) await runtime.del(networkOf(cli, attachment), attachment);
+  for (const attachment of known) {
+    await runtime.del(networkOf(cli, attachment), attachment, { bestEffort: true });
+  }
   if (known.length === 0 && only !== undefined) {
-    await runtime.del(chosenNetwork(cli), await attachmentFrom(cli, path));
+    await runtime.del(chosenNetwork(cli), await attachmentFrom(cli, path), { bestEffort: true });
   }
   return known.map(({ ifName, network }) => `${ifName} on ${network}`);
 }

@@ -128,6 +128,15 @@ Deno.test("del finds an attachment under another spelling of its namespace's pat
   assertEquals(config.prevResult, result);
 });
 
+Deno.test("del stops at the first failure unless --best-effort", async () => {
+  using shell = new Shell({ noop: {}, bad: { DEL: fails(5, "banana") } });
+  shell.network({ plugins: [{ type: "noop" }, { type: "bad" }] });
+  assertEquals((await shell.cni("del", "mynet", netns)).exit, 1);
+  assertEquals(shell.log(), ["bad DEL"]);
+  assertEquals((await shell.cni("del", "mynet", netns, "--best-effort")).exit, 1);
+  assertEquals(shell.log(), ["bad DEL", "bad DEL", "noop DEL"]);
+});
+
 Deno.test("gc removes what --keep does not name, and tells the plugins", async () => {
   using shell = new Shell({ noop: { ADD: prints(result) } });
   shell.network();

@@ -28,6 +28,7 @@ const table = {
     repeated: true,
     about: "an attachment that is still valid; may be repeated",
   },
+  "best-effort": { about: "go on with the other plugins after one has failed" },
   json: { about: "one JSON value on stdout, also for an error" },
   pretty: { about: "a picture of the result, also where stdout is no terminal" },
   exec: { about: "execute every plugin, also those that could run in this process" },

@@ -106,7 +106,7 @@ async function addInNew(
     machine.onRollback(
       `attach "${name}"`,
       // What has stopped the attachment must not stop its removal.
-      () => cli.runtime({ signal: undefined }).del(network, attachment),
+      () => cli.runtime({ signal: undefined }).del(network, attachment, { bestEffort: true }),
     );
     return await runtime.add(network, attachment);
   } catch (error) {

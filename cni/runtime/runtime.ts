@@ -42,6 +42,16 @@ export interface RuntimeOptions {
   readonly dryRun?: boolean | undefined;
 }
 
+/** How an attachment is removed. */
+export interface DelOptions {
+  /**
+   * Go on with the other plugins after one has failed. libcni stops, because an
+   * address released too early could be handed out again while rules that name
+   * it still stand.
+   */
+  readonly bestEffort?: boolean;
+}
+
 /** Adds, checks and removes attachments. */
 export class Runtime {
   /** What is remembered of attachments. */
@@ -84,13 +94,13 @@ export class Runtime {
    * the attachment. A remembered result that cannot be read does not hinder it.
    * After a failure the attachment is still remembered, for a second attempt.
    */
-  del(network: NetworkConfig, attachment: Attachment): Promise<void> {
-    return this.#del(chainOf(network), attachment);
+  del(network: NetworkConfig, attachment: Attachment, options: DelOptions = {}): Promise<void> {
+    return this.#del(chainOf(network), attachment, options);
   }
 
   /** {@linkcode Runtime.del} of a single plugin. */
   delPlugin(plugin: PluginConfig, attachment: Attachment): Promise<void> {
-    return this.#del(chainOfOne(plugin), attachment);
+    return this.#del(chainOfOne(plugin), attachment, {});
   }
 
   /**
@@ -203,15 +213,23 @@ export class Runtime {
     }
   }
 
-  async #del(chain: Chain, attachment: Attachment): Promise<void> {
+  async #del(
+    chain: Chain,
+    attachment: Attachment,
+    { bestEffort = false }: DelOptions,
+  ): Promise<void> {
     const remembers = atLeast(chain.cniVersion, "0.4.0");
     const prevResult = remembers ? this.#rememberedOrForget(chain, attachment) : undefined;
+    const failures: CniError[] = [];
     for (const plugin of chain.plugins.toReversed()) {
-      await described(chain, plugin, "delete", async () => {
-        const found = await this.#executor.find(plugin.type);
-        await found.call(attachmentCall("DEL", { chain, plugin, attachment, prevResult }));
-      });
+      await collect(failures, "", () =>
+        described(chain, plugin, "delete", async () => {
+          const found = await this.#executor.find(plugin.type);
+          await found.call(attachmentCall("DEL", { chain, plugin, attachment, prevResult }));
+        }));
+      if (failures.length > 0 && !bestEffort) break;
     }
+    if (failures.length > 0) throw join(failures);
     this.#forget(cacheKey(chain, attachment));
   }
 

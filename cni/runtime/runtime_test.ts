@@ -498,6 +498,21 @@ Deno.test("del stops at the first failure, names the plugin and keeps what it re
   );
 });
 
+Deno.test("del with best effort goes on, reports all failures and keeps what it remembers", async () => {
+  using bench = new Bench();
+  addThree(bench, { second: { DEL: fails(42, "apple") }, third: { DEL: fails(42, "banana") } });
+  bench.plant("some-list", legacy);
+  const del = () => bench.runtime.del(network(), attachment, { bestEffort: true });
+  const error = await rejected(del);
+  assertEquals(error.code, 42);
+  assertEquals(error.msg.split("\n"), [
+    'plugin type="third" failed (delete): banana',
+    'plugin type="second" failed (delete): apple',
+  ]);
+  assertEquals(bench.log(), ["third DEL", "second DEL", "first DEL"]);
+  assertEquals(bench.cached().length, 1);
+});
+
 Deno.test("validate gives the capabilities of all plugins, each once", async () => {
   using bench = new Bench();
   addThree(bench);

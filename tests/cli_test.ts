@@ -1,0 +1,227 @@
+/**
+ * The `cni` command against a real kernel: namespaces made and attached, packets
+ * between them, plans that change nothing, and nothing left at the end.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import type { JsonObject } from "../cni/types.ts";
+import { kernelTest } from "./harness/need.ts";
+import { binDir } from "./harness/plugin.ts";
+import { execute, must } from "./harness/process.ts";
+import { fails, Recorder } from "./harness/recorder.ts";
+import type { ResidueId } from "./harness/residue.ts";
+import type { Sandbox } from "./harness/sandbox.ts";
+import { assertSame, snapshot } from "./harness/state.ts";
+
+const needs = ["plugin:bridge", "plugin:host-local"] as const;
+const scaffold: readonly ResidueId[] = ["bridge", "forwarding4", "hostLocal"];
+
+/** The installed command, or the sources. */
+function argvOfCni(): string[] {
+  const installed = `${Deno.env.get("CNI_BIN_DIR")}/cni`;
+  try {
+    if (Deno.statSync(installed).isFile) return [installed];
+  } catch {
+    // Not part of the packaging under test.
+  }
+  const main = new URL("../main.ts", import.meta.url).pathname;
+  return [Deno.execPath(), "run", "--quiet", "--no-check", "--allow-all", main, "cni"];
+}
+
+/** A network in a sandbox, and the command line that is used on it. */
+class Lab {
+  readonly confDir: string;
+  /** Path of plugins; ours are in it. */
+  path: string = binDir();
+
+  constructor(readonly sandbox: Sandbox, plugins: JsonObject[] = []) {
+    this.confDir = `${sandbox.dir}/net.d`;
+    Deno.mkdirSync(this.confDir);
+    // The folders stay; what is in them does not.
+    Deno.mkdirSync(`${this.cacheDir}/results`, { recursive: true, mode: 0o700 });
+    const ipam = {
+      type: "host-local",
+      ranges: [[{ subnet: "10.88.0.0/24" }]],
+      dataDir: sandbox.dataDir,
+    };
+    const bridge = { type: "bridge", bridge: "bridge0", isGateway: true, ipam };
+    const list = { name: "mynet", cniVersion: "1.1.0", plugins: [bridge, ...plugins] };
+    Deno.writeTextFileSync(`${this.confDir}/10-mynet.conflist`, JSON.stringify(list));
+  }
+
+  /** A name for a namespace that no other test has. */
+  name(short: string): string {
+    return `${this.sandbox.host.split("/").at(-1)}-${short}`;
+  }
+
+  cni(...args: string[]) {
+    const argv = ["nsenter", `--net=${this.sandbox.host}`, "--", ...argvOfCni(), ...args];
+    const cached = /^(validate|version)$/.test(args[0]!) ? [] : ["--cache-dir", this.cacheDir];
+    const env = { NETCONFPATH: this.confDir, CNI_PATH: this.path };
+    return execute([...argv, ...cached], { env: { ...Deno.env.toObject(), ...env } });
+  }
+
+  async json(...args: string[]): Promise<JsonObject> {
+    const { code, stdout, stderr } = await this.cni(...args, "--json");
+    assertEquals(code, 0, stdout + stderr);
+    return JSON.parse(stdout);
+  }
+
+  get cacheDir(): string {
+    return this.sandbox.cacheDir;
+  }
+
+  attached(): string[] {
+    return [...Deno.readDirSync(`${this.cacheDir}/results`)].map(({ name }) => name);
+  }
+}
+
+async function namespaces(): Promise<string> {
+  return await must(["ip", "netns", "list"]);
+}
+
+async function states(lab: Lab): Promise<unknown[]> {
+  const { attachments } = await lab.json("list");
+  return (attachments as JsonObject[]).map(({ state }) => state);
+}
+
+kernelTest("cni up, list, plan, check, down", { needs }, async (sandbox, test) => {
+  const lab = new Lab(sandbox);
+  const [web, db] = [lab.name("web"), lab.name("db")];
+  const before = await snapshot(sandbox);
+  const listed = await namespaces();
+  let up: JsonObject[] = [];
+
+  await test.step("up makes namespaces and attaches them", async () => {
+    up = await lab.json("up", web, db) as unknown as JsonObject[];
+    assertEquals(up.map(({ name, already }) => [name, already]), [[web, false], [db, false]]);
+    assertEquals(lab.attached().length, 2);
+  });
+
+  await test.step("packets go from one to the other", async () => {
+    const [a, b] = up.map(({ netns }) => sandbox.agent(String(netns)));
+    const port = await b!.listen("tcp");
+    const { ips } = up[1]!.result as { ips: { address: string }[] } & JsonObject;
+    const outcome = await a!.call(ips[0]!.address.split("/")[0]!, port);
+    assertEquals(outcome, { is: "answered", from: "10.88.0.2" });
+  });
+
+  await test.step("up again changes nothing", async () => {
+    const state = await snapshot(sandbox);
+    const [again] = await lab.json("up", web) as unknown as JsonObject[];
+    assertEquals([again!.already, again!.result], [true, up[0]!.result]);
+    assertSame(state, await snapshot(sandbox));
+  });
+
+  await test.step("list knows both, and people can read it", async () => {
+    assertEquals(await states(lab), ["ok", "ok"]);
+    const { stdout } = await lab.cni("list");
+    assertMatch(stdout, /^mynet +eth0 +10\.88\.0\.2\/24 /m);
+  });
+
+  await test.step("check finds both as they were made", async () => {
+    for (const { netns } of up) {
+      const { code, stdout, stderr } = await lab.cni("check", "mynet", String(netns));
+      assertEquals([code, stdout, stderr], [0, "", ""]);
+    }
+  });
+
+  await test.step("plan of the removal changes nothing", async () => {
+    const state = await snapshot(sandbox);
+    const plan = await lab.json("plan", "mynet", String(up[0]!.netns), "--del");
+    const [bridge] = plan.plugins as JsonObject[];
+    assertStringIncludes(JSON.stringify(bridge!.steps), "remove veth");
+    assertSame(state, await snapshot(sandbox));
+  });
+
+  await test.step("down removes everything", async () => {
+    const down = await lab.json("down", web, db) as unknown as JsonObject[];
+    assertEquals(
+      down,
+      [web, db].map((name) => ({
+        name,
+        detached: ["eth0 on mynet"],
+        removed: true,
+      })),
+    );
+    assertEquals(lab.attached(), []);
+    assertEquals(await namespaces(), listed);
+    assertSame(before, await snapshot(sandbox), { allow: scaffold });
+    const { code, stdout } = await lab.cni("down", web);
+    assertEquals([code, stdout], [0, `${web}: nothing is attached\n`]);
+  });
+});
+
+kernelTest("cni plan shows what add would do and changes nothing", { needs }, async (sandbox) => {
+  const lab = new Lab(sandbox);
+  const netns = await sandbox.container();
+  const before = await snapshot(sandbox);
+  const plan = await lab.json("plan", "mynet", netns);
+  assertSame(before, await snapshot(sandbox));
+  const [bridge] = plan.plugins as JsonObject[];
+  const { steps, commands, processes } = bridge as {
+    steps: JsonObject[];
+    commands: string[];
+    processes: number;
+  } & JsonObject;
+  assertEquals(steps.some(({ why }) => why === 'create bridge "bridge0"'), true);
+  assert(Number(processes) <= steps.length && commands.length <= steps.length);
+  const planned = plan.result as JsonObject;
+  const { stdout } = await lab.cni("plan", "mynet", netns);
+  assertStringIncludes(stdout, 'create bridge "bridge0"');
+  assertStringIncludes(stdout, "nothing was changed");
+  const added = await lab.json("add", "mynet", netns);
+  assertEquals(planned.ips, added.ips);
+  assertEquals((await lab.cni("del", "mynet", netns)).code, 0);
+  assertSame(before, await snapshot(sandbox), { allow: scaffold });
+});
+
+kernelTest("cni up that fails leaves nothing", { needs }, async (sandbox) => {
+  using recorder = new Recorder();
+  recorder.add("refuser", { ADD: fails(77, "banana") });
+  const lab = new Lab(sandbox, [{ type: "refuser" }]);
+  lab.path += `:${recorder.dir}`;
+  const before = await snapshot(sandbox);
+  const listed = await namespaces();
+  const { code, stderr } = await lab.cni("up", lab.name("web"));
+  assertEquals(code, 1);
+  assertStringIncludes(stderr, 'Error: plugin type="refuser" failed (add): banana\n  code: 77\n');
+  assertEquals(recorder.log(), ["refuser ADD", "refuser DEL"]);
+  assertEquals(await namespaces(), listed);
+  assertEquals(lab.attached(), []);
+  assertSame(before, await snapshot(sandbox), { allow: scaffold });
+});
+
+kernelTest("cni cleans up after a namespace that has gone", { needs }, async (sandbox) => {
+  const lab = new Lab(sandbox);
+  const [web, db] = [lab.name("web"), lab.name("db")];
+  const before = await snapshot(sandbox);
+  await lab.json("up", web, db);
+  for (const name of [web, db]) await must(["ip", "netns", "del", name]);
+  assertEquals(await states(lab), ["netns gone", "netns gone"]);
+  const [again] = await lab.json("up", web) as unknown as JsonObject[];
+  assertEquals(again!.already, false);
+  assertEquals((await states(lab)).sort(), ["netns gone", "ok"]);
+  const keep = `${again!.containerId}/eth0`;
+  assertEquals((await lab.cni("gc", "mynet", "--keep", keep)).code, 0);
+  assertEquals(await states(lab), ["ok"]);
+  assertEquals((await lab.cni("down", web)).code, 0);
+  assertSame(before, await snapshot(sandbox), { allow: scaffold });
+});
+
+kernelTest("cni --exec gives the same result as in process", { needs }, async (sandbox) => {
+  const lab = new Lab(sandbox);
+  const netns = await sandbox.container();
+  const before = await snapshot(sandbox);
+  const results: JsonObject[] = [];
+  for (const flags of [[], ["--exec"]]) {
+    results.push(await lab.json("add", "mynet", netns, ...flags));
+    assertEquals((await lab.cni("del", "mynet", netns, ...flags)).code, 0);
+    assertSame(before, await snapshot(sandbox), { allow: scaffold });
+  }
+  const names = results.map(({ interfaces }) =>
+    (interfaces as JsonObject[]).map(({ name }) => name)
+  );
+  assertEquals(names[0], names[1]);
+});
