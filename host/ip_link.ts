@@ -5,6 +5,7 @@
  */
 import type { Command, NetnsRef } from "./command.ts";
 import { command } from "./command.ts";
+import { parseIpJson } from "./ip_json.ts";
 
 /** A namespace a command runs in. */
 export interface In {
@@ -141,7 +142,7 @@ export interface Link {
   readonly up: boolean;
   /** Name of the bridge or VRF it is enslaved to. */
   readonly master: string | undefined;
-  /** Index of a veth's peer, also where iproute2 prints the peer by name. */
+  /** Index of a veth's peer; of a peer in the same namespace, only where the peer is listed too. */
   readonly peerIndex: number | undefined;
   /** The kernel's promiscuity counter. */
   readonly promiscuity: number;
@@ -166,9 +167,8 @@ export interface LinkAddress {
 
 /** Reads the JSON of {@linkcode showLinks}. */
 export function parseLinks(json: string): Link[] {
-  const raw = json.trim() === "" ? [] : JSON.parse(json) as RawLink[];
   // iproute2 prints an empty object for a link that a filter left out.
-  const links = raw.filter((link) => link.ifname !== undefined);
+  const links = parseIpJson<RawLink>(json).filter((link) => link.ifname !== undefined);
   const indexByName = new Map(links.map((link) => [link.ifname, link.ifindex]));
   return links.map((link) => toLink(link, indexByName));
 }

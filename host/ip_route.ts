@@ -7,6 +7,7 @@ import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import type { Cidr, Family, Ip } from "./ip.ts";
 import { formatCidr, formatIp } from "./ip.ts";
+import { parseIpJson } from "./ip_json.ts";
 import type { In } from "./ip_link.ts";
 
 /** A route to add. */
@@ -26,21 +27,20 @@ export interface RouteSpec extends In {
   readonly advmss?: number | undefined;
 }
 
-/** `ip route add DST [via GW] dev X …`: fails when the route is there. */
+/**
+ * `ip route add DST [via GW] dev X [src IP] [metric N] [table N] [scope S] [mtu N] [advmss N]`:
+ * fails when there is a route of that destination and metric.
+ */
 export function addRoute(spec: RouteSpec): Command {
   return route("add", spec);
 }
 
-/** `ip route prepend DST …`: a second next hop for a prefix is added before the first; an identical route fails. */
+/**
+ * `ip route prepend DST …`, as {@linkcode addRoute}: a second next hop for a prefix is added before
+ * the first; only an identical route fails.
+ */
 export function prependRoute(spec: RouteSpec): Command {
   return route("prepend", spec);
-}
-
-/** `ip route del DST dev X` */
-export function deleteRoute({ dst, dev, netns }: RouteSpec): Command {
-  return command("ip", ["route", "del", formatCidr(dst), "dev", dev], {
-    netns,
-  });
 }
 
 function route(verb: "add" | "prepend", spec: RouteSpec): Command {
@@ -67,17 +67,9 @@ export function getRoute(ip: Ip): Command {
   return command("ip", ["-N", "-j", "route", "get", formatIp(ip)]);
 }
 
-/** `ip -N -j route show table all`: every route of a namespace, numbers unresolved. */
+/** `ip -4 -N -j route show table all`: every route of a namespace, numbers unresolved. */
 export function showRoutes(family: Family, { netns }: In = {}): Command {
-  return command("ip", [
-    `-${family}`,
-    "-N",
-    "-j",
-    "route",
-    "show",
-    "table",
-    "all",
-  ], { netns });
+  return command("ip", [`-${family}`, "-N", "-j", "route", "show", "table", "all"], { netns });
 }
 
 /** One route as the kernel has it; of a multipath route, one for each next hop. */
@@ -89,30 +81,31 @@ export interface KernelRoute {
   /** Routing table; 254 is main, 255 local. */
   readonly table: number;
   readonly metric: number | undefined;
-  readonly type: string;
+  /** Whether packets leave by it; false for `local`, `broadcast`, `blackhole` and the like. */
+  readonly unicast: boolean;
 }
 
 interface RawRoute {
   dst: string;
-  type?: string | number;
+  /** The kernel's number; absent for 1, unicast. */
+  type?: string;
   gateway?: string;
   dev?: string;
-  table?: string | number;
+  table?: string;
   metric?: number;
   nexthops?: { gateway?: string; dev?: string }[];
 }
 
 /** Reads the JSON of {@linkcode showRoutes}. */
 export function parseRoutes(json: string, family: Family): KernelRoute[] {
-  const raw = json.trim() === "" ? [] : JSON.parse(json) as RawRoute[];
-  return raw.flatMap((route) =>
+  return parseIpJson<RawRoute>(json).flatMap((route) =>
     (route.nexthops ?? [route]).map((hop) => ({
       dst: fullPrefix(route.dst, family),
       via: hop.gateway,
       dev: hop.dev,
       table: Number(route.table ?? 254),
       metric: route.metric,
-      type: String(route.type ?? "unicast"),
+      unicast: (route.type ?? "1") === "1",
     }))
   );
 }
