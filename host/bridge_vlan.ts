@@ -1,5 +1,5 @@
 /**
- * `bridge vlan`: builders and the reader of its JSON.
+ * `bridge vlan`: builders.
  *
  * @module
  */
@@ -7,10 +7,10 @@ import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import type { In } from "./ip_link.ts";
 
-/** `bridge vlan add dev PORT vid N [pvid untagged] master` */
+/** `bridge vlan add dev PORT vid N[-M] [pvid untagged] master`; `pvid` takes one VLAN only. */
 export function addVlan(
   dev: string,
-  { vid, pvid, netns }: In & { vid: number; pvid?: boolean },
+  { vid, pvid, netns }: In & { vid: number | string; pvid?: boolean },
 ): Command {
   return command("bridge", [
     ...["vlan", "add", "dev", dev, "vid", String(vid)],
@@ -19,18 +19,7 @@ export function addVlan(
   ], { netns });
 }
 
-/** `bridge vlan del dev PORT vid N[-M] master` */
-export function deleteVlan(
-  dev: string,
-  { vid, netns }: In & { vid: number | string },
-): Command {
-  return command("bridge", [
-    "vlan",
-    "del",
-    "dev",
-    dev,
-    "vid",
-    String(vid),
-    "master",
-  ], { netns });
+/** `bridge vlan del dev PORT vid N master` */
+export function deleteVlan(dev: string, { vid, netns }: In & { vid: number }): Command {
+  return command("bridge", ["vlan", "del", "dev", dev, "vid", String(vid), "master"], { netns });
 }

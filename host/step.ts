@@ -100,7 +100,7 @@ export function describe(action: Action): string {
     case "mkdir":
       return `mkdir -p ${shellQuote(action.path)}`;
     case "sysctl": {
-      const write = `echo ${shellQuote(action.value)} > /proc/sys/${action.key}`;
+      const write = `echo ${shellQuote(action.value)} > ${shellQuote(`/proc/sys/${action.key}`)}`;
       return action.netns
         ? `nsenter --net=${shellQuote(action.netns.path)} sh -c ${shellQuote(write)}`
         : write;
