@@ -62,7 +62,7 @@ export class Machine implements Host {
     options: QueryOptions = {},
   ): Promise<string | undefined> {
     const why = options.why ?? `run ${cmd.tool}`;
-    const output = await run(cmd);
+    const output = await runQuery(cmd);
     if (output.code === 0) return output.stdout;
     const error = ActionError.fromOutput(why, cmd, output);
     if (options.tolerate?.includes(error.reason)) return undefined;
@@ -103,7 +103,9 @@ export class Machine implements Host {
     try {
       return await attempt(unit);
     } catch (error) {
-      if (error instanceof DeadlineError) this.#remember(unit.steps);
+      if (error instanceof DeadlineError || error instanceof ActionError) {
+        this.#remember(unit.steps);
+      }
       throw error;
     }
   }
@@ -152,11 +154,23 @@ export function run(cmd: Command): Promise<Output> {
   return spawn(path, args, { stdin: cmd.stdin });
 }
 
+/** How often a list of the kernel is read that changes while it is being read. */
+const readings = 5;
+
+/** iproute2 says so when a list may be inconsistent: then it is read again, and at last taken as it is. */
+async function runQuery(cmd: Command): Promise<Output> {
+  for (let reading = 1;; reading++) {
+    const output = await run(cmd);
+    if (reading === readings || !output.stderr.includes("Dump was interrupted")) return output;
+  }
+}
+
 interface Attempt {
   readonly stdout: string;
   readonly failure?: { readonly index: number; readonly error: ActionError };
 }
 
+/** Throws when the program was killed or could not be started. */
 async function attempt(unit: Unit): Promise<Attempt> {
   if (unit.run.kind !== "command") {
     const error = attemptLocal(unit.steps[0]!.why, unit.run);
@@ -167,6 +181,7 @@ async function attempt(unit: Unit): Promise<Attempt> {
   const index = unit.failed(output.stderr);
   const step = unit.steps[index]!;
   const error = ActionError.fromOutput(step.why, step.do, output);
+  if (output.signal) throw error;
   return { stdout: output.stdout, failure: { index, error } };
 }
 

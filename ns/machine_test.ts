@@ -155,6 +155,26 @@ Deno.test("Machine.rollback() undoes neither a failed nor a tolerated step", () 
     assertEquals(names(dir), ["theirs"]);
   }));
 
+Deno.test("Machine.rollback() undoes everything that a killed program may have done", () =>
+  inTempDir(async (dir) => {
+    const machine = new Machine();
+    const error = await assertRejects(
+      () =>
+        machine.apply([{
+          why: "do a part of it",
+          do: shell(`echo text >'${dir}/a'; kill -KILL $$`),
+          undo: { kind: "remove", path: `${dir}/a` },
+          tolerate: ["other"],
+        }]),
+      Error,
+      "Cannot do a part of it: killed by SIGKILL",
+    );
+    assert(error instanceof ActionError);
+    assertEquals(names(dir), ["a"]);
+    assertEquals(await machine.rollback(), []);
+    assertEquals(names(dir), []);
+  }));
+
 Deno.test("Machine.rollback() goes on after a failure and reports it", () =>
   inTempDir(async (dir) => {
     const machine = new Machine();
@@ -246,6 +266,19 @@ Deno.test("Machine.query() gives stdout, tolerates, and throws", async () => {
     Error,
     'Cannot look at "x": File exists',
   );
+});
+
+Deno.test("Machine.query() reads a list again that changed while it was read", async (test) => {
+  const interrupted = "echo 'Dump was interrupted and may be inconsistent.' >&2";
+  const ask = async (dir: string, times: number) => {
+    const script = `n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) >n; echo $n; ` +
+      `[ $n -ge ${times} ] || ${interrupted}`;
+    return await new Machine().query(command("sh", ["-c", `cd '${dir}'; ${script}`]));
+  };
+  await test.step("until it is whole", () =>
+    inTempDir(async (dir) => assertEquals(await ask(dir, 2), "2\n")));
+  await test.step("five times at most", () =>
+    inTempDir(async (dir) => assertEquals(await ask(dir, 99), "4\n")));
 });
 
 Deno.test("DryRun records steps, does nothing and still asks", () =>

@@ -45,7 +45,9 @@ export function inspectNetns(path: string): NetnsState {
   if (!found.isFile || found.dev !== own.dev) {
     return { is: "foreign", path, what: "not a file of the kernel's namespace file system" };
   }
-  return { is: "namespace", netns: { path }, identity: { dev: found.dev, ino: found.ino } };
+  // iproute2 takes a word without a slash for the name of a namespace.
+  const netns = { path: path.includes("/") ? path : `./${path}` };
+  return { is: "namespace", netns, identity: { dev: found.dev, ino: found.ino } };
 }
 
 function identityOf(stat: FileIdentity | Error | undefined): NetnsIdentity {

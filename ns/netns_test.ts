@@ -8,6 +8,18 @@ Deno.test("inspectNetns() finds this process's own namespace", () => {
   assert(sameNetns(state.identity, currentNetns()));
 });
 
+Deno.test("inspectNetns() gives a path that iproute2 does not take for a name", () => {
+  const dir = Deno.cwd();
+  Deno.chdir("/proc/self/ns");
+  try {
+    const state = inspectNetns("net");
+    assert(state.is === "namespace");
+    assertEquals(state.netns, { path: "./net" });
+  } finally {
+    Deno.chdir(dir);
+  }
+});
+
 Deno.test("inspectNetns() says what is missing", () => {
   for (const path of ["/nowhere/at/all", "", "/proc/self/stat/x"]) {
     assertEquals(inspectNetns(path), { is: "missing", path });
