@@ -34,14 +34,17 @@ the next NAME is taken, and what failed can be tried again.`,
       cli.progress(`[${index + 1}/${names.length}] detaching ${name}`);
       try {
         done.push(await down(cli, name));
-        cli.progress("");
-        if (!cli.json) cli.io.stdout(describe(done.at(-1)!));
       } catch (error) {
         failures.push(wrap(`${name}: `, error));
+      } finally {
+        cli.progress("");
       }
     }
+    // An error is the one JSON value then.
+    if (failures.length === 0 || !cli.json) {
+      cli.print(done.map((each): Json => ({ ...each })), () => done.map(describe).join(""));
+    }
     if (failures.length > 0) throw join(failures);
-    cli.print(done.map((each): Json => ({ ...each })), () => "");
   },
 };
 

@@ -91,7 +91,6 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     requireWords(parsed.words.length, command);
     return await command.run(new Cli(io, parsed)) ?? 0;
   } catch (error) {
-    io.stderr(io.stderrIsTerminal ? "\r\x1b[K" : "");
     if (error instanceof UsageError) return usageFailure(error, { name, io });
     return failure(toCniError(error), { json: rest.includes("--json"), io });
   }

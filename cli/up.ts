@@ -38,8 +38,11 @@ as it is. When an attachment fails, a namespace made for it is removed again.`,
     const done: Up[] = [];
     for (const [index, name] of names.entries()) {
       cli.progress(`[${index + 1}/${names.length}] attaching ${name} to ${network.name}`);
-      done.push(await up(cli, { name, network }));
-      cli.progress("");
+      try {
+        done.push(await up(cli, { name, network }));
+      } finally {
+        cli.progress("");
+      }
       if (!cli.json) cli.io.stdout(describe(done.at(-1)!));
     }
     cli.print(done.map((each): JsonObject => ({ ...each })), () => "");

@@ -21,8 +21,11 @@ const kind = "cniCacheV1";
 
 /** The three names that make an attachment. */
 export interface CacheKey {
+  /** Name of the network. */
   readonly network: string;
+  /** Identifier of the container. */
   readonly containerId: string;
+  /** Name of the interface inside the container. */
   readonly ifName: string;
 }
 
@@ -34,6 +37,7 @@ export interface CachedAttachment extends CacheKey {
   readonly config: string;
   /** Pairs of `CNI_ARGS`. */
   readonly args: readonly (readonly [key: string, value: string])[];
+  /** Runtime data by capability, unfiltered. */
   readonly capabilityArgs: JsonObject;
   /** In the version that the last plugin gave. */
   readonly result?: JsonObject;
@@ -43,6 +47,7 @@ export interface CachedAttachment extends CacheKey {
 export class Cache {
   readonly #results: string;
 
+  /** Touches nothing. */
   constructor(dir: string = defaultCacheDir) {
     this.#results = `${dir.replace(/\/+$/, "")}/results`;
   }

@@ -17,9 +17,11 @@ import type { PluginCall, Runnable } from "./executor.ts";
 
 /** The parameters of an attachment. Keep them the same from ADD to DEL. */
 export interface Attachment {
+  /** Identifier of the container. */
   readonly containerId: string;
   /** Path of the namespace; may be empty for DEL. */
   readonly netns: string;
+  /** Name of the interface inside the container. */
   readonly ifName: string;
   /** Pairs of `CNI_ARGS`. */
   readonly args?: readonly (readonly [key: string, value: string])[];

@@ -31,6 +31,7 @@ export interface PluginConfig {
 
 /** A network: the plugins that are run in order for an attachment. */
 export interface NetworkConfig {
+  /** Name of the network; checked at ADD. */
   readonly name: string;
   /** The version all plugins are told; empty means 0.1.0. */
   readonly cniVersion: string;
@@ -40,6 +41,7 @@ export interface NetworkConfig {
   readonly disableGC: boolean;
   /** Plugins come from `plugins` alone, not from the folder beside the file. */
   readonly loadOnlyInlinedPlugins: boolean;
+  /** In the order of ADD. */
   readonly plugins: readonly PluginConfig[];
   /** JSON text of the list without the folder's plugins; kept beside results. */
   readonly text: string;

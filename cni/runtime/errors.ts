@@ -8,18 +8,30 @@ import { CniError, codes, toCniError } from "../error.ts";
 
 /** A directory holds no network configuration at all. */
 export class NoConfigsFoundError extends CniError {
+  /** Always `NoConfigsFoundError`. */
   override readonly name = "NoConfigsFoundError";
 
-  constructor(readonly dir: string) {
+  /** Makes the error of this directory. */
+  constructor(
+    /** The directory that was searched. */
+    readonly dir: string,
+  ) {
     super(codes.invalidNetworkConfig, `no net configurations found in ${dir}`);
   }
 }
 
 /** A directory holds network configurations, but none of this name. */
 export class NotFoundError extends CniError {
+  /** Always `NotFoundError`. */
   override readonly name = "NotFoundError";
 
-  constructor(readonly dir: string, readonly network: string) {
+  /** Makes the error of this name in this directory. */
+  constructor(
+    /** The directory that was searched. */
+    readonly dir: string,
+    /** The name that was looked for. */
+    readonly network: string,
+  ) {
     super(
       codes.invalidNetworkConfig,
       `no net configuration with name ${JSON.stringify(network)} in ${dir}`,
@@ -29,8 +41,10 @@ export class NotFoundError extends CniError {
 
 /** The configuration's version is older than CHECK. */
 export class CheckNotSupportedError extends CniError {
+  /** Always `CheckNotSupportedError`. */
   override readonly name = "CheckNotSupportedError";
 
+  /** Makes the error of this version. */
   constructor(version: string) {
     super(
       codes.incompatibleVersion,

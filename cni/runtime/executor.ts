@@ -19,10 +19,13 @@ import { versions } from "../version.ts";
 
 /** One call of one plugin. */
 export interface PluginCall {
+  /** What to do. */
   readonly verb: Exclude<Verb, "VERSION">;
+  /** Identifier of the container; empty for GC and STATUS. */
   readonly containerId: string;
   /** Path of the namespace; may be empty. */
   readonly netns: string;
+  /** Name of the interface inside the container. */
   readonly ifName: string;
   /** Text of `CNI_ARGS`. */
   readonly args: string;
@@ -32,6 +35,7 @@ export interface PluginCall {
 
 /** A plugin that has been found. */
 export interface Runnable {
+  /** Its type. */
   readonly type: string;
   /** The file that is executed; absent when the plugin runs in this process. */
   readonly file?: string;
@@ -43,6 +47,7 @@ export interface Runnable {
 
 /** Finds plugins by type. Throws a `CniError` when there is none. */
 export interface Executor {
+  /** Finds a plugin; nothing is executed yet. */
   find(type: string): Promise<Runnable>;
 }
 

@@ -12,18 +12,26 @@ import { NoConfigsFoundError, NotFoundError, systemReason } from "./errors.ts";
 
 /** Reads a list's file and the plugins in the folder of the list's name beside it. */
 export function loadNetwork(path: string): NetworkConfig {
-  const network = parseNetwork(readConfigFile(path));
+  const network = naming(path, () => parseNetwork(readConfigFile(path)));
   const folder = network.loadOnlyInlinedPlugins ? [] : folderPlugins(path, network.name);
   const plugins = [...network.plugins, ...folder];
-  if (plugins.length === 0) {
-    throw new CniError(codes.invalidNetworkConfig, "no plugin configs found");
+  if (plugins.length > 0) return { ...network, plugins };
+  throw new CniError(codes.invalidNetworkConfig, "no plugin configs found", `file: ${path}`);
+}
+
+/** The reference's words do not tell which file is wrong: the details do. */
+function naming<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    const { code, msg } = toCniError(error);
+    throw new CniError(code, msg, `file: ${path}`, { cause: error });
   }
-  return { ...network, plugins };
 }
 
 /** Reads a single plugin's file. */
 export function loadPluginFile(path: string): PluginConfig {
-  return parsePlugin(readConfigFile(path));
+  return naming(path, () => parsePlugin(readConfigFile(path)));
 }
 
 function folderPlugins(path: string, name: string): PluginConfig[] {
@@ -81,8 +89,11 @@ export function findPluginConfig(name: string, dir: string): PluginConfig {
 
 /** A file of a directory as it was understood, or why it was not. */
 export interface FoundFile {
+  /** Path of the file. */
   readonly path: string;
+  /** What it describes; absent when it cannot be read. */
   readonly network?: NetworkConfig;
+  /** Why it cannot be read. */
   readonly error?: CniError;
 }
 

@@ -74,10 +74,9 @@ Deno.test("a malformed file that sorts first ends the search", () => {
     assertThrows(() => findPluginConfig("some-plugin", singles.dir), CniError).msg,
     "error parsing configuration: unexpected end of JSON input",
   );
-  assertEquals(
-    assertThrows(() => findNetwork("some-list", lists.dir), CniError).msg,
-    "error parsing configuration list: unexpected end of JSON input",
-  );
+  const error = assertThrows(() => findNetwork("some-list", lists.dir), CniError);
+  assertEquals(error.msg, "error parsing configuration list: unexpected end of JSON input");
+  assertEquals(error.details, `file: ${lists.dir}/00-bad.conflist`);
 });
 
 Deno.test("a malformed file that sorts later is not opened", () => {
