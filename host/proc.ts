@@ -26,6 +26,16 @@ export function readProc(path: string): string {
   }
 }
 
+/** Reads a file of the kernel, or gives `undefined` when there is none. */
+export function readProcIfExists(path: string): string | undefined {
+  try {
+    return readProc(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
 /**
  * Looks at files that may be the kernel's, all at once. Gives `undefined` for one
  * that is missing, and the error for one that cannot be looked at.

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { processNamespaces, readProc, statProcs } from "./proc.ts";
+import { processNamespaces, readProc, readProcIfExists, statProcs } from "./proc.ts";
 import { spawn, toolPath } from "./spawn.ts";
 
 const own = "/proc/self/ns/net";
@@ -59,4 +59,10 @@ Deno.test("the namespaces of processes hold this one's, with and without every p
   const { ino } = statProcs([own])[0] as { ino: number };
   assert(processNamespaces("net").has(ino));
   assertEquals(await restricted(`proc.processNamespaces("net").has(${ino})`), "true");
+});
+
+Deno.test("a missing kernel file can be nothing, with and without every permission", async () => {
+  const missing = "/proc/sys/net/nothing";
+  assertEquals(readProcIfExists(missing), undefined);
+  assertEquals(await restricted(`[proc.readProcIfExists("${missing}")]`), "[null]");
 });

@@ -5,9 +5,9 @@
  * @module
  */
 import type { Request } from "../../cni/plugin.ts";
-import { readFileIfExists } from "../../host/files.ts";
 import type { Cidr } from "../../host/ip.ts";
 import { getRoute } from "../../host/ip_route.ts";
+import { readProcIfExists } from "../../host/proc.ts";
 import { sysctl } from "../../host/step.ts";
 import type { Host } from "../../ns/machine.ts";
 import type { Conf } from "./conf.ts";
@@ -29,7 +29,7 @@ export async function checkLocalnet(
   targets: readonly Cidr[],
 ): Promise<string[]> {
   return (await variables(host, conf, targets))
-    .filter((key) => readFileIfExists(`/proc/sys/${key}`)?.trim() !== "1")
+    .filter((key) => readProcIfExists(`/proc/sys/${key}`)?.trim() !== "1")
     .map((key) => `${key} is not 1`);
 }
 
