@@ -89,3 +89,20 @@ export type { Host, QueryOptions } from "./ns/machine.ts";
 export { createNetns, inspectNetns, removeNetns } from "./ns/netns.ts";
 export type { NetnsIdentity, NetnsState } from "./ns/netns.ts";
 export { loadPlugin, types } from "./registry.ts";
+export { Runtime } from "./cni/runtime/runtime.ts";
+export type { DelOptions, RuntimeOptions } from "./cni/runtime/runtime.ts";
+export type { Attachment } from "./cni/runtime/chain.ts";
+export { networkFromPlugin, parseNetwork, parsePlugin } from "./cni/runtime/config.ts";
+export type { NetworkConfig, PluginConfig } from "./cni/runtime/config.ts";
+export { findNetwork, findPluginConfig, listNetworks } from "./cni/runtime/find.ts";
+export { loadNetwork, loadPluginFile } from "./cni/runtime/find.ts";
+export type { FoundFile } from "./cni/runtime/find.ts";
+export { Cache } from "./cni/runtime/cache.ts";
+export type { CachedAttachment, CacheKey } from "./cni/runtime/cache.ts";
+export { createExecutor } from "./cni/runtime/executor.ts";
+export type { Executor, ExecutorOptions, PluginCall, Runnable } from "./cni/runtime/executor.ts";
+export {
+  CheckNotSupportedError,
+  NoConfigsFoundError,
+  NotFoundError,
+} from "./cni/runtime/errors.ts";
