@@ -26,7 +26,6 @@ import { parseCniArgs } from "../cni/args.ts";
 import { CniError, codes, toCniError } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
-import { readFileIfExists } from "../host/files.ts";
 import { formatCidr, formatIp, parseCidr } from "../host/ip.ts";
 import { spansOf } from "./host-local/allocator.ts";
 import { availability, decide, describeHolders } from "./host-local/choose.ts";
@@ -53,7 +52,7 @@ export const plugin = definePlugin<Conf>({
 
 async function add(req: Request<Conf>): Promise<Result> {
   const { conf } = req;
-  const dns = readDns(conf.resolvConf);
+  const dns = conf.resolvConf === undefined ? {} : await readDns(conf.resolvConf);
   const wish: Wish = {
     key: keyOf(req),
     netns: netnsAt(req.netns),
@@ -95,11 +94,11 @@ function requestsInArgs(args: string): Ip[] {
   );
 }
 
-function readDns(path: string | undefined): Dns {
-  if (path === undefined) return {};
-  const text = readFileIfExists(path);
-  if (text !== undefined) return parseResolvConf(text);
-  throw new CniError(codes.ioFailure, `Cannot read "${path}": there is no such file`);
+async function readDns(path: string): Promise<Dns> {
+  const text = await Deno.readTextFile(path).catch(({ message }: Error) => {
+    throw new CniError(codes.ioFailure, `Cannot read "${path}": ${message}`);
+  });
+  return parseResolvConf(text);
 }
 
 /** Somebody may want to know why an address has changed hands. */

@@ -253,6 +253,7 @@ function hostLocalRow(name: string, ...subnets: string[]): Row {
     needs: [],
     conf: (sandbox) => ({ ipam: hostLocal(sandbox, ...subnets) }),
     residue: ["hostLocal"],
+    repeatable: true,
     damage: [{
       name: "reservation removed",
       inflict: ({ sandbox, network }) => {
