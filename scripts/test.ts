@@ -85,21 +85,30 @@ async function pack(packaging: Packaging): Promise<string> {
   }
 }
 
-/** Runs `deno test` with the words of `inside` before it, and counts. */
+/** How one `deno test` is run. */
+interface RunOptions {
+  readonly env: Readonly<Record<string, string>>;
+  /** Words before it, which enter namespaces. */
+  readonly inside?: readonly string[];
+  /** Keep its output and print it at the end, because others run beside it. */
+  readonly beside?: boolean;
+}
+
+/** Runs `deno test` and counts. */
 async function run(
   { files, flags }: Pick<Plan, "files" | "flags">,
-  env: Readonly<Record<string, string>>,
-  inside: readonly string[] = [],
+  { env, inside = [], beside = false }: RunOptions,
 ): Promise<Counts> {
   const report = await Deno.makeTempFile({ suffix: ".xml" });
   const deno = [Deno.execPath(), "test", "-A", "--no-check", "--permit-no-files"];
   const words = [...inside, ...deno, `--junit-path=${report}`, ...flags, ...files];
-  const { code } = await spawn("/usr/bin/env", words, {
+  const { code, stdout, stderr } = await spawn("/usr/bin/env", words, {
     inherit: true,
     env,
     deadline: 60 * 60_000,
-    passThrough: true,
+    passThrough: !beside,
   });
+  if (beside) console.log(`${stdout}${stderr}`);
   const counts = countTests(await Deno.readTextFile(report), code);
   await Deno.remove(report);
   return counts;
@@ -109,6 +118,42 @@ async function run(
 export function insideWords(uid: number | null): string[] {
   const enter = `${root}/tests/harness/private.sh`;
   return uid === 0 ? [enter] : ["unshare", "--user", "--map-root-user", enter];
+}
+
+/** The kernel tests, file by file in namespaces of its own, as many at once as keep the processors busy. */
+async function runKernel(
+  files: readonly string[],
+  { flags }: Plan,
+  env: Readonly<Record<string, string>>,
+): Promise<Counts[]> {
+  const waiting = longestFirst(files);
+  const counts: Counts[] = [];
+  const inside = insideWords(Deno.uid());
+  const work = async () => {
+    for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+      counts.push(await run({ files: [file], flags }, { env, inside, beside: true }));
+    }
+  };
+  await Promise.all(Array.from({ length: navigator.hardwareConcurrency + 1 }, work));
+  return counts;
+}
+
+/** Files of a long duration, which must not start last. */
+const long = ["conformance", "malformed", "rollback", "kill", "idempotence", "portmap", "bridge"];
+
+/** Test files with the long ones first; a folder stands for its tests. */
+export function longestFirst(files: readonly string[]): string[] {
+  const all = files.flatMap((file) =>
+    file.endsWith("/")
+      ? [...Deno.readDirSync(file)].map(({ name }) => `${file}${name}`)
+        .filter((name) => name.endsWith("_test.ts")).sort()
+      : [file]
+  );
+  const rank = (file: string) => {
+    const index = long.findIndex((name) => file.includes(`/${name}`));
+    return index < 0 ? long.length : index;
+  };
+  return all.sort((a, b) => rank(a) - rank(b));
 }
 
 function sectionsOf({ files }: Plan): { kernel: string[]; pure: string[] } {
@@ -123,10 +168,10 @@ async function main(): Promise<Counts> {
   const env = { CNI_BIN_DIR: binDir };
   const { kernel, pure } = sectionsOf(plan);
   const counts: Counts[] = [];
-  if (pure.length > 0) counts.push(await run({ files: pure, flags: plan.flags }, env));
+  if (pure.length > 0) counts.push(await run({ files: pure, flags: plan.flags }, { env }));
   if (kernel.length > 0) {
     console.log(`\nKernel tests over ${binDir}, in private namespaces`);
-    counts.push(await run({ files: kernel, flags: plan.flags }, env, insideWords(Deno.uid())));
+    counts.push(...await runKernel(kernel, plan, env));
   }
   return total(counts);
 }

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { insideWords, readArguments, split } from "./test.ts";
+import { insideWords, longestFirst, readArguments, split } from "./test.ts";
 
 Deno.test("launchers are tested, all files, unless something else is said", () => {
   assertEquals(readArguments([]), { packaging: "launchers", files: [], flags: [] });
@@ -27,4 +27,15 @@ Deno.test("tests below tests/ need a kernel of their own", () => {
 Deno.test("only root enters private namespaces without one of users", () => {
   assertEquals(insideWords(0).length, 1);
   assertEquals(insideWords(1000).slice(0, 3), ["unshare", "--user", "--map-root-user"]);
+});
+
+Deno.test("longestFirst() starts with what takes long", () => {
+  assertEquals(
+    longestFirst(["tests/netns_test.ts", "tests/kill_test.ts", "tests/conformance_test.ts"]),
+    [
+      "tests/conformance_test.ts",
+      "tests/kill_test.ts",
+      "tests/netns_test.ts",
+    ],
+  );
 });
