@@ -1,58 +1,27 @@
 /**
  * IPAM delegation (specification section 4): the plugin named by `ipam.type`
  * gets the whole request configuration and the same environment. When the file
- * found on `CNI_PATH` is our own it runs in this process, so that one process
- * does the work of two.
+ * found on `CNI_PATH` is our own it runs in this process (`request.ts`), so that
+ * one process does the work of two; any other is executed here.
  *
  * @module
  */
 import { readFileIfExists } from "../host/files.ts";
-import { isObject, lookup } from "./decode.ts";
+import type { Host } from "../ns/machine.ts";
 import { CniError, codes } from "./error.ts";
 import { execPlugin, findPlugin, hasPlugin } from "./invoke.ts";
+import { parseJson } from "./json.ts";
 import { isPluginType } from "./names.ts";
-import type { Ipam, Plugin } from "./plugin.ts";
+import type { Plugin } from "./plugin.ts";
 import type { Call, Surroundings } from "./request.ts";
-import { callPlugin } from "./request.ts";
 import { parseResult } from "./result.ts";
-import type { Result, Verb } from "./types.ts";
-import { emptyResult } from "./types.ts";
+import type { Json, Result, Verb } from "./types.ts";
 
 /** Name of the file beside installed plugins that says which of them are ours. */
 export const markerName = ".denocni";
 
-type DelegatedVerb = Exclude<Verb, "VERSION">;
-
-/** The delegate of a call. Nothing is looked up before a verb is called. */
-export function createIpam(call: Call, surroundings: Surroundings): Ipam {
-  const type = ipamType(call);
-  const run = (verb: DelegatedVerb) => delegate(type, verb, call, surroundings);
-  return {
-    type,
-    add: async () => await run("ADD") ?? emptyResult(),
-    del: async () => void await run("DEL"),
-    check: async () => void await run("CHECK"),
-    gc: async () => void await run("GC"),
-    status: async () => void await run("STATUS"),
-  };
-}
-
-function ipamType(call: Call): string {
-  const ipam = lookup(call.config, "ipam");
-  const type = isObject(ipam) ? lookup(ipam, "type") : undefined;
-  return typeof type === "string" ? type : "";
-}
-
-async function delegate(
-  type: string,
-  verb: DelegatedVerb,
-  call: Call,
-  surroundings: Surroundings,
-): Promise<Result | undefined> {
-  const own = await ownPlugin(type, call.path, surroundings);
-  if (own) return await callPlugin(own, verb, call, surroundings);
-  return await execute(type, verb, call, surroundings);
-}
+/** A verb that a delegate can be called with. */
+export type DelegatedVerb = Exclude<Verb, "VERSION">;
 
 /** The plugin to run in process, or `undefined` when the file on the path must be executed. */
 export async function ownPlugin(
@@ -82,24 +51,27 @@ export function isOurs(file: string): boolean {
   }
 }
 
-async function execute(
+/** Executes a delegate. Only ADD gives a result. */
+export async function execDelegate(
   type: string,
-  verb: DelegatedVerb,
-  call: Call,
-  { host }: Surroundings,
+  { verb, call, host }: { verb: DelegatedVerb; call: Call; host: Host },
 ): Promise<Result | undefined> {
   const file = findPlugin(type, call.path);
   const run = (verb: DelegatedVerb) => execPlugin(file, delegateCall(verb, call));
+  if (host.dryRun && changes.has(verb)) throw notPlannable(verb, file);
   if (verb !== "ADD") return void await run(verb);
-  if (host.dryRun) {
-    throw new CniError(
-      codes.notAvailable,
-      `Cannot plan: IPAM plugin "${file}" is not ours, and executing it would reserve addresses`,
-    );
-  }
   // The specification wants DEL also when the delegate's own ADD fails.
   host.onRollback(`reserve addresses with "${type}"`, async () => void await run("DEL"));
-  return parseResult(parseJson(type, await run("ADD")), call.cniVersion).result;
+  return parseResult(parseStdout(type, await run("ADD")), call.cniVersion).result;
+}
+
+const changes: ReadonlySet<DelegatedVerb> = new Set<DelegatedVerb>(["ADD", "DEL", "GC"]);
+
+function notPlannable(verb: DelegatedVerb, file: string): CniError {
+  return new CniError(
+    codes.notAvailable,
+    `Cannot plan ${verb} of IPAM plugin "${file}": it is not ours, and executing it would change what it has reserved`,
+  );
 }
 
 function delegateCall(verb: DelegatedVerb, call: Call) {
@@ -112,13 +84,13 @@ function delegateCall(verb: DelegatedVerb, call: Call) {
       CNI_ARGS: call.args,
       CNI_PATH: call.path.join(":"),
     },
-    stdin: JSON.stringify(call.config),
+    stdin: call.text ?? JSON.stringify(call.config),
   };
 }
 
-function parseJson(type: string, text: string): unknown {
+function parseStdout(type: string, text: string): Json {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (error) {
     throw new CniError(
       codes.delegateFailed,

@@ -49,6 +49,24 @@ export function isIfName(name: string): boolean {
   return ifNameProblem(name) === undefined;
 }
 
+/**
+ * Refuses what the kernel would not give to a new interface: it puts a number in the place of `%d`
+ * and takes no other `%`, and `all` and `default` are its own, for variables.
+ */
+export function checkNewIfName(name: string): void {
+  if (isNewIfName(name)) return;
+  throw new CniError(
+    codes.invalidEnvironment,
+    `Cannot use CNI_IFNAME "${name}": the kernel gives no interface this name`,
+    'a name has no "%", and is neither "all" nor "default"',
+  );
+}
+
+/** Whether the kernel would give this name to a new interface. */
+export function isNewIfName(name: string): boolean {
+  return isIfName(name) && !name.includes("%") && name !== "all" && name !== "default";
+}
+
 function ifNameProblem(name: string): [msg: string, details?: string] | undefined {
   if (name === "") return ["interface name is empty"];
   if (new TextEncoder().encode(name).length > maxIfNameBytes) {

@@ -4,7 +4,9 @@ import {
   checkContainerId,
   checkIfName,
   checkNetworkName,
+  checkNewIfName,
   isIfName,
+  isNewIfName,
   isPluginType,
 } from "./names.ts";
 
@@ -94,6 +96,19 @@ Deno.test("unusual interface names that the kernel takes are accepted", () => {
   for (const name of ["testname", "x".repeat(15), "-a", "...", "a%b", "é", "up", "a\ufeffb"]) {
     checkIfName(name);
     assert(isIfName(name));
+  }
+});
+
+Deno.test("names that the kernel gives to no new interface are refused for one", () => {
+  for (const name of ["a%b", "eth%d", "%", "all", "default", "", "a/b"]) {
+    assert(!isNewIfName(name), name);
+    const { code, msg } = assertThrows(() => checkNewIfName(name), CniError);
+    assertEquals(code, 4);
+    assertEquals(msg, `Cannot use CNI_IFNAME "${name}": the kernel gives no interface this name`);
+  }
+  for (const name of ["eth0", "All", "default0", "é", "a'b", "-a"]) {
+    assert(isNewIfName(name), name);
+    checkNewIfName(name);
   }
 });
 

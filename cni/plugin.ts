@@ -77,12 +77,12 @@ export interface Plugin<C = unknown> {
   readonly about: string;
   /** What it may do. */
   readonly permissions: Permissions;
-  /** Decodes the request configuration. */
-  readonly conf: Decoder<C>;
   /**
-   * Versions it accepts, all seven when absent. DEL decodes leniently: a
-   * configuration that no longer validates must not block a removal.
+   * Decodes the request configuration; leniently for DEL and GC: one that no
+   * longer validates must not block a removal.
    */
+  readonly conf: Decoder<C>;
+  /** Versions it accepts, all seven when absent. */
   readonly versions?: readonly string[];
   /** Attaches the container; gives the result for the next plugin or the runtime. */
   add(req: Request<C>): Promise<Result>;

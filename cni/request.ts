@@ -8,12 +8,15 @@
 import type { Host } from "../ns/machine.ts";
 import type { NetnsState } from "../ns/netns.ts";
 import { currentNetns, inspectNetns, sameNetns } from "../ns/netns.ts";
-import { decodeForRemoval, decodeOrThrow, isObject, lookup } from "./decode.ts";
-import { createIpam } from "./delegate.ts";
+import { decodeForRemoval, decodeOrThrow, expected, isObject, lookup } from "./decode.ts";
+import type { DelegatedVerb } from "./delegate.ts";
+import { execDelegate, ownPlugin } from "./delegate.ts";
 import { CniError, codes } from "./error.ts";
-import type { GcRequest, Plugin, Request } from "./plugin.ts";
+import { checkNewIfName } from "./names.ts";
+import type { GcRequest, Ipam, Plugin, Request } from "./plugin.ts";
 import { parsePrevResult } from "./result.ts";
 import type { AttachmentKey, JsonObject, Result, Verb } from "./types.ts";
+import { emptyResult } from "./types.ts";
 
 /** Finds a plugin of this project by type; `undefined` when it has none. */
 export type Load = (type: string) => Promise<Plugin> | undefined;
@@ -32,6 +35,8 @@ export interface Call {
   readonly path: readonly string[];
   /** The request configuration: an object with a valid `name`. */
   readonly config: JsonObject;
+  /** Its text, for delegates that are executed: they get what we got, byte for byte. */
+  readonly text?: string;
   /** `cniVersion` of the configuration; `0.1.0` when it has none. */
   readonly cniVersion: string;
   /** `CNI_NETNS_OVERRIDE`: the plugin's own namespace may be the container's. */
@@ -55,19 +60,20 @@ export async function callPlugin(
   call: Call,
   surroundings: Surroundings,
 ): Promise<Result | undefined> {
+  if (verb === "ADD") checkNewIfName(call.ifName);
   if (verb === "ADD" || verb === "DEL") refuseOwnNetns(call);
   const request = makeRequest(plugin, verb, call, surroundings);
   switch (verb) {
     case "ADD":
       return await plugin.add(request);
     case "CHECK":
-      return await plugin.check(request), undefined;
+      return void await plugin.check(request);
     case "DEL":
-      return await plugin.del(request), undefined;
+      return void await plugin.del(request);
     case "STATUS":
-      return await plugin.status(request), undefined;
+      return void await plugin.status(request);
     case "GC":
-      return await plugin.gc(gcRequest(request)), undefined;
+      return void await plugin.gc(gcRequest(request));
   }
 }
 
@@ -103,7 +109,7 @@ function makeRequest(
   return {
     conf: decode(plugin.conf, call.config, "network configuration"),
     raw: call.config,
-    network: String(call.config.name),
+    network: String(lookup(call.config, "name")),
     cniVersion: call.cniVersion,
     containerId: call.containerId,
     netns: call.netns,
@@ -130,25 +136,54 @@ function prevResult(call: Call, removal: boolean): Result | undefined {
   }
 }
 
+/** The delegate of a call. Nothing is looked up before a verb is called. */
+function createIpam(call: Call, surroundings: Surroundings): Ipam {
+  const type = ipamType(call.config);
+  const run = async (verb: DelegatedVerb) => {
+    const own = await ownPlugin(type, call.path, surroundings);
+    if (own) return await callPlugin(own, verb, call, surroundings);
+    return await execDelegate(type, { verb, call, host: surroundings.host });
+  };
+  return {
+    type,
+    add: async () => await run("ADD") ?? emptyResult(),
+    del: async () => void await run("DEL"),
+    check: async () => void await run("CHECK"),
+    gc: async () => void await run("GC"),
+    status: async () => void await run("STATUS"),
+  };
+}
+
+function ipamType(config: JsonObject): string {
+  const ipam = lookup(config, "ipam");
+  const type = isObject(ipam) ? lookup(ipam, "type") : undefined;
+  return typeof type === "string" ? type : "";
+}
+
+/** The name of the list, and the one that the first text of 1.1.0 gave it; libcni sends both. */
+const validKeys = ["cni.dev/valid-attachments", "cni.dev/attachments"];
+
 /**
- * `cni.dev/valid-attachments`, or `cni.dev/attachments` as the first text of
- * 1.1.0 called it. An absent list is refused: it would mean that every
- * attachment goes. `null` is how the Go library writes an empty list.
+ * An attachment of either list is valid. Without a list a GC is refused: it
+ * would mean that every attachment goes. `null` is how the Go library writes an
+ * empty list.
  */
 function gcRequest<C>(request: Request<C>): GcRequest<C> {
-  const key = ["cni.dev/valid-attachments", "cni.dev/attachments"]
-    .find((name) => lookup(request.raw, name) !== undefined);
-  if (key === undefined) {
+  const keys = validKeys.filter((key) => lookup(request.raw, key) !== undefined);
+  if (keys.length === 0) {
     throw new CniError(
       codes.invalidNetworkConfig,
       'Cannot collect garbage: "cni.dev/valid-attachments" is absent, and an absent list does not mean an empty one',
     );
   }
-  const listed = lookup(request.raw, key) ?? [];
+  const valid = keys.flatMap((key) => attachmentKeys(key, lookup(request.raw, key)));
+  return Object.assign(Object.create(request), { valid }) as GcRequest<C>;
+}
+
+function attachmentKeys(key: string, value: unknown): AttachmentKey[] {
+  const listed = value ?? [];
   if (!Array.isArray(listed)) throw notAList(key, listed);
-  return Object.assign(Object.create(request), {
-    valid: listed.map((entry) => attachmentKey(key, entry)),
-  }) as GcRequest<C>;
+  return listed.map((entry) => attachmentKey(key, entry));
 }
 
 function attachmentKey(list: string, entry: unknown): AttachmentKey {
@@ -163,8 +198,6 @@ function attachmentKey(list: string, entry: unknown): AttachmentKey {
 function notAList(key: string, value: unknown): CniError {
   return new CniError(
     codes.invalidNetworkConfig,
-    `Cannot use "${key}": expected list of {containerID, ifname} but received ${
-      JSON.stringify(value)
-    }`,
+    `Cannot use "${key}": ${expected("list of {containerID, ifname}", value)}`,
   );
 }

@@ -6,17 +6,26 @@
  */
 import type { Host } from "../ns/machine.ts";
 import { Machine } from "../ns/machine.ts";
-import { isObject } from "./decode.ts";
+import { expected, isObject, lookup } from "./decode.ts";
 import type { Env } from "./env.ts";
 import { readEnv } from "./env.ts";
 import { CniError, codes, toCniError } from "./error.ts";
+import { parseJson } from "./json.ts";
 import { checkNetworkName } from "./names.ts";
 import type { Plugin } from "./plugin.ts";
 import type { Call, Load } from "./request.ts";
 import { callPlugin } from "./request.ts";
 import { formatResult, stringifyResult } from "./result.ts";
 import type { Json, JsonObject, Verb } from "./types.ts";
-import { atLeast, formatVersionObject, parseVersion, reconcile, versions } from "./version.ts";
+import {
+  atLeast,
+  formatVersionObject,
+  latest,
+  oldest,
+  parseVersion,
+  reconcile,
+  versions,
+} from "./version.ts";
 
 /** What a runtime gives a plugin. */
 export interface Input {
@@ -57,18 +66,26 @@ export async function handle(plugin: Plugin, input: Input): Promise<Outcome> {
 /** Reads this process's environment and stdin, handles the call and exits. */
 export async function serve(plugin: Plugin, load?: Load): Promise<never> {
   const interrupted = new AbortController();
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    Deno.addSignalListener(signal, () => interrupted.abort(stopped(signal)));
-  }
   const outcome = await handle(plugin, {
     env: (name) => Deno.env.get(name),
-    stdin: readStdin,
+    stdin() {
+      const text = readStdin();
+      abortOnSignals(interrupted);
+      return text;
+    },
     load,
     signal: interrupted.signal,
   });
   write(Deno.stderr, outcome.stderr);
   write(Deno.stdout, outcome.stdout);
   Deno.exit(outcome.exit);
+}
+
+/** Called once stdin is read: until then a signal just ends the process, for there is nothing to take back. */
+function abortOnSignals(interrupted: AbortController): void {
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    Deno.addSignalListener(signal, () => interrupted.abort(stopped(signal)));
+  }
 }
 
 function stopped(signal: string): CniError {
@@ -87,7 +104,7 @@ function success(stdout: string): Outcome {
 }
 
 function failure(error: unknown, undoFailures: readonly string[]): Outcome {
-  const json = withUndoFailures(error, undoFailures).toJson("1.1.0");
+  const json = withUndoFailures(error, undoFailures).toJson(latest);
   return { exit: 1, stdout: stringifyResult(json), stderr: "" };
 }
 
@@ -107,28 +124,26 @@ export async function dispatch(
 ): Promise<string> {
   const supported = plugin.versions ?? versions;
   if (env.command === "VERSION") return `${formatVersionObject(supported)}\n`;
-  const config = parseConfig(input.stdin);
+  const text = readOrThrow(input.stdin);
+  const config = parseConfig(text);
   checkName(config);
   const verb = knownVerb(env.command);
   const cniVersion = gate(verb, config, supported);
-  const call: Call = { ...env, config, cniVersion };
+  const call: Call = { ...env, config, text, cniVersion };
   const { load, inProcessIfMissing } = input;
   const result = await callPlugin(plugin, verb, call, { host, load, inProcessIfMissing });
   return result ? stringifyResult(formatResult(result, cniVersion)) : "";
 }
 
-function parseConfig(stdin: () => string): JsonObject {
-  const text = readOrThrow(stdin);
+function parseConfig(text: string): JsonObject {
   let value: Json;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch (error) {
     throw malformed((error as Error).message);
   }
   if (value === null) return {};
-  if (!isObject(value)) {
-    throw malformed(`expected object but received ${typeof value}`);
-  }
+  if (!isObject(value)) throw malformed(expected("object", value));
   return value;
 }
 
@@ -150,11 +165,10 @@ function malformed(reason: string): CniError {
   );
 }
 
-function checkName({ name }: JsonObject): void {
-  if (name !== undefined && name !== null && typeof name !== "string") {
-    throw malformed(`name: expected string but received ${typeof name}`);
-  }
-  if (!name) {
+function checkName(config: JsonObject): void {
+  const name = lookup(config, "name") ?? "";
+  if (typeof name !== "string") throw malformed(`name: ${expected("string", name)}`);
+  if (name === "") {
     throw new CniError(codes.invalidNetworkConfig, "missing network name");
   }
   checkNetworkName(name);
@@ -188,14 +202,14 @@ function gate(
   config: JsonObject,
   supported: readonly string[],
 ): string {
-  const version = config.cniVersion ?? "";
+  const version = lookup(config, "cniVersion") ?? "";
   if (typeof version !== "string") {
     throw new CniError(
       codes.decodingFailure,
-      `decoding version from network config: expected string but received ${typeof version}`,
+      `decoding version from network config: ${expected("string", version)}`,
     );
   }
-  const wanted = version || "0.1.0";
+  const wanted = version || oldest;
   const minimum = since[verb];
   if (minimum !== undefined) {
     parseVersion(wanted);
