@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Command } from "../host/command.ts";
 import { ActionError } from "../host/error.ts";
 import type { Family } from "../host/ip.ts";
 import type { SavedTable, Table } from "../host/iptables.ts";
@@ -122,12 +123,34 @@ export function takeBackRules(
 ): void {
   if (rules.length === 0) return;
   const lines = [...deleteRules(chain, rules), ...deleteChains(chains)];
+  host.onRollback(why, () => runUndo(nftTransaction(lines), why));
+}
+
+/**
+ * Makes a rollback look at a table and run what `plan` makes of it: for rules
+ * whose handles nobody has told.
+ */
+export function takeBackListed(
+  host: Host,
+  { why, table, plan }: {
+    readonly why: string;
+    readonly table: TableName;
+    readonly plan: (listing: NftListing) => readonly Step[];
+  },
+): void {
   host.onRollback(why, async () => {
-    const undo = nftTransaction(lines);
-    const output = await run(undo);
-    const error = ActionError.fromOutput(why, undo, output);
-    if (output.code !== 0 && error.reason !== "missing") throw error;
+    const listing = await listNft(host, table);
+    for (const { do: action } of listing ? plan(listing) : []) {
+      if (action.kind === "command") await runUndo(action, why);
+    }
   });
+}
+
+async function runUndo(undo: Command, why: string): Promise<void> {
+  const output = await run(undo);
+  if (output.code === 0) return;
+  const error = ActionError.fromOutput(why, undo, output);
+  if (error.reason !== "missing") throw error;
 }
 
 /** Lines that delete chains with what is in them, whether they exist or not. */

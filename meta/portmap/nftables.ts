@@ -8,7 +8,7 @@
 import type { Cidr, Family } from "../../host/ip.ts";
 import { formatCidr, formatIp, network as networkOf } from "../../host/ip.ts";
 import type { NftElement, NftListing, TableName } from "../../host/nft.ts";
-import { comment, nftShowing, nftTransaction, tableWords } from "../../host/nft.ts";
+import { comment, nftTransaction, tableWords } from "../../host/nft.ts";
 import type { Step } from "../../host/step.ts";
 import type { Owner } from "../../recipes/netfilter.ts";
 import { deleteChains, deleteRules } from "../../recipes/netfilter.ts";
@@ -28,13 +28,13 @@ export const referenceTables: readonly TableName[] = [
 const table = tableWords(hostportTable);
 
 /** Rules of containers with conditions are entered from here, by a jump each. */
-export const conditionalChain = "conditional";
+const conditionalChain = "conditional";
 
 /** `FAMILY TABLE CHAIN` of {@linkcode conditionalChain}. */
-export const conditionalWords = `${table} ${conditionalChain}`;
+const conditionalWords = `${table} ${conditionalChain}`;
 
 /** Chain with the rules of an attachment that has conditions. */
-export function ownChain({ identity }: Owner): string {
+function ownChain({ identity }: Owner): string {
   return `c-${identity}`;
 }
 
@@ -66,8 +66,11 @@ export function elementsOf(plan: NftPortmap): Element[] {
   });
 }
 
-function hasConditions(plan: NftPortmap, { family }: Cidr): boolean {
-  return plan.conditions[family].length > 0;
+/** Whether a target, or any, has conditions. */
+export function hasConditions(plan: NftPortmap, target?: Cidr): boolean {
+  return (target ? [target] : plan.targets).some(({ family }) =>
+    plan.conditions[family].length > 0
+  );
 }
 
 /** A range is one element where its ports stay the same; nft cannot move a range, so others go one by one. */
@@ -152,11 +155,9 @@ export function planNftPortmapAgain(
 }
 
 function step(plan: NftPortmap, lines: readonly string[], elements: readonly Element[]): Step {
-  // Rules have handles, which only nft knows: it is asked for them where there are any.
-  const conditional = plan.targets.some((target) => hasConditions(plan, target));
   return {
     why: plan.targets.map((target) => describeMapping(plan.mappings, target)).join(", "),
-    do: conditional ? nftShowing(lines) : nftTransaction(lines),
+    do: nftTransaction(lines),
     ...(elements.length > 0 && { undo: nftTransaction(elements.map(deletion)) }),
   };
 }

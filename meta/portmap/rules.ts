@@ -9,7 +9,7 @@ import type { CniError } from "../../cni/error.ts";
 import type { Cidr } from "../../host/ip.ts";
 import { restoreTool } from "../../host/iptables.ts";
 import type { NftElement, NftListing, TableName } from "../../host/nft.ts";
-import { emptyListing, listTables, parseListing, parseShown, tableWords } from "../../host/nft.ts";
+import { emptyListing, listTables, parseListing } from "../../host/nft.ts";
 import { hasTool } from "../../host/spawn.ts";
 import type { Host } from "../../ns/machine.ts";
 import type { Backend } from "../../recipes/netfilter.ts";
@@ -23,7 +23,7 @@ import {
   networkIdentity,
   ownerOf,
   removeTogether,
-  takeBackRules,
+  takeBackListed,
 } from "../../recipes/netfilter.ts";
 import type { Attachment } from "../../recipes/own.ts";
 import { conflict, withLock } from "./claims.ts";
@@ -42,13 +42,11 @@ import {
 import type { Element, Found, Listed, NftPortmap } from "./nftables.ts";
 import {
   compareNft,
-  conditionalChain,
-  conditionalWords,
   elementsOf,
+  hasConditions,
   hostportTable,
   isCoveredByReference,
   isOfContainer,
-  ownChain,
   planNftPortmap,
   planNftPortmapAgain,
   planNftRemoval,
@@ -156,7 +154,15 @@ async function nftPlan(req: Request<Conf>, targets: readonly Cidr[]): Promise<Nf
 async function mapByNft(req: Request<Conf>, targets: readonly Cidr[]): Promise<Mapped> {
   const { host } = req;
   const plan = await nftPlan(req, targets);
-  const shown = await applyAssuming(host, {
+  // Rules behind conditions have handles, which nobody has told: they are looked up.
+  if (hasConditions(plan)) {
+    takeBackListed(host, {
+      why: "map host ports",
+      table: hostportTable,
+      plan: (own) => planNftRemoval({ own, reference: [] }, { identities: [plan.owner.identity] }),
+    });
+  }
+  await applyAssuming(host, {
     assumed: planNftPortmap(plan),
     otherwise: (failure) =>
       withLock(host, async () => {
@@ -164,13 +170,6 @@ async function mapByNft(req: Request<Conf>, targets: readonly Cidr[]): Promise<M
         if (!listing) throw failure;
         return await host.apply(planNftPortmapAgain(plan, settle(req, { plan, listing })));
       }),
-  });
-  const chain = ownChain(plan.owner);
-  takeBackRules(host, {
-    why: "map host ports",
-    chain: conditionalWords,
-    rules: parseShown(shown).added.filter(({ chain }) => chain === conditionalChain),
-    chains: [`${tableWords(hostportTable)} ${chain}`],
   });
   return { guarded: true };
 }

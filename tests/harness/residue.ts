@@ -36,12 +36,13 @@ const table = {
     reason: "other containers behind the same link may need it",
   },
   iptablesTables: {
-    pattern: /^\+host\/iptables: \w+ :(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) ACCEPT$/,
+    pattern:
+      /^\+host\/iptables(-legacy)?: \w+ :(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) ACCEPT$/,
     reason: "iptables makes a table's built-in chains on first use and never removes them",
   },
   hostportChains: {
     pattern:
-      /^\+host\/iptables: (nat|raw) (:CNI-HOSTPORT-(SETMARK|MASQ|DNAT|GUARD) -|-A CNI-HOSTPORT-(SETMARK|MASQ|GUARD) |-A (PREROUTING|OUTPUT|POSTROUTING) .* -j CNI-HOSTPORT-(DNAT|MASQ|GUARD))/,
+      /^\+host\/iptables(-legacy)?: (nat|raw) (:CNI-HOSTPORT-(SETMARK|MASQ|DNAT|GUARD) -|-A CNI-HOSTPORT-(SETMARK|MASQ|GUARD) |-A (PREROUTING|OUTPUT|POSTROUTING) .* -j CNI-HOSTPORT-(DNAT|MASQ|GUARD))/,
     reason: "shared by the port mappings of all containers",
   },
   portClaims: {
