@@ -15,12 +15,15 @@ import { markerName } from "../cni/delegate.ts";
 import { grantsOfAll } from "../cni/permissions.ts";
 import { listNames, removeFile, writeFileAtomic } from "../host/files.ts";
 import { spawn } from "../host/spawn.ts";
-import { bundle } from "./build.ts";
+import { bundle, dist, root } from "./build.ts";
 import { compile } from "./compile.ts";
-import { launcherText } from "./launcher.ts";
+import { launcherText, starterText } from "./launcher.ts";
 import type { Marker } from "./marker.ts";
 import { readMarker, sizesIn, writeMarker } from "./marker.ts";
 import { commandName, grantsFor, selectNames } from "./permissions.ts";
+
+/** What launchers evaluate. */
+const launchEntry = `${root}/scripts/launch.ts`;
 
 /** What is installed and where. */
 export interface InstallOptions {
@@ -109,12 +112,13 @@ function linkOrCopy(from: string, to: string): void {
 async function stageLaunchers(stage: string, options: InstallOptions): Promise<string> {
   const { names, deno = Deno.execPath() } = options;
   const dest = Deno.realPathSync(options.dest);
-  const text = Deno.readTextFileSync(await bundle());
-  const name = `.denocni-${(await sha256(text)).slice(0, 12)}.js`;
-  writeFileAtomic(`${dest}/${name}`, text, { mode: 0o644 });
+  const text = Deno.readTextFileSync(await bundle(launchEntry, `${dist}/launch.js`));
+  const name = `.denocni-${(await sha256(text)).slice(0, 12)}`;
+  writeFileAtomic(`${dest}/${name}.txt`, text, { mode: 0o644 });
+  writeFileAtomic(`${dest}/${name}.js`, starterText(`${name}.txt`), { mode: 0o644 });
   for (const plugin of names) {
     const grants = await grantsFor(plugin);
-    const launcher = launcherText({ name: plugin, grants, deno, bundle: `${dest}/${name}` });
+    const launcher = launcherText({ name: plugin, grants, deno, starter: `${dest}/${name}.js` });
     Deno.writeTextFileSync(`${stage}/${plugin}`, launcher);
     Deno.chmodSync(`${stage}/${plugin}`, 0o755);
   }
@@ -142,9 +146,9 @@ function supportedVersions(stdout: string): number {
 }
 
 function removeBundles(dest: string, keep: readonly (string | undefined)[]): void {
-  const bundles = listNames(dest).filter((name) => /^\.denocni-[0-9a-f]{12}\.js$/.test(name));
-  for (const name of bundles) {
-    if (!keep.includes(name)) removeFile(`${dest}/${name}`);
+  for (const name of listNames(dest)) {
+    const [, bundle] = /^(\.denocni-[0-9a-f]{12})\.(js|txt)$/.exec(name) ?? [];
+    if (bundle !== undefined && !keep.includes(bundle)) removeFile(`${dest}/${name}`);
   }
 }
 

@@ -33,7 +33,7 @@ Deno.test("installed plugins answer with an empty environment, and are known as 
       assert(isOurs(`${dest}/${name}`), name);
     }
     const { bundle } = readMarker(dest);
-    assertEquals(namesIn(dest), [".denocni", bundle, ...launchers.names]);
+    assertEquals(namesIn(dest), [".denocni", `${bundle}.js`, `${bundle}.txt`, ...launchers.names]);
   }));
 
 Deno.test("a second installation replaces the first and adds to its marker", () =>

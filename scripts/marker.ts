@@ -10,7 +10,7 @@ import { readFileIfExists, writeFileAtomic } from "../host/files.ts";
 export interface Marker {
   /** Size in bytes of each file of ours, by its name. */
   readonly files: Readonly<Record<string, number>>;
-  /** The bundled file that launchers run. */
+  /** The bundle that launchers run: its file name without the ending. */
   readonly bundle?: string;
 }
 
