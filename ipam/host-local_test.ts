@@ -12,6 +12,7 @@ import type { TestCall } from "../cni/testing.ts";
 import { add, call } from "../cni/testing.ts";
 import type { AttachmentKey, JsonObject, Result, Verb } from "../cni/types.ts";
 import { versions } from "../cni/version.ts";
+import { lockFile } from "../host/lock.ts";
 import { describe } from "../host/step.ts";
 import { DryRun, Machine } from "../ns/machine.ts";
 import { Random, seedOf } from "../tests/harness/random.ts";
@@ -943,11 +944,7 @@ Deno.test("the lock is free when a verb has ended, however it ended", async () =
   await fixture.error("ADD", "f");
   await fixture.error("CHECK", "f");
   await fixture.del("a");
-  using file = Deno.openSync(`${fixture.dir}/lock`, { write: true });
-  let free = false;
-  await Promise.race([
-    file.lock(true).then(() => free = true),
-    new Promise((resolve) => setTimeout(resolve, 5000)).then(() => assert(free)),
-  ]);
-  assert(free);
+  const locking = await lockFile(`${fixture.dir}/lock`, { mode: 0o750, deadline: 5000 });
+  assert(locking.is === "locked");
+  locking.file.close();
 });
