@@ -6,6 +6,7 @@
  * @module
  */
 import { join } from "@std/path/posix/join";
+import { spawn } from "../host/spawn.ts";
 import { must } from "../tests/harness/process.ts";
 import { outsideNet, Sandbox } from "../tests/harness/sandbox.ts";
 import type { State } from "../tests/harness/state.ts";
@@ -72,11 +73,14 @@ async function outside(): Promise<void> {
 }
 
 async function again(bin: string): Promise<void> {
-  const { code } = await new Deno.Command(join(root, "tests/harness/private.sh"), {
-    args: [Deno.execPath(), "run", "-A", import.meta.filename!],
+  const enter = join(root, "tests/harness/private.sh");
+  const { code } = await spawn(enter, [Deno.execPath(), "run", "-A", import.meta.filename!], {
+    inherit: true,
     env: { CNI_PATH: bin },
-  }).spawn().status;
-  if (code !== 0) Deno.exit(code);
+    passThrough: true,
+    deadline: 600_000,
+  });
+  Deno.exitCode = code;
 }
 
 /** The demonstration itself. */

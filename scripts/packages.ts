@@ -4,6 +4,8 @@
  * @module
  */
 
+import { spawn } from "../host/spawn.ts";
+
 /** What kernel tests run, beyond a plain Debian. */
 export const testPackages: readonly string[] = [
   "conntrack",
@@ -32,22 +34,27 @@ export async function ensurePackages(packages: readonly string[]): Promise<void>
   await apt(["install", "-y", "-qq", "--no-install-recommends", ...missing]);
 }
 
+/** Where dpkg is not known nothing is: what then is missing shows itself. */
 async function missingPackages(packages: readonly string[]): Promise<string[]> {
-  const { stdout } = await new Deno.Command("dpkg-query", {
-    args: ["-W", "-f", "${Package} ${db:Status-Status}\n", ...packages],
-    stderr: "null",
-  }).output();
-  const lines = new TextDecoder().decode(stdout).split("\n");
-  return packages.filter((name) => !lines.includes(`${name} installed`));
+  const query = ["-W", "-f", "${Package} ${db:Status-Status}\\n", ...packages];
+  try {
+    const { stdout } = await spawn("/usr/bin/dpkg-query", query);
+    const lines = stdout.split("\n");
+    return packages.filter((name) => !lines.includes(`${name} installed`));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    console.log(`This is not Debian: taking these for installed: ${packages.join(" ")}`);
+    return [];
+  }
 }
 
 async function apt(args: readonly string[]): Promise<void> {
-  const { code } = await new Deno.Command("apt-get", {
-    args: [...args],
+  const { code, stderr } = await spawn("/usr/bin/apt-get", args, {
+    inherit: true,
     env: { DEBIAN_FRONTEND: "noninteractive" },
-    stdout: "null",
-  }).spawn().status;
+    deadline: 600_000,
+  });
   if (code === 0) return;
-  console.error(`Cannot install packages: apt-get ${args[0]} ended with exit status ${code}`);
+  console.error(`Cannot install packages: apt-get ${args[0]}: ${stderr.trim()}`);
   Deno.exit(1);
 }
