@@ -177,11 +177,14 @@ async function serve(
   await sandbox.agent(netns).listen(transport, { port, address: "::" });
 }
 
-/** A call, with the caller's IPv4 address as such where the server sees it through IPv6. */
+/**
+ * A call, with the caller's IPv4 address as such where the server sees it through
+ * IPv6. The first IPv6 packets wait until the bridge's link-local address is sure.
+ */
 async function ask(
   sandbox: Sandbox,
   netns: string,
-  { address, port, transport = "tcp", timeout = 2000 }: {
+  { address, port, transport = "tcp", timeout = 6000 }: {
     readonly address: string;
     readonly port: number;
     readonly transport?: Transport;
