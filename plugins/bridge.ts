@@ -41,7 +41,7 @@ import { ownNames, sharedMac } from "../recipes/own.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { spoofCheck } from "../recipes/spoof_check.ts";
 import { requireTools } from "../recipes/status.ts";
-import { findVeth, gcVeths, look, removeVeth } from "../recipes/veth.ts";
+import { gcVeths, look, removeVeth } from "../recipes/veth.ts";
 import { conf } from "./bridge/conf.ts";
 import { withDefaultRoutes, withGateways } from "./bridge/gateway.ts";
 import { compareBridge, comparePort, planHost } from "./bridge/host.ts";
@@ -172,18 +172,20 @@ async function check(req: Request<Conf>): Promise<void> {
 async function del(req: Request<Conf>): Promise<void> {
   const { conf, host, ifName, prevResult } = req;
   const own = await ownNames(req);
-  const found = await findVeth(host, { own, ifName, netns: liveNetns(req), prevResult });
-  const addresses = knownAddresses(prevResult, found?.inside);
+  const netns = liveNetns(req);
+  let inside: Link | undefined;
   await removeAll([
     {
       why: "remove the veth pair",
-      run: async () => void await host.apply(found ? removeVeth(found.link.name) : []),
+      run: async () => {
+        inside = await removeVeth(host, { own, ifName, netns, prevResult });
+      },
     },
     { why: "remove the spoof check", when: conf.macspoofchk, run: () => spoofCheck(req).del() },
     {
       why: "remove masquerade rules",
       when: conf.ipMasq,
-      run: () => masquerade(req).del(addresses),
+      run: () => masquerade(req).del(knownAddresses(prevResult, inside)),
     },
     {
       why: "release addresses",

@@ -130,8 +130,7 @@ Deno.test("planHost() puts the port into its VLANs", () => {
     "bridge vlan del dev veth00000001 vid 1 master",
     "bridge vlan add dev veth00000001 vid 1 pvid untagged master",
     "bridge vlan add dev veth00000001 vid 101 master",
-    "bridge vlan add dev veth00000001 vid 200 master",
-    "bridge vlan add dev veth00000001 vid 201 master",
+    "bridge vlan add dev veth00000001 vid 200-201 master",
   ]);
   assertEquals(vlanLines({ vlan: 100, vlanTrunk: [{ id: 101 }] }), [
     "bridge vlan del dev veth00000001 vid 1 master",

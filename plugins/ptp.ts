@@ -20,12 +20,13 @@ import type { Infer } from "../cni/decode.ts";
 import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { Result } from "../cni/types.ts";
 import type { NetnsRef } from "../host/command.ts";
-import type { Step } from "../host/step.ts";
 import type { Cidr } from "../host/ip.ts";
+import type { Link } from "../host/ip_link.ts";
+import type { Step } from "../host/step.ts";
 import type { RouteSpec } from "../host/ip_route.ts";
 import type { Address } from "../recipes/configure.ts";
 import type { OwnNames } from "../recipes/own.ts";
-import { boolean, integer, object, optional, required, withDefault } from "../cni/decode.ts";
+import { boolean, integer, object, optional, refine, withDefault } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { dnsDecoder, ipamDecoder } from "../cni/sections.ts";
@@ -48,24 +49,44 @@ import { masquerade, masqueradeField } from "../recipes/masquerade.ts";
 import { ownNames } from "../recipes/own.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
-import { createVeth, distrust, findVeth, gcVeths, look, removeVeth } from "../recipes/veth.ts";
+import {
+  createVeth,
+  distrust,
+  enableFamilies,
+  gcVeths,
+  look,
+  removeVeth,
+} from "../recipes/veth.ts";
 
-const conf = object({
-  ipMasq: withDefault(
-    boolean(),
-    false,
-    "Masquerade the container's addresses.",
-  ),
-  ipMasqBackend: masqueradeField,
-  mtu: withDefault(
-    integer({ min: 0, max: 65535 }),
-    0,
-    "MTU of both ends in bytes.",
-    "the kernel's",
-  ),
-  ipam: required(ipamDecoder, "IPAM plugin and its options; every address needs a gateway."),
-  dns: optional(dnsDecoder, "Name resolution for the result, in place of the IPAM plugin's."),
-});
+/** An ADD needs an IPAM plugin; a DEL without one still removes the pair. */
+const conf = refine(
+  object({
+    ipMasq: withDefault(
+      boolean(),
+      false,
+      "Masquerade the container's addresses.",
+    ),
+    ipMasqBackend: masqueradeField,
+    mtu: withDefault(
+      integer({ min: 0, max: 65535 }),
+      0,
+      "MTU of both ends in bytes.",
+      "the kernel's",
+    ),
+    ipam: withDefault(
+      ipamDecoder,
+      { type: "" },
+      "IPAM plugin and its options; every address needs a gateway.",
+      "**required**",
+    ),
+    dns: optional(dnsDecoder, "Name resolution for the result, in place of the IPAM plugin's."),
+  }),
+  ({ ipam }, report) => {
+    if (ipam.type === "") {
+      report("ipam.type", "expected name of an IPAM plugin but received nothing");
+    }
+  },
+);
 type Conf = Infer<typeof conf>;
 
 /** The ptp plugin. */
@@ -140,11 +161,13 @@ export interface AddFacts {
 export function planAdd(facts: AddFacts): Step[] {
   const { own, netns, ifName, result } = facts;
   const addresses = addressesOf(result);
+  const families = addresses.map(({ cidr }) => cidr.family);
   return [
     ...createVeth(facts),
     ...distrust(own.hostVeth),
+    ...enableFamilies(own.hostVeth, families),
     ...hostEnd(own.hostVeth, addresses),
-    ...enableForwarding(addresses.map(({ cidr }) => cidr.family)),
+    ...enableForwarding(families),
     ...configureInterface({ netns, ifName, result, dad: false, prefixRoutes: false }),
     ...gatewayRoutes(addresses, { netns, ifName }),
     ...addRoutes({ netns, ifName, result }),
@@ -223,18 +246,25 @@ async function del(req: Request<Conf>): Promise<void> {
   const own = await ownNames(req);
   const netns = liveNetns(req);
   const { ifName, prevResult } = req;
-  const found = await findVeth(req.host, { own, ifName, netns, prevResult });
+  let inside: Link | undefined;
   await removeAll([
     {
       why: "remove the veth pair",
-      run: async () => void await req.host.apply(found ? removeVeth(found.link.name) : []),
+      run: async () => {
+        inside = await removeVeth(req.host, { own, ifName, netns, prevResult });
+      },
     },
     {
       why: "remove masquerade rules",
       when: req.conf.ipMasq,
-      run: () => masquerade(req).del(knownAddresses(prevResult, found?.inside)),
+      run: () => masquerade(req).del(knownAddresses(prevResult, inside)),
     },
-    { why: "release addresses", run: () => req.ipam.del(), onlyIfClean: true },
+    {
+      why: "release addresses",
+      when: req.conf.ipam.type !== "",
+      run: () => req.ipam.del(),
+      onlyIfClean: true,
+    },
   ]);
 }
 
@@ -243,10 +273,12 @@ async function gc(req: GcRequest<Conf>): Promise<void> {
     { why: "remove stale veth pairs", run: () => gcVeths(req.host, req) },
     {
       why: "remove stale masquerade rules",
+      when: req.conf.ipMasq,
       run: () => masquerade(req).gc(req.valid),
     },
     {
       why: "release stale addresses",
+      when: req.conf.ipam.type !== "",
       run: () => req.ipam.gc(),
       onlyIfClean: true,
     },

@@ -68,13 +68,14 @@ export function compareContainer(
       `no interface "${req.ifName}" with sandbox "${req.netns}" in prevResult`,
     ];
   }
-  if (!facts.link) return [`container interface "${req.ifName}" is missing`];
+  const { link, routes } = facts;
+  if (!link) return [`container interface "${req.ifName}" is missing`];
   const index = result.interfaces.indexOf(entry);
   const own = result.ips.filter((ip) => ip.interface === undefined || ip.interface === index);
   return [
-    ...compareLink(facts.link, { kind, mac: entry.mac, where: "container interface" }),
-    ...own.flatMap((ip) => compareAddress(facts.link!, ip)),
-    ...result.routes.flatMap((route) => compareRoute(facts.routes, route)),
+    ...compareLink(link, { kind, mac: entry.mac, where: "container interface" }),
+    ...own.flatMap((ip) => compareAddress(link, ip)),
+    ...result.routes.flatMap((route) => compareRoute({ link, routes }, route)),
   ];
 }
 
@@ -110,20 +111,33 @@ function compareAddress(link: Link, { address }: IpConfig): string[] {
   return found ? [] : [`container interface "${link.name}" lacks address ${address}`];
 }
 
-/** Of a default route only its presence counts: another network's may stand first. */
-function compareRoute(routes: readonly KernelRoute[], route: Route): string[] {
+const mainTable = 254;
+
+/**
+ * Of a default route only its presence counts: another network's may stand first.
+ * A plugin later in the chain (sbr, vrf) may have moved the interface's routes from
+ * the main table to one of its own.
+ */
+function compareRoute(
+  { link, routes }: { link: Link; routes: readonly KernelRoute[] },
+  route: Route,
+): string[] {
   const wanted = parseCidr(route.dst);
   if (!wanted) {
     return [`prevResult holds route "${route.dst}", which is no IP prefix`];
   }
   const dst = formatCidr(network(wanted));
-  const table = route.table || 254;
+  const table = route.table || mainTable;
   const gateway = !isDefault(wanted) && route.gw ? parseIp(route.gw) : undefined;
   const found = routes.some((kernel) =>
-    kernel.dst === dst && kernel.table === table && hasGateway(kernel, gateway)
+    kernel.unicast && kernel.dst === dst && hasGateway(kernel, gateway) &&
+    (kernel.table === table || table === mainTable && kernel.dev === link.name) &&
+    (!route.priority || kernel.metric === route.priority)
   );
+  if (found) return [];
   const via = gateway ? ` via ${route.gw}` : "";
-  return found ? [] : [`route ${dst}${via} is missing from table ${table}`];
+  const metric = route.priority ? ` metric ${route.priority}` : "";
+  return [`route ${dst}${via}${metric} is missing from table ${table}`];
 }
 
 function hasGateway(

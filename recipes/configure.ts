@@ -100,7 +100,9 @@ export async function waitForDetection(
   if (host.dryRun) return;
   const end = Date.now() + detectionLimit;
   for (;;) {
-    const text = await host.query(showLink(ifName, { netns }));
+    const text = await host.query(showLink(ifName, { netns }), {
+      why: `look at container interface "${ifName}"`,
+    });
     const addresses = parseLinks(text ?? "")[0]?.addresses ?? [];
     const taken = addresses.find(({ dadFailed }) => dadFailed);
     if (taken) throw duplicate(ifName, `address ${taken.address} is in use on the link already`);

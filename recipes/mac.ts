@@ -5,25 +5,28 @@
  */
 import { parseCniArgs } from "../cni/args.ts";
 import type { Decoder } from "../cni/decode.ts";
-import { map, object, optional, stringThat } from "../cni/decode.ts";
+import { expected, object, optional, scalar } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import type { Request } from "../cni/plugin.ts";
 
-const pattern = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
+/** Six octets as the reference reads them: between colons or hyphens, or by twos between dots. */
+const pattern = /^[0-9a-f]{2}([:-])[0-9a-f]{2}(\1[0-9a-f]{2}){4}$|^[0-9a-f]{4}(\.[0-9a-f]{4}){2}$/i;
 
-/** A unicast hardware address of six octets; given back in lower case. */
+const expects = "unicast hardware address like 02:00:00:00:00:01";
+
+/** A unicast hardware address of six octets; given back in lower case with colons. An empty text counts as absent. */
 export function mac(): Decoder<string> {
-  return map(
-    stringThat(
-      "unicast hardware address like 02:00:00:00:00:01",
-      (text) => text === "" || isMac(text),
-    ),
-    (text) => text.toLowerCase(),
+  return scalar(
+    expects,
+    (value) => value === "" ? "" : typeof value === "string" ? parseMac(value) : undefined,
   );
 }
 
-function isMac(text: string): boolean {
-  return pattern.test(text) && (parseInt(text.slice(0, 2), 16) & 1) === 0;
+function parseMac(text: string): string | undefined {
+  if (!pattern.test(text)) return undefined;
+  const octets = text.toLowerCase().replaceAll(/[:.-]/g, "").match(/../g)!;
+  const isUnicast = (parseInt(octets[0]!, 16) & 1) === 0 && octets.some((octet) => octet !== "00");
+  return isUnicast ? octets.join(":") : undefined;
 }
 
 /** The configuration keys that carry an address: `args.cni.mac` and `runtimeConfig.mac`. */
@@ -53,13 +56,16 @@ interface MacConf {
  * `args.cni.mac`, then `runtimeConfig.mac`. Empty ones do not count.
  */
 export function requestedMac(req: Pick<Request<MacConf>, "conf" | "args">): string | undefined {
-  const fromArgs = parseCniArgs(req.args, ["MAC"]).MAC;
-  if (fromArgs && !isMac(fromArgs)) {
-    throw new CniError(
-      codes.invalidEnvironment,
-      `Cannot use CNI_ARGS "MAC=${fromArgs}": expected unicast hardware address`,
-    );
-  }
   const { args, runtimeConfig } = req.conf;
-  return runtimeConfig?.mac || args?.cni?.mac || fromArgs?.toLowerCase() || undefined;
+  const fromArgs = parseCniArgs(req.args, ["MAC"]).MAC;
+  return runtimeConfig?.mac || args?.cni?.mac || (fromArgs ? macOrThrow(fromArgs) : undefined);
+}
+
+function macOrThrow(text: string): string {
+  const mac = parseMac(text);
+  if (mac !== undefined) return mac;
+  throw new CniError(
+    codes.invalidEnvironment,
+    `Cannot use MAC of CNI_ARGS: ${expected(expects, text)}`,
+  );
 }

@@ -30,6 +30,11 @@ export interface OwnNames {
   readonly alias: string;
 }
 
+/** Whether a link is an attachment's host end: by its mark, or by its address when the ADD was killed before the mark. */
+export function isOwn(link: Link, own: OwnNames): boolean {
+  return link.alias === undefined ? link.mac === own.hostMac : link.alias === own.alias;
+}
+
 /** Derives the names of an attachment. */
 export async function ownNames(attachment: Attachment): Promise<OwnNames> {
   const { network, containerId, ifName } = attachment;

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Command, NetnsRef } from "../host/command.ts";
+import type { Family } from "../host/ip.ts";
 import type { Link } from "../host/ip_link.ts";
 import { addVeth, deleteLink, parseLinks, setLink, showLink, showLinks } from "../host/ip_link.ts";
 import type { Step } from "../host/step.ts";
@@ -12,7 +13,7 @@ import { sysctl } from "../host/step.ts";
 import type { Host } from "../ns/machine.ts";
 import type { AttachmentKey, Result } from "../cni/types.ts";
 import type { OwnNames } from "./own.ts";
-import { staleLinks } from "./own.ts";
+import { isOwn, staleLinks } from "./own.ts";
 
 /** What a new pair is. */
 export interface VethPlan {
@@ -63,6 +64,13 @@ export function distrust(dev: string): Step[] {
   }));
 }
 
+/** Lets a link on the host hold addresses of these families; a host may disable IPv6 for every new link. */
+export function enableFamilies(dev: string, families: readonly Family[]): Step[] {
+  if (!families.includes(6)) return [];
+  const key = `net/ipv6/conf/${dev}/disable_ipv6`;
+  return [{ why: `set ${key} to 0`, do: sysctl(key, 0) }];
+}
+
 /** Where a DEL looks for the pair. */
 export interface VethSearch {
   readonly own: OwnNames;
@@ -91,7 +99,7 @@ export async function findVeth(
 ): Promise<FoundVeth | undefined> {
   const { own, ifName, netns } = search;
   const [named] = await look(host, showLink(own.hostVeth));
-  if (named?.alias === own.alias) return { link: named };
+  if (named && isOwn(named, own)) return { link: named };
   if (!netns) return undefined;
   const [inside] = await look(host, showLink(ifName, { netns }));
   if (!inside || inside.kind !== "veth") return undefined;
@@ -125,13 +133,19 @@ function isForeign(
     recorded.mac.toLowerCase() !== inside.mac;
 }
 
-/** Removes a pair by its host end. */
-export function removeVeth(name: string): Step[] {
-  return [{
-    why: `remove veth "${name}"`,
-    do: deleteLink(name),
-    tolerate: ["missing"],
-  }];
+/**
+ * Removes an attachment's pair, if there is one. Gives the container's end as it
+ * was, where it was looked at.
+ */
+export async function removeVeth(host: Host, search: VethSearch): Promise<Link | undefined> {
+  const found = await findVeth(host, search);
+  if (found) await host.apply([removal(found.link)]);
+  return found?.inside;
+}
+
+/** Both ends go with one. */
+function removal({ name }: Link): Step {
+  return { why: `remove veth "${name}"`, do: deleteLink(name), tolerate: ["missing"] };
 }
 
 /** Removes the pairs of a network's attachments that are not valid any more. */
@@ -144,5 +158,5 @@ export async function gcVeths(
 ): Promise<void> {
   const links = await look(host, showLinks());
   const stale = await staleLinks(links, network, valid);
-  await host.apply(stale.flatMap(({ name }) => removeVeth(name)));
+  await host.apply(stale.map(removal));
 }

@@ -14,7 +14,7 @@ import {
   stringThat,
   withDefault,
 } from "../../cni/decode.ts";
-import { isIfName } from "../../cni/names.ts";
+import { isNewIfName } from "../../cni/names.ts";
 import { dnsDecoder, ipamDecoder } from "../../cni/sections.ts";
 import { macFields } from "../../recipes/mac.ts";
 import { masqueradeField } from "../../recipes/masquerade.ts";
@@ -25,7 +25,7 @@ export const conf = map(
   refine(
     object({
       bridge: withDefault(
-        stringThat("interface name", isIfName),
+        stringThat("interface name", isNewIfName),
         "cni0",
         "Name of the bridge; it is created when missing.",
       ),

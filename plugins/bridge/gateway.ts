@@ -129,12 +129,12 @@ function drop({ name }: GatewayTarget, cidr: Cidr): Step {
   };
 }
 
-function hold({ name, bridge }: GatewayTarget, cidr: Cidr): Step {
+/** An address of a link that the plan makes goes, or stays, with the link. */
+function hold({ name, link, bridge }: GatewayTarget, cidr: Cidr): Step {
   return {
     why: `add gateway ${formatCidr(cidr)} to "${name}"`,
     do: addAddress(name, { cidr, nodad: true }),
-    undo: deleteAddress(name, { cidr }),
-    keepIf: showPorts(bridge),
+    ...(link && { undo: deleteAddress(name, { cidr }), keepIf: showPorts(bridge) }),
     tolerate: ["exists"],
   };
 }

@@ -6,6 +6,7 @@
  */
 import type { Result } from "../../cni/types.ts";
 import type { NetnsRef } from "../../host/command.ts";
+import type { Family } from "../../host/ip.ts";
 import type { Link } from "../../host/ip_link.ts";
 import type { Step } from "../../host/step.ts";
 import type { OwnNames } from "../../recipes/own.ts";
@@ -19,11 +20,11 @@ import {
   setLink,
   showPorts,
 } from "../../host/ip_link.ts";
-import { sysctl } from "../../host/step.ts";
 import { compareLink } from "../../recipes/check.ts";
 import { addressesOf } from "../../recipes/configure.ts";
 import { enableForwarding } from "../../recipes/forwarding.ts";
-import { createVeth, distrust } from "../../recipes/veth.ts";
+import { isOwn } from "../../recipes/own.ts";
+import { enableFamilies, createVeth, distrust } from "../../recipes/veth.ts";
 import { gatewayCidrs, holdGateways } from "./gateway.ts";
 import { createVlanGateway, joinVlans, trunkIds } from "./vlan.ts";
 
@@ -51,17 +52,18 @@ export function planHost(conf: Conf, facts: Facts & { result: Result }): Step[] 
   const gateways = conf.isGateway ? gatewayCidrs(addressesOf(facts.result)) : [];
   const target = { bridge: conf.bridge, forceAddress: conf.forceAddress };
   const onBridge = { ...target, name: conf.bridge, link: facts.bridge };
+  const families = gateways.map(({ family }) => family);
   return [
-    ...ensureBridge(conf, { ...facts, ipv6: gateways.some(({ family }) => family === 6) }),
+    ...ensureBridge(conf, { ...facts, families: vlanGateway ? [] : families }),
     ...(vlanGateway ? [] : holdGateways(onBridge, gateways)),
     ...createVeth({ ...facts, mtu: conf.mtu }),
     ...joinBridge(port, conf),
     ...joinVlans(port, portVlans(conf, facts.bridge)),
-    ...(vlanGateway ? ensureVlanGateway(conf, { ...facts, vlanGateway }) : []),
+    ...(vlanGateway ? ensureVlanGateway(conf, { ...facts, vlanGateway, families }) : []),
     ...distrust(port),
     { why: `set port "${port}" up`, do: setLink(port, { up: true }) },
     ...(vlanGateway ? holdGateways({ ...target, ...vlanGateway }, gateways) : []),
-    ...enableForwarding(gateways.map(({ family }) => family)),
+    ...enableForwarding(families),
   ];
 }
 
@@ -78,7 +80,7 @@ function portVlans(conf: Conf, bridge: Link | undefined): PortVlans {
  * Makes the bridge, or makes sure of one that is there. An address of its own
  * keeps a bridge from taking a port's, and so from changing it with each port.
  */
-function ensureBridge(conf: Conf, facts: Facts & { ipv6: boolean }): Step[] {
+function ensureBridge(conf: Conf, facts: Facts & { families: readonly Family[] }): Step[] {
   const { bridge: name, mtu, promiscMode: promisc } = conf;
   const { bridge, bridgeMac: address, ownMac } = facts;
   const vlanFiltering = conf.vlan !== 0 || conf.vlanTrunk !== undefined;
@@ -91,12 +93,7 @@ function ensureBridge(conf: Conf, facts: Facts & { ipv6: boolean }): Step[] {
       tolerate: ["exists"] as const,
     }]),
     ...distrust(name),
-    ...(facts.ipv6
-      ? [{
-        why: `enable IPv6 on bridge "${name}"`,
-        do: sysctl(`net/ipv6/conf/${name}/disable_ipv6`, 0),
-      }]
-      : []),
+    ...enableFamilies(name, facts.families),
     ...(bridge && bridge.mac !== ownMac
       ? [{ why: `pin the hardware address of bridge "${name}"`, do: setLink(name, { address }) }]
       : []),
@@ -123,13 +120,20 @@ function joinBridge(port: string, conf: Conf): Step[] {
   ];
 }
 
-function ensureVlanGateway(conf: Conf, facts: Facts & { vlanGateway: VlanGateway }): Step[] {
-  if (facts.vlanGateway.link) return [];
-  return createVlanGateway(facts.vlanGateway, {
+function ensureVlanGateway(
+  conf: Conf,
+  { vlanGateway, families, bridge }: Facts & {
+    vlanGateway: VlanGateway;
+    families: readonly Family[];
+  },
+): Step[] {
+  if (vlanGateway.link) return enableFamilies(vlanGateway.name, families);
+  return createVlanGateway(vlanGateway, {
     bridge: conf.bridge,
     mtu: conf.mtu,
-    vlans: portVlans(conf, facts.bridge),
-    newBridge: !facts.bridge,
+    vlans: portVlans(conf, bridge),
+    families,
+    newBridge: !bridge,
   });
 }
 
@@ -157,11 +161,11 @@ export function comparePort(
     inside: Link | undefined;
   },
 ): string[] {
-  const port = links.find(({ name, index, alias }) =>
-    name === own.hostVeth && alias === own.alias || inside && index === inside.peerIndex
+  const port = links.find((link) =>
+    link.name === own.hostVeth && isOwn(link, own) || inside && link.index === inside.peerIndex
   );
   if (!port) return ["the host end of the veth pair is missing"];
-  const mac = result.interfaces.find(({ name }) => name === port.name)?.mac;
+  const mac = result.interfaces.find(({ name, sandbox }) => name === port.name && !sandbox)?.mac;
   const differs = (what: string, is: boolean, wanted: boolean) =>
     is === wanted ? [] : [`port "${port.name}" has ${what} ${is ? "on" : "off"}`];
   return [

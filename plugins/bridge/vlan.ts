@@ -7,11 +7,12 @@ import { expected, integer, list, object, optional, refine } from "../../cni/dec
 import { CniError, codes } from "../../cni/error.ts";
 import { addVlan, deleteVlan } from "../../host/bridge_vlan.ts";
 import { addVeth, deleteLink, setBridgePort, setLink } from "../../host/ip_link.ts";
+import type { Family } from "../../host/ip.ts";
 import type { Link } from "../../host/ip_link.ts";
 import type { Step } from "../../host/step.ts";
 import { sharedMac } from "../../recipes/own.ts";
 import { sha512 } from "../../recipes/names.ts";
-import { distrust } from "../../recipes/veth.ts";
+import { enableFamilies, distrust } from "../../recipes/veth.ts";
 
 const highest = 4094;
 
@@ -82,7 +83,7 @@ export interface PortVlans {
   readonly defaultVlan: number;
 }
 
-/** Puts a port into its VLANs; nothing when there are none. */
+/** Puts a port into its VLANs; nothing when there are none. The native one is never tagged. */
 export function joinVlans(port: string, vlans: PortVlans): Step[] {
   const { vlan, trunk, preserveDefaultVlan, defaultVlan } = vlans;
   if (vlan === 0 && trunk.length === 0) return [];
@@ -98,11 +99,20 @@ export function joinVlans(port: string, vlans: PortVlans): Step[] {
       why: `put port "${port}" into VLAN ${native}, untagged`,
       do: addVlan(port, { vid: native, pvid: true }),
     },
-    ...trunk.map((vid) => ({
+    ...ranges(trunk.filter((vid) => vid !== native)).map((vid) => ({
       why: `put port "${port}" into VLAN ${vid}, tagged`,
       do: addVlan(port, { vid }),
     })),
   ];
+}
+
+/** Ascending numbers as `N` and `N-M`: a trunk of every VLAN is one command. */
+function ranges(ids: readonly number[]): string[] {
+  const starts = ids.filter((id, index) => ids[index - 1] !== id - 1);
+  const ends = ids.filter((id, index) => ids[index + 1] !== id + 1);
+  return starts.map((start, index) =>
+    start === ends[index] ? `${start}` : `${start}-${ends[index]}`
+  );
 }
 
 /** The link that holds a VLAN's gateway addresses, with its port on the bridge. */
@@ -141,10 +151,11 @@ export async function vlanGatewayNames(
  */
 export function createVlanGateway(
   gateway: VlanGateway,
-  { bridge, mtu, vlans, newBridge }: {
+  { bridge, mtu, vlans, families, newBridge }: {
     bridge: string;
     mtu: number;
     vlans: PortVlans;
+    families: readonly Family[];
     newBridge: boolean;
   },
 ): Step[] {
@@ -163,6 +174,7 @@ export function createVlanGateway(
     },
     ...joinVlans(port, { ...vlans, trunk: [] }),
     ...distrust(name),
+    ...enableFamilies(name, families),
     ...distrust(port),
     { why: `set port "${port}" up`, do: setLink(port, { up: true }) },
     { why: `set VLAN gateway link "${name}" up`, do: setLink(name, { up: true }) },
