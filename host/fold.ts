@@ -186,17 +186,18 @@ function batchStep(stderr: string, steps: readonly Step[]): number {
 }
 
 /**
- * Writes a variable only when it differs. `$1` step, `$2` key, `$3` value,
- * `$4` non-empty when a failure does not matter.
+ * Writes a variable; one that refuses and is right already is as good. `$1`
+ * step, `$2` key, `$3` value, `$4` non-empty when a failure does not matter. It
+ * is not read first: the shell's `read` takes one byte at a time, and the kernel
+ * gives a number in one piece or not at all.
  */
 const setVariable = `w() {
-  if [ "$4" ]; then
-    { read -r v <"/proc/sys/$2"; } 2>/dev/null || return 0
-    [ "$v" = "$3" ] || { printf %s "$3" >"/proc/sys/$2"; } 2>/dev/null || return 0
-  else
-    { read -r v <"/proc/sys/$2"; } 2>/dev/null && [ "$v" = "$3" ] && return
-    printf %s "$3" >"/proc/sys/$2" || { echo "Step failed $1" >&2; exit 1; }
-  fi
+  { printf %s "$3" >"/proc/sys/$2"; } 2>/dev/null && return
+  [ "$4" ] && return
+  [ "$(cat "/proc/sys/$2" 2>/dev/null)" = "$3" ] && return
+  printf %s "$3" >"/proc/sys/$2"
+  echo "Step failed $1" >&2
+  exit 1
 }
 `;
 

@@ -10,6 +10,7 @@ import { sysctl } from "../host/step.ts";
 import { run } from "../ns/machine.ts";
 import { Machine } from "../ns/machine.ts";
 import { createNetns, currentNetns, inspectNetns, removeNetns, sameNetns } from "../ns/netns.ts";
+import { readOnly } from "./harness/fault.ts";
 import { kernelTest } from "./harness/need.ts";
 import { must } from "./harness/process.ts";
 
@@ -115,6 +116,38 @@ kernelTest(
       Error,
       "Cannot rename the kernel",
     );
+  },
+);
+
+kernelTest("numbers of several digits are written, optional ones too", {}, async (sandbox) => {
+  const netns = { path: await sandbox.container() };
+  const keys = ["net/ipv4/conf/lo/arp_notify", "net/ipv4/neigh/lo/gc_stale_time"];
+  for (const optional of [false, true]) {
+    const values = optional ? ["0", "1234"] : ["1", "567"];
+    await new Machine().apply(keys.map((key, index) => ({
+      why: `set ${key}`,
+      do: sysctl(key, values[index]!, { netns, optional }),
+    })));
+    const files = keys.map((key) => `/proc/sys/${key}`);
+    const read = await sandbox.inside(netns.path, ["cat", ...files]);
+    assertEquals(read.trim().split("\n"), values);
+  }
+});
+
+kernelTest(
+  "a variable that cannot be written is no failure when it is right",
+  {},
+  async (sandbox) => {
+    const netns = { path: await sandbox.container() };
+    const key = "net/ipv4/neigh/lo/gc_stale_time";
+    const set = (value: number, optional = false) =>
+      new Machine().apply([{ why: "set it", do: sysctl(key, value, { netns, optional }) }]);
+    await set(123);
+    await using _ = await readOnly("/proc/sys");
+    await set(123);
+    await set(124, true);
+    await assertRejects(() => set(12), Error, "Cannot set it");
+    await assertRejects(() => set(1234), Error, "Read-only file system");
   },
 );
 
