@@ -60,7 +60,7 @@ async function measureAll(dataDir: string): Promise<void> {
 }
 
 /** Reserves the addresses from number `from` up to `to`, as the reference's plugin would. */
-function fill(dir: string, from: number, to: number): void {
+export function fill(dir: string, from: number, to: number): void {
   Deno.mkdirSync(dir, { recursive: true });
   const address = (n: number) => `10.${n >> 16}.${n >> 8 & 255}.${n & 255}`;
   for (let n = from; n < to; n++) {
