@@ -57,11 +57,6 @@ export function listTable({ family, name }: TableName): Command {
   return command("nft", ["-j", "list", "table", family, name]);
 }
 
-/** `nft -j list chain FAMILY TABLE CHAIN` */
-export function listChain({ family, name }: TableName, chain: string): Command {
-  return command("nft", ["-j", "list", "chain", family, name, chain]);
-}
-
 /** Family and name of a table. */
 export interface TableName {
   readonly family: "ip" | "ip6" | "inet" | "bridge";

@@ -69,7 +69,8 @@ interface Names {
   readonly comment: string;
 }
 
-function namesOf({ containerId, ifName }: Omit<SpoofCheckRequest, "host">): Names {
+/** Derives the names of the objects of an attachment. */
+export function spoofCheckNames({ containerId, ifName }: Omit<SpoofCheckRequest, "host">): Names {
   const id = `${containerId}-${ifName}`;
   return {
     iface: `${chainPrefix}${id}`,
@@ -82,7 +83,7 @@ async function add(
   req: SpoofCheckRequest,
   port: { readonly hostVeth: string; readonly mac: string },
 ): Promise<void> {
-  const names = namesOf(req);
+  const names = spoofCheckNames(req);
   const { added, listed } = parseShown(await req.host.apply(planSpoofCheck(names, port)));
   takeBackRules(req.host, {
     why: `check the source addresses of "${port.hostVeth}"`,
@@ -117,7 +118,7 @@ export function planSpoofCheck(
 }
 
 async function check(req: SpoofCheckRequest): Promise<string[]> {
-  return compareSpoofCheck(await listNft(req.host, spoofCheckTable), namesOf(req));
+  return compareSpoofCheck(await listNft(req.host, spoofCheckTable), spoofCheckNames(req));
 }
 
 /** Compares what is listed with the rules that a port needs. */
@@ -135,7 +136,7 @@ export function compareSpoofCheck(
 }
 
 async function del(req: SpoofCheckRequest): Promise<void> {
-  const names = namesOf(req);
+  const names = spoofCheckNames(req);
   await applyListed(req.host, {
     list: () => listNft(req.host, spoofCheckTable),
     plan: (listing) => planSpoofCheckRemoval(listing, [names.iface]),
@@ -182,7 +183,7 @@ function portOf({ expr }: NftRule): unknown {
 /** Names do not tell the network: what is stale is told by its host interface, which no longer exists. */
 async function gc(host: Host, valid: readonly AttachmentKey[]): Promise<void> {
   const keep = valid.map(({ containerID, ifname }) =>
-    namesOf({ containerId: containerID, ifName: ifname }).iface
+    spoofCheckNames({ containerId: containerID, ifName: ifname }).iface
   );
   await applyListed(host, {
     list: async () => {
