@@ -37,7 +37,7 @@ export class CompileError extends Error {
  * name in the folder for temporary files, which root would then read.
  */
 export async function compile(options: CompileOptions): Promise<void> {
-  const deno = Deno.env.get("DENO_COMPILE") ?? Deno.execPath();
+  const deno = Deno.env.get("DENO_COMPILE") || Deno.execPath();
   const { code, stderr } = await spawn(deno, compileArgs(options), {
     inherit: true,
     env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
@@ -45,7 +45,7 @@ export async function compile(options: CompileOptions): Promise<void> {
   });
   if (code === 0) return;
   throw new CompileError(
-    `Cannot compile "${options.output}": ${lastLine(stderr)}\n` +
+    `Cannot compile "${options.output}": ${reasonOf(stderr)}\n` +
       "Deno needs a runtime to embed: it fetches one, or takes the file that DENORT_BIN names. " +
       "Without either, install launchers: deno task install --launchers --dest DIR",
   );
@@ -70,8 +70,11 @@ export function compileArgs({ bundle, output, grants, args = [] }: CompileOption
   ];
 }
 
-function lastLine(stderr: string): string {
-  return stderr.trim().split("\n").findLast((line) => line.startsWith("error: ")) ?? stderr.trim();
+/** The most specific cause that names what was tried: an address, mostly. */
+export function reasonOf(stderr: string): string {
+  const lines = stderr.split("\n").map((line) => line.trim());
+  return lines.find((line) => /^\d+: .*https?:/.test(line))?.replace(/^\d+: /, "") ??
+    lines.findLast((line) => line.startsWith("error: "))?.slice("error: ".length) ?? stderr.trim();
 }
 
 /** Compiles an executable of its own for each name, with a marker beside them; gives their paths. */
