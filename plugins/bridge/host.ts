@@ -24,7 +24,7 @@ import { compareLink } from "../../recipes/check.ts";
 import { addressesOf } from "../../recipes/configure.ts";
 import { enableForwarding } from "../../recipes/forwarding.ts";
 import { isOwn } from "../../recipes/own.ts";
-import { enableFamilies, createVeth, distrust } from "../../recipes/veth.ts";
+import { createVeth, distrust, enableFamilies } from "../../recipes/veth.ts";
 import { gatewayCidrs, holdGateways } from "./gateway.ts";
 import { createVlanGateway, joinVlans, trunkIds } from "./vlan.ts";
 

@@ -12,7 +12,7 @@ import type { Link } from "../../host/ip_link.ts";
 import type { Step } from "../../host/step.ts";
 import { sharedMac } from "../../recipes/own.ts";
 import { sha512 } from "../../recipes/names.ts";
-import { enableFamilies, distrust } from "../../recipes/veth.ts";
+import { distrust, enableFamilies } from "../../recipes/veth.ts";
 
 const highest = 4094;
 
