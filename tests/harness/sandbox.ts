@@ -131,7 +131,7 @@ export class Sandbox implements AsyncDisposable {
 
   /** Whether a namespace has a link of this name. */
   async hasLink(netns: string, name: string): Promise<boolean> {
-    const argv = ["nsenter", `--net=${netns}`, "ip", "link", "show", name];
+    const argv = ["nsenter", `--net=${netns}`, "ip", "link", "show", "dev", name];
     return (await execute(argv)).code === 0;
   }
 
