@@ -8,9 +8,9 @@
  *
  * @module
  */
-import { parseArgs } from "@std/cli/parse-args";
 import { spawn } from "../host/spawn.ts";
 import { root } from "../scripts/build.ts";
+import { readOptions, runTask } from "../scripts/command_line.ts";
 import { compileEach, CompileError } from "../scripts/compile.ts";
 import { install } from "../scripts/install.ts";
 import { ensurePackages, testPackages } from "../scripts/packages.ts";
@@ -69,7 +69,7 @@ function firstError(stderr: string): string {
 }
 
 async function main(): Promise<void> {
-  const args = parseArgs(Deno.args, {
+  const args = readOptions(Deno.args, {
     boolean: ["quick"],
     string: ["peer", "only"],
     collect: ["peer"],
@@ -91,4 +91,4 @@ function chosen(quick: boolean, only: unknown): Scenario[] {
   return typeof only === "string" ? all.filter(({ name }) => name.includes(only)) : all;
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) await runTask(main);

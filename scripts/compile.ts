@@ -7,10 +7,10 @@
  *
  * @module
  */
-import { parseArgs } from "@std/cli/parse-args";
 import type { Grants } from "../cni/permissions.ts";
 import { spawn } from "../host/spawn.ts";
 import { bundle, dist } from "./build.ts";
+import { readOptions, runTask } from "./command_line.ts";
 import { readMarker, sizesIn, writeMarker } from "./marker.ts";
 import { commandName, grantsFor, permissionFlags, selectNames } from "./permissions.ts";
 
@@ -93,9 +93,11 @@ export async function compileEach(names: readonly string[], dir: string): Promis
   return outputs;
 }
 
-if (import.meta.main) {
-  const { _ } = parseArgs(Deno.args);
+async function main(): Promise<void> {
+  const { _ } = readOptions(Deno.args, {});
   for (const output of await compileEach(selectNames(_), binDir)) {
     console.log(`${output}: ${Math.round(Deno.statSync(output).size / 1024 / 1024)} MiB`);
   }
 }
+
+if (import.meta.main) await runTask(main);

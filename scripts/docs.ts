@@ -5,13 +5,13 @@
  *
  * @module
  */
-import { parseArgs } from "@std/cli/parse-args";
 import type { Decoder, Field } from "../cni/decode.ts";
 import type { Permissions, Plugin } from "../cni/plugin.ts";
 import { readFileIfExists } from "../host/files.ts";
 import { spawn } from "../host/spawn.ts";
 import { loadPlugin, types } from "../registry.ts";
 import { root } from "./build.ts";
+import { readOptions, runTask } from "./command_line.ts";
 
 /** A line of an option table. */
 export interface Option {
@@ -154,8 +154,10 @@ function settle(page: Page | Error, check: boolean): boolean {
   return true;
 }
 
-if (import.meta.main) {
-  const { check } = parseArgs(Deno.args, { boolean: ["check"] });
+async function main(): Promise<void> {
+  const { check } = readOptions(Deno.args, { boolean: ["check"] });
   const results = (await pages()).map((page) => settle(page, check === true));
   if (results.includes(false)) Deno.exit(1);
 }
+
+if (import.meta.main) await runTask(main);

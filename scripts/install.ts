@@ -10,12 +10,12 @@
  *
  * @module
  */
-import { parseArgs } from "@std/cli/parse-args";
 import { markerName } from "../cni/delegate.ts";
 import { grantsOfAll } from "../cni/permissions.ts";
 import { listNames, removeFile, writeFileAtomic } from "../host/files.ts";
 import { spawn } from "../host/spawn.ts";
 import { bundle, dist, root } from "./build.ts";
+import { readOptions, runTask } from "./command_line.ts";
 import { compile } from "./compile.ts";
 import { launcherText, starterText } from "./launcher.ts";
 import type { Marker } from "./marker.ts";
@@ -176,20 +176,16 @@ deno task install --dest DIR --uninstall
   --force       replace files that are not ours
   --uninstall   remove what was installed there`;
 
-function refuse(message: string): never {
-  console.error(`${message}\n\n${usage}`);
-  Deno.exit(2);
-}
-
 async function main(): Promise<void> {
-  const args = parseArgs(Deno.args, {
+  const args = readOptions(Deno.args, {
     boolean: ["launchers", "force", "uninstall", "help"],
     string: ["dest", "deno"],
-    unknown: (arg) => arg.startsWith("-") ? refuse(`Cannot use "${arg}": no such option`) : true,
   });
   if (args["help"]) return console.log(usage);
   const dest = args["dest"];
-  if (typeof dest !== "string" || dest === "") return refuse("Cannot install: --dest is missing");
+  if (typeof dest !== "string" || dest === "") {
+    throw new Error(`Cannot install: --dest is missing\n\n${usage}`);
+  }
   if (args["uninstall"]) return reportUninstall(dest);
   const names = selectNames(args._);
   const deno = args["deno"];
@@ -209,9 +205,4 @@ function reportUninstall(dest: string): void {
   else console.log(`${dest}: nothing of denocni is left`);
 }
 
-if (import.meta.main) {
-  await main().catch((error) => {
-    console.error(error instanceof Error ? error.message : error);
-    Deno.exit(1);
-  });
-}
+if (import.meta.main) await runTask(main);

@@ -10,6 +10,7 @@
  */
 import { spawn } from "../host/spawn.ts";
 import { root } from "./build.ts";
+import { runTask } from "./command_line.ts";
 import { compileEach, CompileError } from "./compile.ts";
 import { install } from "./install.ts";
 import { ensurePackages, testPackages } from "./packages.ts";
@@ -160,11 +161,12 @@ function sectionsOf({ files }: Plan): { kernel: string[]; pure: string[] } {
   return files.length > 0 ? split(files) : { kernel: ["tests/"], pure: pureFolders };
 }
 
-async function main(): Promise<Counts> {
+async function runAll(): Promise<Counts> {
   Deno.chdir(root);
   const plan = readArguments(Deno.args);
   await ensurePackages(testPackages);
-  const binDir = Deno.env.get("CNI_BIN_DIR") ?? await pack(plan.packaging);
+  const given = Deno.env.get("CNI_BIN_DIR");
+  const binDir = given ? Deno.realPathSync(given) : await pack(plan.packaging);
   const env = { CNI_BIN_DIR: binDir };
   const { kernel, pure } = sectionsOf(plan);
   const counts: Counts[] = [];
@@ -176,8 +178,10 @@ async function main(): Promise<Counts> {
   return total(counts);
 }
 
-if (import.meta.main) {
-  const counts = await main();
+async function main(): Promise<void> {
+  const counts = await runAll();
   console.log(summary(counts));
   if (counts.failed > 0) Deno.exit(1);
 }
+
+if (import.meta.main) await runTask(main);
