@@ -632,9 +632,8 @@ kernelTest("bridge: names that are words of other programs", { needs }, async (s
     await succeed(sandbox, await bridgeCall(sandbox, "DEL", rest));
     assert(!await sandbox.hasLink(add.netns!, ifname), ifname);
     await sandbox.ip(sandbox.host, [`link del dev ${config.bridge}`]);
-  assertSame(before, await snapshot(sandbox), {
   }
-
+  assertSame(before, await snapshot(sandbox), {
     allow: ["hostLocal", "forwarding4"],
     only: /^host|^files$/,
   });
