@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import type { Host } from "../ns/machine.ts";
 import { DryRun } from "../ns/machine.ts";
+import { FakeHost } from "../ns/testing.ts";
 import type { Answers } from "../tests/harness/recorder.ts";
 import { fails, prints, Recorder } from "../tests/harness/recorder.ts";
 import { anyObject } from "./decode.ts";
@@ -11,24 +11,6 @@ import type { Surroundings } from "./request.ts";
 import { callPlugin } from "./request.ts";
 import { makeCall, spy } from "./testing.ts";
 import type { JsonObject } from "./types.ts";
-
-/** Notes what a rollback would do; carries nothing out. */
-class Notes implements Host {
-  readonly dryRun = false;
-  readonly undos: { readonly why: string; readonly undo: () => Promise<void> }[] = [];
-
-  query(): Promise<string | undefined> {
-    return Promise.reject(new Error("unexpected query"));
-  }
-
-  apply(): Promise<string> {
-    return Promise.reject(new Error("unexpected plan"));
-  }
-
-  onRollback(why: string, undo: () => Promise<void>): void {
-    this.undos.push({ why, undo });
-  }
-}
 
 const ours = spy(anyObject(), { type: "ours" });
 const load = (type: string) => type === "ours" ? Promise.resolve(ours.plugin as Plugin) : undefined;
@@ -43,7 +25,7 @@ async function ipamOf(
 ): Promise<Ipam> {
   const { plugin, seen } = spy(anyObject());
   const made = { ...makeCall({ config, containerId: "c1", ifName: "eth7", args: "A=B" }), path };
-  const surroundings = { host: new Notes(), load, ...rest };
+  const surroundings = { host: new FakeHost(), load, ...rest };
   await callPlugin(plugin, "DEL", text === undefined ? made : { ...made, text }, surroundings);
   return seen[0]!.req.ipam;
 }
@@ -125,7 +107,7 @@ Deno.test("an executed delegate's result is read by its version, or by the confi
 
 Deno.test("an executed ADD has its DEL as undo before it runs", async () => {
   using recorder = new Recorder();
-  const host = new Notes();
+  const host = new FakeHost();
   const ipam = await theirs(recorder, { host, answers: { ADD: fails(123, "no address") } });
   const error = await assertRejects(() => ipam.add(), CniError, "no address");
   assertEquals(error.code, 123);
@@ -136,7 +118,7 @@ Deno.test("an executed ADD has its DEL as undo before it runs", async () => {
 
 Deno.test("no other verb of an executed delegate is taken back", async () => {
   using recorder = new Recorder();
-  const host = new Notes();
+  const host = new FakeHost();
   const ipam = await theirs(recorder, { host });
   await ipam.del();
   await ipam.check();
@@ -146,7 +128,7 @@ Deno.test("no other verb of an executed delegate is taken back", async () => {
 });
 
 Deno.test("a delegate that is nowhere has nothing to take back", async () => {
-  const host = new Notes();
+  const host = new FakeHost();
   const ipam = await ipamOf({ ipam: { type: "theirs" } }, { host, path: ["/nowhere"] });
   await assertRejects(() => ipam.add(), CniError, 'failed to find plugin "theirs"');
   assertEquals(host.undos, []);
@@ -181,14 +163,14 @@ Deno.test("a dry run executes no delegate that would change something", async ()
 });
 
 Deno.test("a delegate of ours runs in process, also in a dry run", async () => {
-  for (const host of [new Notes(), new DryRun()]) {
+  for (const host of [new FakeHost(), new DryRun()]) {
     ours.seen.length = 0;
     const ipam = await ipamOf({ ipam: { type: "ours" } }, { host, inProcessIfMissing: true });
     assertEquals(await ipam.add(), { interfaces: [], ips: [], routes: [], dns: {} });
     await ipam.check();
     await ipam.del();
     assertEquals(ours.seen.map(({ verb }) => verb), ["ADD", "CHECK", "DEL"]);
-    if (host instanceof Notes) assertEquals(host.undos, []);
+    if (host instanceof FakeHost) assertEquals(host.undos, []);
   }
 });
 
