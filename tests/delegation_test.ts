@@ -89,7 +89,7 @@ for (const row of delegating) {
         const error = await fail(sandbox, next);
         assertEquals(error.code, code);
         assertStringIncludes(error.msg, "not now");
-        recorder.add(ipamType);
+        recorder.add(ipamType, { DEL: {} });
         await succeed(sandbox, call("DEL"));
       });
     }
