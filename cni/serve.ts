@@ -57,7 +57,10 @@ export async function handle(plugin: Plugin, input: Input): Promise<Outcome> {
   try {
     if (!input.env("CNI_COMMAND")) return about(plugin);
     const env = readEnv(input.env);
-    return success(await dispatch(plugin, env, input, machine));
+    const stdout = await dispatch(plugin, env, input, machine);
+    // Whoever stops an ADD does not wait for its result.
+    if (env.command === "ADD") input.signal?.throwIfAborted();
+    return success(stdout);
   } catch (error) {
     return failure(error, await machine.rollback());
   }

@@ -406,6 +406,20 @@ Deno.test("a plugin that is told to stop starts no further step and takes back t
     assertEquals(names(dir), []);
   }));
 
+Deno.test("an ADD that is told to stop in its last step is taken back; a DEL is done", () =>
+  inTempDir(async (dir) => {
+    const stop = new AbortController();
+    const halt = () => {
+      stop.abort(new CniError(codes.interrupted, "Cannot finish: stopped by SIGTERM"));
+      return Promise.resolve();
+    };
+    const [outcome] = await run({ signal: stop.signal }, writer(`${dir}/a`, halt));
+    assertEquals(errorOf(outcome).code, codes.interrupted);
+    assertEquals(names(dir), []);
+    const [{ exit }] = await run({ ...verb("DEL"), signal: stop.signal }, { del: halt });
+    assertEquals(exit, 0);
+  }));
+
 Deno.test("nothing is thrown, whatever a plugin throws", async () => {
   for (const thrown of ["text", undefined, null, { code: 7 }, new TypeError("")]) {
     const [outcome] = await run({}, { add: () => Promise.reject(thrown) });
