@@ -86,6 +86,7 @@ async function gather(req: Request<Conf>): Promise<Facts> {
   const own = await ownNames(req);
   const [bridge] = await look(host, showLink(conf.bridge));
   if (bridge && bridge.kind !== "bridge") throw notABridge(bridge);
+  const ownMac = await sharedMac(conf.bridge);
   const healthy = bridge && !/^[0:]*$/.test(bridge.mac);
   return {
     own,
@@ -93,8 +94,8 @@ async function gather(req: Request<Conf>): Promise<Facts> {
     ifName,
     mac: requestedMac(req) ?? own.containerMac,
     bridge,
-    bridgeMac: healthy ? bridge.mac : await sharedMac(conf.bridge),
-    ownMac: await sharedMac(conf.bridge),
+    bridgeMac: healthy ? bridge.mac : ownMac,
+    ownMac,
     vlanGateway: await gatherVlanGateway(req),
   };
 }

@@ -1,8 +1,8 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { decodeOrThrow } from "../cni/decode.ts";
 import type { Result } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
-import { processes } from "../host/fold.ts";
+import { fold, processes } from "../host/fold.ts";
 import type { Link } from "../host/ip_link.ts";
 import type { Step } from "../host/step.ts";
 import { describe } from "../host/step.ts";
@@ -140,6 +140,36 @@ Deno.test("planHost() puts the port into its VLANs", () => {
   assertEquals(vlanLines({ vlanTrunk: [] }), []);
 });
 
+Deno.test("planHost() leaves the native VLAN untagged where a trunk holds it too", () => {
+  const added = (keys: Record<string, unknown>) =>
+    lines(planHost(configuration(keys), { ...facts, result: emptyResult() }))
+      .filter((line) => line.startsWith("bridge vlan add"));
+  assertEquals(added({ vlanTrunk: [{ minID: 1, maxID: 4 }, { id: 9 }] }), [
+    "bridge vlan add dev veth00000001 vid 1 pvid untagged master",
+    "bridge vlan add dev veth00000001 vid 2-4 master",
+    "bridge vlan add dev veth00000001 vid 9 master",
+  ]);
+  assertEquals(added({ vlan: 3, vlanTrunk: [{ minID: 1, maxID: 4 }] }), [
+    "bridge vlan add dev veth00000001 vid 3 pvid untagged master",
+    "bridge vlan add dev veth00000001 vid 1-2 master",
+    "bridge vlan add dev veth00000001 vid 4 master",
+  ]);
+});
+
+/** Longest word that the kernel takes on a command line, in bytes (`MAX_ARG_STRLEN`). */
+const longestWord = 131_072;
+
+Deno.test("planHost() of any trunk is one process that the kernel can start", () => {
+  const odd = Array.from({ length: 2047 }, (_, index) => ({ id: 2 * index + 1 }));
+  for (const vlanTrunk of [[{ minID: 1, maxID: 4094 }], odd]) {
+    const steps = planHost(configuration({ vlanTrunk }), { ...facts, result: emptyResult() });
+    const [unit, ...more] = fold(steps);
+    assertEquals(more, []);
+    const words = unit!.run.kind === "command" ? unit!.run.args : [];
+    assert(words.every((word) => word.length < longestWord));
+  }
+});
+
 Deno.test("planHost() creates a bridge with VLAN filtering when a VLAN or a trunk is configured", () => {
   const created = (keys: Record<string, unknown>) =>
     lines(planHost(configuration(keys), { ...facts, result: emptyResult() }))[0];
@@ -179,6 +209,47 @@ Deno.test("planHost() makes a VLAN's gateway link and gives it the addresses", (
     "ip addr add 10.1.0.1/24 brd + dev br0.100",
   ]);
   assertEquals(lines(steps).some((line) => line.endsWith("dev br0")), false);
+});
+
+Deno.test("planHost() enables IPv6 on the link that holds the gateway", () => {
+  const vlanGateway = {
+    name: "br0.100",
+    mac: "02:00:00:00:00:04",
+    port: "veth00000002",
+    link: undefined,
+  };
+  const enabled = (keys: Record<string, unknown>, more: Partial<Facts>, result = dualStack) =>
+    lines(planHost(configuration({ isGateway: true, ipam: { type: "static" }, ...keys }), {
+      ...facts,
+      ...more,
+      result,
+    })).filter((line) => line.includes("disable_ipv6"));
+  const line = (name: string) => `echo 0 > /proc/sys/net/ipv6/conf/${name}/disable_ipv6`;
+  assertEquals(enabled({}, {}), [line("br0")]);
+  assertEquals(enabled({}, { bridge }), [line("br0")]);
+  assertEquals(enabled({ vlan: 100 }, { vlanGateway }), [line("br0.100")]);
+  const there = { ...vlanGateway, link: { ...bridge, name: "br0.100", kind: "veth" } };
+  assertEquals(enabled({ vlan: 100 }, { bridge, vlanGateway: there }), [line("br0.100")]);
+  assertEquals(enabled({}, {}, { ...dualStack, ips: dualStack.ips.slice(0, 1) }), []);
+});
+
+Deno.test("planHost() takes back what it makes, and leaves what others use by now", () => {
+  const taken = (more: Partial<Facts>) =>
+    planHost(configuration({ isGateway: true, ipam: { type: "static" } }), {
+      ...facts,
+      ...more,
+      result: { ...dualStack, ips: dualStack.ips.slice(0, 1) },
+    }).filter(({ undo }) => undo)
+      .map(({ undo, keepIf }) => [describe(undo!), keepIf && describe(keepIf)]);
+  const ports = "ip -j link show master br0";
+  assertEquals(taken({}), [
+    ["ip link del dev br0", ports],
+    ["ip link del dev veth00000001", undefined],
+  ]);
+  assertEquals(taken({ bridge }), [
+    ["ip addr del 10.1.0.1/24 dev br0", ports],
+    ["ip link del dev veth00000001", undefined],
+  ]);
 });
 
 Deno.test("planContainer() configures the interface in one process", () => {

@@ -1,8 +1,17 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
+import { anyObject } from "../cni/decode.ts";
+import { CniError, codes } from "../cni/error.ts";
+import type { Plugin } from "../cni/plugin.ts";
+import { callPlugin } from "../cni/request.ts";
+import { makeCall, spy } from "../cni/testing.ts";
+import type { IpConfig, JsonObject, Result, Verb } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
 import { processes } from "../host/fold.ts";
 import { describe } from "../host/step.ts";
-import { planAdd } from "./ptp.ts";
+import type { FakeAnswer } from "../ns/testing.ts";
+import { FakeHost } from "../ns/testing.ts";
+import { ownNames } from "../recipes/own.ts";
+import { planAdd, plugin } from "./ptp.ts";
 
 const facts = {
   own: {
@@ -70,4 +79,124 @@ Deno.test("planAdd() takes an address of full length", () => {
       `${inside} route add 10.1.1.1/32 dev eth0 src 10.1.1.2 scope link`,
     ],
   );
+});
+
+Deno.test("planAdd() enables IPv6 on the host's end before it gets the gateway", () => {
+  const steps = planAdd({
+    ...facts,
+    result: { ...emptyResult(), ips: [{ address: "fd00::2/64", gateway: "fd00::1" }] },
+  });
+  const done = steps.map(({ do: action }) => describe(action));
+  const [enabled, added] = [
+    "echo 0 > /proc/sys/net/ipv6/conf/veth00000001/disable_ipv6",
+    "ip addr add fd00::1/128 dev veth00000001 nodad",
+  ].map((line) => done.indexOf(line));
+  assertEquals([enabled! >= 0, added! > enabled!], [true, true]);
+});
+
+/** An IPAM plugin in process that hands these out. */
+function ipamWith(ips: readonly IpConfig[]) {
+  return spy(anyObject(), { add: () => Promise.resolve({ ...emptyResult(), ips: [...ips] }) });
+}
+
+async function call(
+  verb: Exclude<Verb, "VERSION">,
+  { config = { ipam: { type: "spy" } }, host = new FakeHost(), ipam = ipamWith([]) }: {
+    config?: JsonObject;
+    host?: FakeHost;
+    ipam?: ReturnType<typeof ipamWith>;
+  } = {},
+): Promise<Result | undefined> {
+  const made = { ...makeCall({ config, netns: "/proc/self/ns/net" }), netnsOverride: true };
+  const load = () => Promise.resolve(ipam.plugin as Plugin);
+  return await callPlugin(plugin, verb, made, { host, load, inProcessIfMissing: true });
+}
+
+Deno.test("ADD reports both ends and gives the addresses to the container's", async () => {
+  const ips = [{ address: "10.1.1.2/24", gateway: "10.1.1.1" }];
+  const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+  const sandbox = "/proc/self/ns/net";
+  const config = { ipam: { type: "spy" }, mtu: 1400, dns: { nameservers: ["10.9.9.9"] } };
+  assertEquals(await call("ADD", { config, ipam: ipamWith(ips) }), {
+    interfaces: [
+      { name: own.hostVeth, mac: own.hostMac, mtu: 1400 },
+      { name: "eth0", mac: own.containerMac, mtu: 1400, sandbox },
+    ],
+    ips: [{ ...ips[0]!, interface: 1 }],
+    routes: [],
+    dns: { nameservers: ["10.9.9.9"] },
+  });
+});
+
+Deno.test("ADD refuses what it cannot route before it changes anything", async () => {
+  const refused: readonly (readonly [IpConfig[], number, string])[] = [
+    [[], codes.noAddress, "IPAM plugin returned missing IP config"],
+    [
+      [{ address: "10.1.1.2/24", gateway: "10.1.1.1" }, { address: "fd00::2/64" }],
+      codes.invalidNetworkConfig,
+      'Cannot use address "fd00::2/64": ptp needs a gateway for it',
+    ],
+  ];
+  for (const [ips, code, msg] of refused) {
+    const host = new FakeHost();
+    const error = await assertRejects(() => call("ADD", { host, ipam: ipamWith(ips) }), CniError);
+    assertEquals([error.code, error.msg], [code, msg]);
+    assertEquals(host.lines, []);
+  }
+});
+
+Deno.test("ADD, CHECK and STATUS need an IPAM plugin", async () => {
+  for (const verb of ["ADD", "CHECK", "STATUS"] as const) {
+    for (const config of [{}, { ipam: {} }, { ipam: { type: "" } }]) {
+      const error = await assertRejects(() => call(verb, { config }), CniError);
+      assertEquals(
+        error.msg,
+        "Cannot use network configuration: " +
+          "ipam.type: expected name of an IPAM plugin but received nothing",
+      );
+    }
+  }
+});
+
+const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+const named = `ip -d -j addr show dev ${own.hostVeth}`;
+const pair = {
+  ifindex: 7,
+  ifname: own.hostVeth,
+  flags: ["UP"],
+  mtu: 1500,
+  address: own.hostMac,
+  ifalias: own.alias,
+  linkinfo: { info_kind: "veth" },
+  addr_info: [],
+};
+
+Deno.test("DEL removes the pair, then releases the addresses, with and without an IPAM plugin", async () => {
+  for (const config of [{ ipam: { type: "spy" } }, {}, { ipam: "x" }] as JsonObject[]) {
+    const host = new FakeHost({ [named]: [pair] });
+    const ipam = ipamWith([]);
+    await call("DEL", { config, host, ipam });
+    assertEquals(host.lines, [`ip link del dev ${own.hostVeth}`]);
+    const released = ipam.seen.map(({ verb }) => verb);
+    assertEquals(released, (config.ipam as JsonObject)?.type ? ["DEL"] : []);
+  }
+});
+
+Deno.test("DEL releases no address while it cannot see whether a link still has it", async () => {
+  const denied: FakeAnswer = { stderr: "RTNETLINK answers: Operation not permitted\n" };
+  const host = new FakeHost({ [named]: denied });
+  const ipam = ipamWith([]);
+  const error = await assertRejects(() => call("DEL", { host, ipam }), CniError);
+  assertEquals(error.code, codes.permissionDenied);
+  assertEquals(ipam.seen, []);
+});
+
+Deno.test("GC without masquerade looks at links alone", async () => {
+  const host = new FakeHost({ "ip -d -j addr show": [pair] });
+  const ipam = ipamWith([]);
+  const config = { ipam: { type: "spy" }, "cni.dev/valid-attachments": [] };
+  await call("GC", { config, host, ipam });
+  assertEquals(host.asked, ["ip -d -j addr show"]);
+  assertEquals(host.lines, [`ip link del dev ${own.hostVeth}`]);
+  assertEquals(ipam.seen.map(({ verb }) => verb), ["GC"]);
 });

@@ -89,7 +89,7 @@ Deno.test("conf refuses what contradicts itself", () => {
 });
 
 Deno.test("conf refuses names that no interface can have", () => {
-  for (const bridge of ["", "../x", "a b", "averyveryverylongname", ".."]) {
+  for (const bridge of ["", "../x", "a b", "averyveryverylongname", "..", "br%d", "all"]) {
     assertStringIncludes(refusal({ bridge }), "bridge: expected interface name");
   }
 });

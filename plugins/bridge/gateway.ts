@@ -7,7 +7,7 @@
 import { CniError, codes } from "../../cni/error.ts";
 import type { IpConfig, Result, Route } from "../../cni/types.ts";
 import { addAddress, deleteAddress } from "../../host/ip_addr.ts";
-import type { Cidr, Ip } from "../../host/ip.ts";
+import type { Cidr } from "../../host/ip.ts";
 import {
   firstHost,
   formatCidr,
@@ -107,7 +107,7 @@ const linkLocal = parseCidr("fe80::/10")!;
 function conflict(other: Cidr, cidr: Cidr): boolean {
   if (other.family !== cidr.family) return false;
   if (cidr.family === 4) return true;
-  return !overlaps(linkLocal, other as Ip & Cidr) && overlaps(other, cidr);
+  return !overlaps(linkLocal, other) && overlaps(other, cidr);
 }
 
 function refused({ name }: GatewayTarget, other: Cidr, cidr: Cidr): CniError {
