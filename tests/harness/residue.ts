@@ -71,7 +71,7 @@ const table = {
   },
   hostLocal: {
     pattern:
-      /^[-+]files: TEST\/networks(\/[^/ ]+)?(\/ 755|\/lock \d+ ""|\/last_reserved_ip\.\d+ 6[04][04] ".*"|\/[^/ ]+\/((by-key\/)? 755|stamp 600 ".*"))$/,
+      /^[-+]files: (TEST|\/var\/lib\/cni)\/networks(\/[^/]+)?(\/ 755|\/lock \d+ ""|\/last_reserved_ip\.\d+ 6[04][04] ".*"|\/[^/]+\/((by-key\/)? 755|stamp 600 ".*"))$/,
     reason:
       "round robin goes on from the last address; the lock file is never removed, so that nobody waits for a file that is gone; the index stays, empty",
   },
@@ -83,6 +83,9 @@ const table = {
 
 /** Name of something that may stay. */
 export type ResidueId = keyof typeof table;
+
+/** Everything that may stay somewhere. */
+export const allResidue = Object.keys(table) as readonly ResidueId[];
 
 /** What a failed ADD may leave of these: nothing that takes part in anything. */
 export function inert(ids: readonly ResidueId[]): ResidueId[] {
