@@ -21,7 +21,7 @@ import { emptyResult } from "./types.ts";
 /** Finds a plugin of this project by type; `undefined` when it has none. */
 export type Load = (type: string) => Promise<Plugin> | undefined;
 
-/** One call of a verb, as environment and stdin say it. */
+/** One call of a verb, as environment and stdin say it. Whoever makes one has checked its names. */
 export interface Call {
   /** `CNI_CONTAINERID`. */
   readonly containerId: string;
