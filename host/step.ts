@@ -45,7 +45,7 @@ export interface RemoveFile {
   readonly onlyIfText?: string;
 }
 
-/** Writes one kernel variable below `/proc/sys`; a value that is already right is not written. */
+/** Writes one kernel variable below `/proc/sys`; one that cannot be written and is right already is a success. */
 export interface SetSysctl {
   /** Tells it from other actions. */
   readonly kind: "sysctl";

@@ -13,7 +13,7 @@ const variables: Readonly<Record<Family, string>> = {
   6: "net/ipv6/conf/all/forwarding",
 };
 
-/** Enables forwarding of each of these families; one that is enabled is not written. */
+/** Enables forwarding of each of these families. */
 export function enableForwarding(families: Iterable<Family>): Step[] {
   return [...new Set(families)].map((family) => ({
     why: `enable forwarding of IPv${family}`,
