@@ -6,33 +6,31 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import type { JsonObject } from "../cni/types.ts";
 import { Attachment } from "./harness/attachment.ts";
 import { Faults, readOnly } from "./harness/fault.ts";
 import { rowTest } from "./harness/need.ts";
 import { callPlugin, errorObject, succeed } from "./harness/plugin.ts";
+import type { ResidueId } from "./harness/residue.ts";
 import { inert } from "./harness/residue.ts";
-import { chosenRows } from "./harness/rows.ts";
+import type { Row } from "./harness/rows.ts";
+import { chosenRows, richRows } from "./harness/rows.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
-for (const row of chosenRows()) {
-  rowTest(row, "a failure in any step of ADD is undone", async (sandbox, test) => {
-    await using faults = await Faults.install();
-    const attachment = await Attachment.create(sandbox, row);
-    const before = await snapshot(sandbox);
-    const allow = inert(row.residue);
-    for (let step = 1;; step++) {
-      faults.arm(step);
-      const output = await callPlugin(sandbox, attachment.call("ADD"));
-      const log = faults.log;
-      if (!faults.fired) {
-        assertEquals(output.code, 0, `${output.stdout}${output.stderr}`);
-        break;
-      }
-      // A step that may fail without harm (a removal, an optional variable) lets the ADD succeed.
-      if (output.code === 0) {
-        await succeed(sandbox, attachment.call("DEL"));
-        continue;
-      }
+/** Breaks every step of an ADD in turn; after each the state must be as before. */
+async function breakEveryStep(
+  test: Deno.TestContext,
+  attachment: Attachment,
+  allow: readonly ResidueId[],
+): Promise<void> {
+  const { sandbox } = attachment;
+  await using faults = await Faults.install();
+  const before = await snapshot(sandbox);
+  for (let step = 1;; step++) {
+    faults.arm(step);
+    const output = await callPlugin(sandbox, attachment.call("ADD"));
+    const { fired, log } = faults;
+    if (fired && output.code !== 0) {
       await test.step(`step ${step}`, async () => {
         errorObject(attachment.call("ADD"), output);
         assertSame(before, await snapshot(sandbox), {
@@ -40,8 +38,18 @@ for (const row of chosenRows()) {
           what: `after a rollback of ${output.stdout} ${log}`,
         });
       });
-      await succeed(sandbox, attachment.call("DEL"));
-    }
+    } else assertEquals(output.code, 0, `${output.stdout}${output.stderr}`);
+    faults.arm(0);
+    await succeed(sandbox, attachment.call("DEL"));
+    // A step that may fail without harm (a removal, an optional variable) lets the ADD succeed.
+    if (!fired) break;
+  }
+}
+
+for (const row of chosenRows()) {
+  rowTest(row, "a failure in any step of ADD is undone", async (sandbox, test) => {
+    const attachment = await Attachment.create(sandbox, row);
+    await breakEveryStep(test, attachment, inert(row.residue));
   });
 
   rowTest(row, "a DEL that failed in any step can be repeated", async (sandbox, test) => {
@@ -103,4 +111,26 @@ for (const row of chosenRows()) {
     });
     await attachment.add();
   });
+}
+
+for (const row of richRows()) {
+  rowTest(row, "a failure on a host in use takes nothing from others", async (sandbox, test) => {
+    const other = await Attachment.create(sandbox, row, {
+      containerId: "other",
+      container: "other",
+      extra: ownPort(row),
+    });
+    await other.add();
+    const attachment = await Attachment.create(sandbox, row);
+    const allow = row.residue.filter((id) => id === "hostLocal" || id === "loopback");
+    await breakEveryStep(test, attachment, allow);
+    await other.check();
+  });
+}
+
+/** Attachments at one time cannot share host ports. */
+function ownPort(row: Row): JsonObject {
+  if (!row.capabilityArgs) return {};
+  const mapping = { hostPort: 9001, containerPort: 80, protocol: "tcp" };
+  return { capabilities: {}, runtimeConfig: { portMappings: [mapping] } };
 }
