@@ -6,7 +6,7 @@
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import type { Family, Ip } from "./ip.ts";
-import { formatIp } from "./ip.ts";
+import { formatIp, parseIp } from "./ip.ts";
 
 /** The UDP flows that were first sent to this port, of one address or of any. */
 export interface UdpFlows {
@@ -34,13 +34,32 @@ export function deleteAllUdp(flows: readonly UdpFlows[]): Command {
   return command("conntrack", ["-R", "-"], { stdin: lines.join("") });
 }
 
+/** `conntrack -L -f ipv4 -p udp` */
+export function listUdp(family: Family): Command {
+  return command("conntrack", ["-L", "-f", familyWord(family), "-p", "udp"]);
+}
+
+/** Reads the first destination of each flow from the output of {@linkcode listUdp}. */
+export function parseUdp(text: string): { readonly address: Ip; readonly port: number }[] {
+  return text.split("\n").flatMap((line) => {
+    // The second direction's words come later in the line.
+    const [, dst = "", dport] = /^udp .*? dst=(\S+) .*?\bdport=(\d+)/.exec(line) ?? [];
+    const address = parseIp(dst);
+    return address ? [{ address, port: Number(dport) }] : [];
+  });
+}
+
+function familyWord(family: Family): "ipv4" | "ipv6" {
+  return family === 4 ? "ipv4" : "ipv6";
+}
+
 /** A deletion always names family, protocol and port: a wider one would cut foreign connections. */
 function deletionWords({ family, port, address }: UdpFlows): string[] {
   if (!Number.isInteger(port) || port < 1 || port > 65535) {
     throw new RangeError(`Cannot delete flows to port "${port}": no such port`);
   }
   return [
-    ...["-D", "-f", family === 4 ? "ipv4" : "ipv6", "-p", "udp"],
+    ...["-D", "-f", familyWord(family), "-p", "udp"],
     ...["--orig-port-dst", String(port)],
     ...(address ? ["--orig-dst", formatIp(address)] : []),
   ];

@@ -6,11 +6,13 @@
  */
 import type { Request } from "../../cni/plugin.ts";
 import type { UdpFlows } from "../../host/conntrack.ts";
-import { deleteAllUdp, deleteUdp } from "../../host/conntrack.ts";
-import type { Family } from "../../host/ip.ts";
+import { deleteAllUdp, deleteUdp, listUdp, parseUdp } from "../../host/conntrack.ts";
+import type { Family, Ip } from "../../host/ip.ts";
+import { sameIp } from "../../host/ip.ts";
 import type { Reason } from "../../host/reason.ts";
 import { hasTool } from "../../host/spawn.ts";
 import type { Step } from "../../host/step.ts";
+import type { Host } from "../../ns/machine.ts";
 import { applyAssuming } from "../../recipes/netfilter.ts";
 import type { Conf, Mapping } from "./conf.ts";
 import { hasHostAddress, mappingsOf } from "./conf.ts";
@@ -31,6 +33,36 @@ export async function flushUdp(
     );
     return;
   }
+  await forget(host, flows.length > 1 ? await present(host, flows) : flows);
+}
+
+/**
+ * Each deletion goes through all flows of the host, and so does one look at
+ * them: of many ports only those are deleted that have a flow.
+ */
+async function present(host: Host, wanted: readonly UdpFlows[]): Promise<UdpFlows[]> {
+  const families = [...new Set(wanted.map(({ family }) => family))];
+  const found: UdpFlows[] = [];
+  for (const family of families) {
+    const text = await host.query(listUdp(family), { why: "list UDP flows", tolerate: anything });
+    found.push(...matching(wanted.filter((one) => one.family === family), parseUdp(text ?? "")));
+  }
+  return found;
+}
+
+/** Those of the wanted flows that some flow is. */
+export function matching(
+  wanted: readonly UdpFlows[],
+  flows: readonly { readonly address: Ip; readonly port: number }[],
+): UdpFlows[] {
+  const byPort = Map.groupBy(flows, ({ port }) => port);
+  return wanted.filter(({ port, address }) =>
+    byPort.get(port)?.some((flow) => !address || sameIp(flow.address, address))
+  );
+}
+
+async function forget(host: Host, flows: readonly UdpFlows[]): Promise<void> {
+  if (flows.length === 0) return;
   await applyAssuming(host, {
     assumed: [{ why: "forget UDP flows", do: deleteAllUdp(flows) }],
     otherwise: () => host.apply(flows.map(oneByOne)),

@@ -1,8 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { decodeOrThrow } from "../../cni/decode.ts";
-import { formatIp } from "../../host/ip.ts";
+import { formatIp, parseIp } from "../../host/ip.ts";
 import { conf } from "./conf.ts";
-import { flowsOf } from "./flows.ts";
+import { flowsOf, matching } from "./flows.ts";
 
 Deno.test("flowsOf() names the UDP ports of each family and no other", () => {
   const { portMappings } = decodeOrThrow(conf, {
@@ -25,4 +25,22 @@ Deno.test("flowsOf() names the UDP ports of each family and no other", () => {
   assertEquals(seen([6]), ["6 53", "6 55"]);
   assertEquals(seen([4, 6]).length, 7);
   assertEquals(flowsOf(portMappings.slice(0, 1), [4, 6]), []);
+});
+
+Deno.test("matching() leaves out what nobody uses", () => {
+  const address = parseIp("192.0.2.1")!;
+  const elsewhere = parseIp("192.0.2.9")!;
+  const wanted = [
+    { family: 4, port: 53 },
+    { family: 4, port: 54, address },
+    { family: 4, port: 55, address },
+    { family: 4, port: 56 },
+  ] as const;
+  const flows = [
+    { address: elsewhere, port: 53 },
+    { address, port: 54 },
+    { address: elsewhere, port: 55 },
+    { address, port: 99 },
+  ];
+  assertEquals(matching(wanted, flows).map(({ port }) => port), [53, 54]);
 });
