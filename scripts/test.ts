@@ -140,7 +140,7 @@ async function runKernel(
 }
 
 /** Files of a long duration, which must not start last. */
-const long = ["conformance", "malformed", "rollback", "kill", "idempotence", "portmap", "bridge"];
+const long = ["idempotence", "conformance", "kill", "rollback", "malformed", "portmap", "bridge"];
 
 /** Test files with the long ones first; a folder stands for its tests. */
 export function longestFirst(files: readonly string[]): string[] {
