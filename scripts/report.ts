@@ -16,17 +16,29 @@ export interface Counts {
  * that cannot be loaded, an error outside of any test) counts as one failure.
  */
 export function countTests(xml: string, exitCode: number): Counts {
-  let top = "";
-  let [passed, failed, skipped] = [0, 0, 0];
-  for (const [, name, body] of xml.matchAll(/<testcase name="([^"]*)"[^>]*>(.*?)<\/testcase>/gs)) {
-    if (top && name!.startsWith(`${top} &gt; `)) continue;
-    top = name!;
-    if (/^\s*<skipped/.test(body!)) skipped++;
-    else if (/^\s*<failure/.test(body!)) failed++;
-    else passed++;
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const [suite] of xml.matchAll(/<testsuite .*?<\/testsuite>/gs)) {
+    for (const outcome of topLevel(suite)) counts[outcome]++;
   }
-  if (exitCode !== 0 && failed === 0) failed = 1;
-  return { passed, failed, skipped };
+  if (exitCode !== 0 && counts.failed === 0) counts.failed = 1;
+  return counts;
+}
+
+/** Outcomes of the tests of a file. Steps stand behind all tests, named `test > step`. */
+function topLevel(suite: string): (keyof Counts)[] {
+  const cases = [...suite.matchAll(/<testcase name="([^"]*)"[^>]*>(.*?)<\/testcase>/gs)]
+    .map(([, name, body]) => ({ name: name!, body: body! }));
+  const names = new Set(cases.map(({ name }) => name));
+  return cases.filter(({ name }) => !isStep(name, names)).map(({ body }) =>
+    /^\s*<skipped/.test(body) ? "skipped" : /^\s*<failure/.test(body) ? "failed" : "passed"
+  );
+}
+
+const separator = " &gt; ";
+
+function isStep(name: string, names: ReadonlySet<string>): boolean {
+  const parts = name.split(separator);
+  return parts.some((_, count) => count > 0 && names.has(parts.slice(0, count).join(separator)));
 }
 
 /** Sums several runs up. */

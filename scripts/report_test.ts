@@ -15,18 +15,24 @@ const report = `<?xml version="1.0" encoding="UTF-8"?>
         <testcase name="steps" classname="./a_test.ts" time="0.002" line="2" col="6">
             <failure message="1 test step failed">1 test step failed.</failure>
         </testcase>
+        <testcase name="a &gt; b" classname="./a_test.ts" time="0.001" line="3" col="1">
+        </testcase>
         <testcase name="steps &gt; s1" classname="./a_test.ts" time="0.000" line="2" col="43">
         </testcase>
         <testcase name="steps &gt; s2" classname="./a_test.ts" time="0.001" line="2" col="73">
             <failure message="Uncaught Error: s">Error: s</failure>
         </testcase>
-        <testcase name="a &gt; b" classname="./a_test.ts" time="0.001" line="3" col="1">
+        <testcase name="steps &gt; s2 &gt; deep" classname="./a_test.ts" time="0.001" line="2" col="73">
+        </testcase>
+    </testsuite>
+    <testsuite name="./b_test.ts" tests="1" disabled="0" errors="0" failures="0">
+        <testcase name="steps &gt; s1" classname="./b_test.ts" time="0.001" line="1" col="6">
         </testcase>
     </testsuite>
 </testsuites>`;
 
 Deno.test("tests count, their steps do not", () => {
-  assertEquals(countTests(report, 1), { passed: 2, failed: 2, skipped: 1 });
+  assertEquals(countTests(report, 1), { passed: 3, failed: 2, skipped: 1 });
 });
 
 Deno.test("a run that failed as a whole counts as one failure", () => {
@@ -36,6 +42,6 @@ Deno.test("a run that failed as a whole counts as one failure", () => {
 
 Deno.test("the last line holds the sums and nothing else", () => {
   const counts = total([countTests(report, 1), countTests(report, 1)]);
-  assertEquals(summary(counts).split("\n").at(-1), "4 passed, 4 failed");
+  assertEquals(summary(counts).split("\n").at(-1), "6 passed, 4 failed");
   assertEquals(summary({ passed: 1, failed: 0, skipped: 0 }), "\n1 passed, 0 failed");
 });
