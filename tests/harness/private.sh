@@ -9,7 +9,11 @@
 set -eu
 [ $# -gt 0 ] || { echo "usage: private.sh COMMAND [ARGUMENT]..." >&2; exit 2; }
 exec unshare --mount --net --propagation private -- sh -eu -c '
-mkdir -p /var/lib/cni
+# A file system that cannot be written, or no right to: all of /var/lib is covered then.
+mkdir -p /var/lib/cni 2>/dev/null || {
+  mount -t tmpfs -o mode=0755 denocni /var/lib
+  mkdir /var/lib/cni
+}
 mount -t tmpfs -o mode=0755 denocni /run
 mount -t tmpfs -o mode=0755 denocni /var/lib/cni
 mkdir -p /run/netns /run/lock

@@ -1,0 +1,62 @@
+#!/bin/sh
+# Runs a command in a User-Mode Linux guest on this machine's own files, which it
+# cannot write: for link types that this kernel lacks (bridge VLAN filtering,
+# vlan, dummy, ipvlan, vrf), and for another kernel version. Needs no root.
+#
+#   tests/harness/uml.sh tests/harness/private.sh deno test -A tests/bridge_vlan_test.ts
+#
+# Needs Debian's package user-mode-linux, installed or unpacked below $UML_ROOT.
+# UML_MEMORY is the guest's memory, 2000M when unset.
+set -eu
+[ $# -gt 0 ] || { echo "usage: uml.sh COMMAND [ARGUMENT]..." >&2; exit 2; }
+linux=${UML_ROOT:-}/usr/bin/linux.uml
+modules=$(echo "${UML_ROOT:-}"/usr/lib/uml/modules/*)
+[ -x "$linux" ] || {
+  echo "uml.sh: no program $linux: install user-mode-linux, or unpack it and set UML_ROOT" >&2
+  exit 2
+}
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/uml.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+quote() { printf "'%s' " "$(printf %s "$1" | sed "s/'/'\\\\''/g")"; }
+
+{
+  echo '#!/bin/sh'
+  for name in HOME PATH DENO_DIR CNI_BIN_DIR NO_COLOR $(env | sed -n 's/^\(DENOCNI_[A-Z]*\)=.*/\1/p'); do
+    eval "value=\${$name:-}"
+    [ "$value" ] && echo "export $name=$(quote "$value")"
+  done
+  cat <<'INIT'
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev 2>/dev/null
+mount -t tmpfs tmpfs /run
+mkdir -p /run/netns /run/tmp /run/modules/lib/modules
+export TMPDIR=/run/tmp DENO_NO_UPDATE_CHECK=1
+ip link set lo up
+INIT
+  echo "ln -s '$modules' /run/modules/lib/modules/"
+  cat <<'INIT'
+printf '#!/bin/sh\nexec /sbin/modprobe -d /run/modules "$@"\n' >/run/modprobe
+chmod +x /run/modprobe
+echo /run/modprobe >/proc/sys/kernel/modprobe
+for module in bridge veth; do /run/modprobe "$module"; done
+INIT
+  echo "cd $(quote "$PWD")"
+  echo 'echo "uml.sh: begin"'
+  for word in "$@"; do quote "$word"; done
+  echo
+  cat <<'INIT'
+echo "uml.sh: exit status $?"
+echo o >/proc/sysrq-trigger
+sleep 10
+INIT
+} >"$work/init"
+chmod +x "$work/init"
+
+"$linux" mem="${UML_MEMORY:-2000M}" rootfstype=hostfs rootflags=/ ro quiet loglevel=0 \
+  init="$work/init" con=null con0=null,fd:1 </dev/null 2>&1 | tr -d '\r' | tee "$work/output" |
+  sed -n '/^uml.sh: begin$/,/^uml.sh: exit/ { /^uml.sh: /!p }'
+status=$(sed -n 's/^uml.sh: exit status \([0-9]*\)$/\1/p' "$work/output")
+[ "$status" ] || { echo "uml.sh: the guest has ended early" >&2; cat "$work/output" >&2; exit 1; }
+exit "$status"
