@@ -170,6 +170,7 @@ export function comparePort(
     is === wanted ? [] : [`port "${port.name}" has ${what} ${is ? "on" : "off"}`];
   return [
     ...compareLink(port, { kind: "veth", mac, where: "port" }),
+    ...(port.up ? [] : [`port "${port.name}" is down`]),
     ...(port.master === conf.bridge
       ? []
       : [`"${port.name}" is not a port of bridge "${conf.bridge}"`]),
