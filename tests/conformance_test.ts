@@ -249,30 +249,31 @@ for (const row of chosenRows()) {
         await attachment.del();
       }
     });
+  } else {
+    rowTest(row, "a configuration without version is of version 0.1.0", async (sandbox) => {
+      const attachment = await Attachment.create(sandbox, row, { version: "0.1.0" });
+      const call = attachment.call("ADD");
+      const { cniVersion: _, ...config } = call.config as JsonObject;
+      assertShape(await succeed(sandbox, { ...call, config }), "0.1.0");
+    });
   }
 
-  rowTest(row, "a configuration without version is of version 0.1.0", async (sandbox) => {
-    if (row.addressless) return;
-    const attachment = await Attachment.create(sandbox, row, { version: "0.1.0" });
-    const call = attachment.call("ADD");
-    const { cniVersion: _, ...config } = call.config as JsonObject;
-    assertShape(await succeed(sandbox, { ...call, config }), "0.1.0");
-  });
-
-  rowTest(row, "CHECK notices damage", async (sandbox, test) => {
-    for (const [index, damage] of row.damage.entries()) {
-      await test.step(damage.name, async () => {
-        const options: AttachmentOptions = { containerId: `c${index}`, container: `n${index}` };
-        const attachment = await Attachment.create(sandbox, row, options);
-        await attachment.add();
-        await attachment.check();
-        await damage.inflict(attachment);
-        await fail(sandbox, attachment.call("CHECK"));
-        await attachment.del();
-        await attachment.delBefore();
-      });
-    }
-  });
+  if (row.damage.length > 0) {
+    rowTest(row, "CHECK notices damage", async (sandbox, test) => {
+      for (const [index, damage] of row.damage.entries()) {
+        await test.step(damage.name, async () => {
+          const options: AttachmentOptions = { containerId: `c${index}`, container: `n${index}` };
+          const attachment = await Attachment.create(sandbox, row, options);
+          await attachment.add();
+          await attachment.check();
+          await damage.inflict(attachment);
+          await fail(sandbox, attachment.call("CHECK"));
+          await attachment.del();
+          await attachment.delBefore();
+        });
+      }
+    });
+  }
 
   rowTest(row, "unknown keys are ignored", async (sandbox) => {
     const extra = {
@@ -332,6 +333,7 @@ for (const row of chosenRows().filter(({ kind }) => kind === "interface")) {
       assertStringIncludes(msg, missing);
       assertSame(before, await snapshot(sandbox));
     });
+    // The interface of loopback is always there.
     if (row.type === "loopback") return;
     await test.step("interface taken", async () => {
       const { netns, ifname } = attachment;

@@ -97,23 +97,24 @@ for (const row of chosenRows()) {
     },
   );
 
-  rowTest(row, "DEL in somebody else's namespace takes nothing from them", async (sandbox) => {
-    // A container's path may come to name another container's namespace.
-    if (row.type === "loopback") return;
-    const mine = await Attachment.create(sandbox, row, { containerId: "c1", container: "a" });
-    await mine.add();
-    const theirs = await Attachment.create(sandbox, row, {
-      containerId: "c2",
-      container: "b",
-      extra: otherPorts(row),
+  // A container's path may come to name another container's namespace. Loopback owns nothing there.
+  if (row.type !== "loopback") {
+    rowTest(row, "DEL in somebody else's namespace takes nothing from them", async (sandbox) => {
+      const mine = await Attachment.create(sandbox, row, { containerId: "c1", container: "a" });
+      await mine.add();
+      const theirs = await Attachment.create(sandbox, row, {
+        containerId: "c2",
+        container: "b",
+        extra: otherPorts(row),
+      });
+      await theirs.add();
+      const before = await snapshot(sandbox);
+      await sandbox.removeNetns("a");
+      await mine.del({ netns: theirs.netns });
+      await theirs.check();
+      assertSame(before, await snapshot(sandbox), { only: /^b\// });
     });
-    await theirs.add();
-    const before = await snapshot(sandbox);
-    await sandbox.removeNetns("a");
-    await mine.del({ netns: theirs.netns });
-    await theirs.check();
-    assertSame(before, await snapshot(sandbox), { only: /^b\// });
-  });
+  }
 
   rowTest(row, "a second ADD does no damage", async (sandbox) => {
     const before = await snapshot(sandbox);

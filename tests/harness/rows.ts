@@ -89,6 +89,35 @@ function interfaceDamage(...families: readonly (4 | 6)[]): Damage[] {
   ];
 }
 
+/** How a row differs from the plain one of its plugin. */
+interface RowOptions {
+  readonly keys?: JsonObject;
+  readonly subnets?: readonly string[];
+  readonly needs?: readonly Need[];
+  readonly residue?: readonly ResidueId[];
+  readonly damage?: readonly Damage[];
+}
+
+/** Damage done by a shell line on the host. */
+function onHost(name: string, line: string): Damage {
+  return {
+    name,
+    inflict: ({ sandbox }) => sandbox.inside(sandbox.host, ["sh", "-ec", line]).then(() => {}),
+  };
+}
+
+/** Damage done by a shell line to each veth on the host, `$port`. */
+function onEachPort(name: string, line: string): Damage {
+  const veths = "ip -o link show type veth | sed 's/^[0-9]*: \\([^@]*\\)@.*/\\1/'";
+  return onHost(name, `for port in $(${veths}); do ${line}; done`);
+}
+
+const noIptables = onHost(
+  "iptables rules removed",
+  "iptables -w -t nat -F; ip6tables -w -t nat -F",
+);
+const noNftables = onHost("nftables rules removed", "nft flush ruleset");
+
 const loopback: readonly Row[] = [{
   name: "loopback",
   type: "loopback",
@@ -108,12 +137,7 @@ const bridgeNeeds: readonly Need[] = ["link:bridge", "link:veth"];
 /** A bridge with addresses of both or one family. */
 function bridgeRow(
   name: string,
-  { keys = {}, subnets = [subnet4], needs = [], residue = [] }: {
-    keys?: JsonObject;
-    subnets?: readonly string[];
-    needs?: readonly Need[];
-    residue?: readonly ResidueId[];
-  },
+  { keys = {}, subnets = [subnet4], needs = [], residue = [], damage = [] }: RowOptions,
 ): Row {
   const families = ([4, 6] as const).filter((family) =>
     subnets.some((subnet) => subnet.includes(":") === (family === 6))
@@ -138,19 +162,9 @@ function bridgeRow(
     ],
     damage: [
       ...interfaceDamage(...families),
-      {
-        name: "port taken off the bridge",
-        inflict: async ({ sandbox }) => {
-          const ports = await sandbox.ipJson<{ ifname: string }>(
-            sandbox.host,
-            `link show master ${bridgeName}`,
-          );
-          await sandbox.ip(
-            sandbox.host,
-            ports.map(({ ifname }) => `link set ${ifname} nomaster`),
-          );
-        },
-      },
+      onEachPort("port taken off the bridge", 'ip link set dev "$port" nomaster'),
+      onEachPort("port set down", 'ip link set dev "$port" down'),
+      ...damage,
     ],
   };
 }
@@ -174,41 +188,48 @@ const bridge: readonly Row[] = [
     conf: () => ({ bridge: bridgeName, portIsolation: true, mtu: 1400 }),
     residue: ["bridge"],
     addressless: true,
-    damage: interfaceDamage(),
+    damage: [
+      ...interfaceDamage(),
+      onEachPort("isolation switched off", 'bridge link set dev "$port" isolated off'),
+    ],
   },
   bridgeRow("gateway and default route", {}),
   bridgeRow("IPv6", { subnets: [subnet6] }),
   bridgeRow("dual stack", { subnets: [subnet4, subnet6] }),
-  bridgeRow("promiscuous", { keys: { promiscMode: true } }),
-  bridgeRow("hairpin", { keys: { hairpinMode: true } }),
+  bridgeRow("promiscuous", {
+    keys: { promiscMode: true },
+    damage: [onHost("promiscuous mode switched off", `ip link set dev ${bridgeName} promisc off`)],
+  }),
+  bridgeRow("hairpin", {
+    keys: { hairpinMode: true },
+    damage: [onEachPort("hairpin switched off", 'bridge link set dev "$port" hairpin off')],
+  }),
   bridgeRow("masquerade by iptables, dual stack", {
     keys: { ipMasq: true, ipMasqBackend: "iptables" },
     subnets: [subnet4, subnet6],
     needs: ["iptables-nat"],
     residue: ["iptablesTables"],
+    damage: [noIptables],
   }),
   bridgeRow("masquerade by nftables, dual stack", {
     keys: { ipMasq: true, ipMasqBackend: "nftables" },
     subnets: [subnet4, subnet6],
     needs: ["nft-nat"],
     residue: ["nftMasquerade"],
+    damage: [noNftables],
   }),
   bridgeRow("MAC spoof check", {
     keys: { macspoofchk: true },
     needs: ["tool:nft"],
     residue: ["nftSpoofCheck"],
+    damage: [noNftables],
   }),
 ];
 
 /** Routed pairs; every address has its gateway on the host. */
 function ptpRow(
   name: string,
-  { keys = {}, subnets = [subnet4], needs = [], residue = [] }: {
-    keys?: JsonObject;
-    subnets?: readonly string[];
-    needs?: readonly Need[];
-    residue?: readonly ResidueId[];
-  },
+  { keys = {}, subnets = [subnet4], needs = [], residue = [], damage = [] }: RowOptions,
 ): Row {
   const families = ([4, 6] as const).filter((family) =>
     subnets.some((subnet) => subnet.includes(":") === (family === 6))
@@ -225,7 +246,11 @@ function ptpRow(
       ...families.map((family) => `forwarding${family}` as const),
       ...residue,
     ],
-    damage: interfaceDamage(...families),
+    damage: [
+      ...interfaceDamage(...families),
+      onEachPort("host end set down", 'ip link set dev "$port" down'),
+      ...damage,
+    ],
   };
 }
 
@@ -237,11 +262,13 @@ const ptp: readonly Row[] = [
     subnets: [subnet4, subnet6],
     needs: ["iptables-nat"],
     residue: ["iptablesTables"],
+    damage: [noIptables],
   }),
   ptpRow("masquerade by nftables", {
     keys: { ipMasq: true, ipMasqBackend: "nftables" },
     needs: ["nft-nat"],
     residue: ["nftMasquerade"],
+    damage: [noNftables],
   }),
 ];
 
@@ -325,15 +352,7 @@ function portmapRow(
       ...residue,
     ],
     repeatable: true,
-    damage: [{
-      name: "rules removed",
-      inflict: async ({ sandbox }) => {
-        const flush = backend === "nftables"
-          ? "nft flush ruleset"
-          : "iptables -w -t nat -F; ip6tables -w -t nat -F";
-        await sandbox.inside(sandbox.host, ["sh", "-c", flush]);
-      },
-    }],
+    damage: [backend === "nftables" ? noNftables : noIptables],
   };
 }
 
