@@ -65,14 +65,14 @@ export function testWith(
   fn: (test: Deno.TestContext) => Promise<void> | void,
 ): void {
   const missing = unmet(needs);
-  if (!missing) return Deno.test(name, fn);
-  const { need, reason } = missing;
-  if (isRequired(need)) {
+  const required = missing.find(({ need }) => isRequired(need));
+  if (required) {
     return Deno.test(name, () => {
-      throw new Error(`Cannot skip a required test: ${reason}`);
+      throw new Error(`Cannot skip a required test: ${required.reason}`);
     });
   }
-  console.log(`SKIP ${name}: ${reason}`);
+  if (missing.length === 0) return Deno.test(name, fn);
+  console.log(`SKIP ${name}: ${missing.map(({ reason }) => reason).join("; ")}`);
   Deno.test({ name, ignore: true, fn });
 }
 
@@ -81,14 +81,12 @@ function isRequired(need: Need): boolean {
   return required.includes("all") || required.includes(need);
 }
 
-/** The first need that is not met, and why; `undefined` when all are. */
-export function unmet(
-  needs: readonly Need[],
-): { need: Need; reason: string } | undefined {
-  for (const need of needs) {
-    const reason = probe(need);
-    if (reason) return { need, reason };
-  }
+/** The needs that are not met, and why. */
+export function unmet(needs: readonly Need[]): readonly { need: Need; reason: string }[] {
+  // Outside of private namespaces nothing may be probed.
+  const outside = probe("private");
+  if (outside && needs.includes("private")) return [{ need: "private", reason: outside }];
+  return needs.map((need) => ({ need, reason: probe(need) })).filter(({ reason }) => reason);
 }
 
 const probed = new Map<Need, string>();
@@ -125,10 +123,12 @@ function look(need: Need): string {
         )
         ? ""
         : "nft cannot translate addresses";
-    default:
+    case "bridge-vlan":
       return scratch("ip link add b0 type bridge vlan_filtering 1")
         ? ""
         : "no VLAN filtering of bridges";
+    default:
+      throw new Error(`Cannot probe "${need}": not a need of tests`);
   }
 }
 
