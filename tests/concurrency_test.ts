@@ -8,7 +8,7 @@ import type { JsonObject } from "../cni/types.ts";
 import { LinkMonitor } from "./harness/monitor.ts";
 import { kernelTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
-import { addressesOf, succeed } from "./harness/plugin.ts";
+import { addressesOf, callPlugin, errorObject, succeed } from "./harness/plugin.ts";
 import { bridgeName } from "./harness/residue.ts";
 import { hostLocal } from "./harness/rows.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
@@ -85,3 +85,39 @@ function macsOf(events: readonly string[], name: string): Set<string> {
   assert(macs.length > 0 && !macs.includes(undefined), own.join("\n"));
   return new Set(macs as string[]);
 }
+
+kernelTest("ADDs that fail do not harm those beside them on a new bridge", {
+  needs: ["link:bridge", "link:veth", "plugin:bridge", "plugin:host-local"],
+}, async (sandbox) => {
+  const config: JsonObject = {
+    cniVersion: "1.1.0",
+    name: "crowd",
+    type: "bridge",
+    bridge: bridgeName,
+    isDefaultGateway: true,
+    ipam: hostLocal(sandbox, "10.1.0.0/20"),
+  };
+  for (let round = 0; round < 5; round++) {
+    const calls: PluginCall[] = [];
+    for (let index = 0; index < 12; index++) {
+      const id = `r${round}n${index}`;
+      const netns = await sandbox.container(id);
+      // The name is taken in every other container: its ADD fails late and is undone.
+      if (index % 2 === 0) {
+        await sandbox.ip(netns, ["link add name eth0 type veth peer name p0"]);
+      }
+      calls.push({ type: "bridge", verb: "ADD", config, containerId: id, netns });
+    }
+    const outputs = await Promise.all(calls.map((call) => callPlugin(sandbox, call)));
+    for (const [index, output] of outputs.entries()) {
+      if (output.code !== 0) errorObject(calls[index]!, output);
+      else assertEquals(index % 2, 1, "an interface was taken and ADD succeeded");
+      // The bridge may be taken back by its maker just before somebody joins it: then once more.
+      if (index % 2 === 1 && output.code !== 0) await succeed(sandbox, calls[index]!);
+    }
+    const ports = await sandbox.ipJson(sandbox.host, `link show master ${bridgeName}`);
+    assertEquals(ports.length, 6);
+    for (const call of calls) await succeed(sandbox, { ...call, verb: "DEL" });
+    await sandbox.ip(sandbox.host, [`link del dev ${bridgeName}`]);
+  }
+});
