@@ -13,6 +13,7 @@ import type { State } from "../tests/harness/state.ts";
 import { assertSame, difference, snapshot } from "../tests/harness/state.ts";
 import type { ResidueId } from "../tests/harness/residue.ts";
 import { ensurePackages } from "./packages.ts";
+import { insideWords } from "./test.ts";
 
 const network = "demo";
 const root = new URL("..", import.meta.url).pathname;
@@ -73,8 +74,8 @@ async function outside(): Promise<void> {
 }
 
 async function again(bin: string): Promise<void> {
-  const enter = join(root, "tests/harness/private.sh");
-  const { code } = await spawn(enter, [Deno.execPath(), "run", "-A", import.meta.filename!], {
+  const deno = [Deno.execPath(), "run", "-A", import.meta.filename!];
+  const { code } = await spawn("/usr/bin/env", [...insideWords(Deno.uid()), ...deno], {
     inherit: true,
     env: { CNI_PATH: bin },
     passThrough: true,
