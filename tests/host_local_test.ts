@@ -261,7 +261,13 @@ kernelTest(
       given.push((await add(plugin, { config, containerId: name, netns })).ips[0]!.address);
     }
     // The path of b goes, and a process stays inside.
-    const inside = ["nsenter", `--net=${await sandbox.container("b")}`, "sh", "-c", "echo in; cat"];
+    const inside = [
+      "nsenter",
+      `--net=${await sandbox.container("b")}`,
+      "sh",
+      "-c",
+      "echo in; exec cat",
+    ];
     await using process = new Child(inside, {});
     assertEquals(await process.line(), "in");
     await sandbox.removeNetns("b");
@@ -283,14 +289,14 @@ kernelTest(
     const config = configuration(sandbox, "10.9.0.0/29", { lockTimeout: 100 });
     await add(plugin, { config, containerId: "a" });
     const lock = `${sandbox.dataDir}/pool/lock`;
-    await using holder = new Child(["flock", "-x", lock, "sh", "-c", "echo locked; cat"], {});
+    await using holder = new Child(["flock", "-x", "-o", lock, "sh", "-c", "echo locked; cat"], {});
     assertEquals(await holder.line(), "locked");
     const error = toCniError(await assertRejects(() => add(plugin, { config, containerId: "b" })));
     assertEquals(error.code, codes.tryAgainLater);
     assertMatch(
       error.msg,
       new RegExp(
-        `held by process ${holder.pid} \\(\\S*flock -x ${lock} .*, started \\d+ m?s ago\\)$`,
+        `held by process ${holder.pid} \\(\\S*flock -x -o ${lock} .*, started \\d+ m?s ago\\)$`,
       ),
     );
     // The lock is the kernel's: it goes with its holder.
