@@ -24,14 +24,32 @@ export function countTests(xml: string, exitCode: number): Counts {
   return counts;
 }
 
+/** Names of the tests of a report, without those that were skipped or filtered out. */
+export function testsRun(xml: string): Set<string> {
+  const run = casesOf(xml).filter(({ body }) => outcomeOf(body) !== "skipped");
+  return new Set(run.map(({ name }) => unescape(name)));
+}
+
 /** Outcomes of the tests of a file. Steps stand behind all tests, named `test > step`. */
 function topLevel(suite: string): (keyof Counts)[] {
-  const cases = [...suite.matchAll(/<testcase name="([^"]*)"[^>]*>(.*?)<\/testcase>/gs)]
+  return casesOf(suite).map(({ body }) => outcomeOf(body));
+}
+
+function outcomeOf(body: string): keyof Counts {
+  return /^\s*<skipped/.test(body) ? "skipped" : /^\s*<failure/.test(body) ? "failed" : "passed";
+}
+
+/** Tests without their steps. */
+function casesOf(xml: string): { name: string; body: string }[] {
+  const cases = [...xml.matchAll(/<testcase name="([^"]*)"[^>]*>(.*?)<\/testcase>/gs)]
     .map(([, name, body]) => ({ name: name!, body: body! }));
   const names = new Set(cases.map(({ name }) => name));
-  return cases.filter(({ name }) => !isStep(name, names)).map(({ body }) =>
-    /^\s*<skipped/.test(body) ? "skipped" : /^\s*<failure/.test(body) ? "failed" : "passed"
-  );
+  return cases.filter(({ name }) => !isStep(name, names));
+}
+
+function unescape(text: string): string {
+  const characters: Record<string, string> = { quot: '"', apos: "'", lt: "<", gt: ">", amp: "&" };
+  return text.replace(/&(quot|apos|lt|gt|amp);/g, (_, name) => characters[name]!);
 }
 
 const separator = " &gt; ";

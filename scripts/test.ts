@@ -2,7 +2,10 @@
  * `deno task test`: runs every test over one packaging of the plugins, the kernel
  * tests inside private namespaces, and ends with a line `N passed, N failed`.
  *
- *   deno task test [--launchers | --multicall | --compiled] [file.ts… | folder/…] [-- flags of deno test]
+ *   deno task test [--launchers | --multicall | --compiled] [--vm] [file.ts… | folder/…] [-- flags of deno test]
+ *
+ * With `--vm`, those kernel tests alone that the running kernel lacks something
+ * for, inside a guest kernel (`vm.ts`).
  *
  * `CNI_BIN_DIR` names a folder of plugins to test in place of new ones.
  *
@@ -17,6 +20,7 @@ import { ensurePackages, testPackages } from "./packages.ts";
 import { names } from "./permissions.ts";
 import type { Counts } from "./report.ts";
 import { countTests, summary, total } from "./report.ts";
+import { runInGuest } from "./vm.ts";
 
 /** How the plugins under test are packed. */
 export const packagings = ["launchers", "multicall", "compiled"] as const;
@@ -27,6 +31,8 @@ export type Packaging = typeof packagings[number];
 /** What the command line asks for. */
 export interface Plan {
   readonly packaging: Packaging;
+  /** Run in a guest kernel what the running one lacks something for. */
+  readonly vm: boolean;
   /** Test files; all when none is named. */
   readonly files: readonly string[];
   /** Flags for `deno test`. */
@@ -37,9 +43,11 @@ export interface Plan {
 export function readArguments(args: readonly string[]): Plan {
   const chosen = packagings.filter((it) => args.includes(`--${it}`));
   if (chosen.length > 1) throw new Error(`Cannot test: choose one of --${chosen.join(", --")}`);
-  const rest = args.filter((arg) => arg !== "--" && !chosen.some((it) => arg === `--${it}`));
+  const own = ["--", "--vm", ...chosen.map((it) => `--${it}`)];
+  const rest = args.filter((arg) => !own.includes(arg));
   return {
     packaging: chosen[0] ?? "launchers",
+    vm: args.includes("--vm"),
     files: rest.filter(isTestFile),
     flags: rest.filter((arg) => !isTestFile(arg)),
   };
@@ -169,6 +177,9 @@ async function runAll(): Promise<Counts> {
   const binDir = given ? Deno.realPathSync(given) : await pack(plan.packaging);
   const env = { CNI_BIN_DIR: binDir };
   const { kernel, pure } = sectionsOf(plan);
+  if (plan.vm) {
+    return await runInGuest({ ...plan, files: kernel, env, inside: insideWords(Deno.uid()) });
+  }
   const counts: Counts[] = [];
   if (pure.length > 0) counts.push(await run({ files: pure, flags: plan.flags }, { env }));
   if (kernel.length > 0) {

@@ -2,12 +2,13 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { insideWords, longestFirst, readArguments, split } from "./test.ts";
 
 Deno.test("launchers are tested, all files, unless something else is said", () => {
-  assertEquals(readArguments([]), { packaging: "launchers", files: [], flags: [] });
+  assertEquals(readArguments([]), { packaging: "launchers", vm: false, files: [], flags: [] });
 });
 
 Deno.test("what is neither a packaging nor a file goes to deno test", () => {
   assertEquals(readArguments(["--compiled", "--", "--filter", "x y", "tests/a_test.ts"]), {
     packaging: "compiled",
+    vm: false,
     files: ["tests/a_test.ts"],
     flags: ["--filter", "x y"],
   });

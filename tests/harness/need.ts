@@ -5,6 +5,7 @@
  * @module
  */
 import type { Row } from "./rows.ts";
+import { isForGuest, isListing, list } from "./guest.ts";
 import { Sandbox } from "./sandbox.ts";
 import { executeSync } from "./process.ts";
 import { binDir, peerDir } from "./plugin.ts";
@@ -45,7 +46,7 @@ export function kernelTest(
   });
 }
 
-/** Registers a test of a row, with the row's needs; the container `a` is there already. */
+/** Registers a test of a row, with the row's needs; the container `a` and what the row needs of the host are there already. */
 export function rowTest(
   row: Row,
   title: string,
@@ -54,6 +55,7 @@ export function rowTest(
   const needs = [`plugin:${row.type}` as const, ...row.needs];
   kernelTest(`${row.name}: ${title}`, { needs }, async (sandbox, test) => {
     await sandbox.container("a");
+    await row.prepare?.(sandbox);
     await body(sandbox, test);
   });
 }
@@ -64,7 +66,9 @@ export function testWith(
   needs: readonly Need[],
   fn: (test: Deno.TestContext) => Promise<void> | void,
 ): void {
+  if (!isForGuest(needs)) return;
   const missing = unmet(needs);
+  if (isListing()) return list(name, missing.map(({ need }) => need));
   const required = missing.find(({ need }) => isRequired(need));
   if (required) {
     return Deno.test(name, () => {

@@ -1,16 +1,20 @@
 #!/bin/sh
 # Runs a command in a User-Mode Linux guest on this machine's own files, which it
 # cannot write: for link types that this kernel lacks (bridge VLAN filtering,
-# vlan, dummy, ipvlan, vrf), and for another kernel version. Needs no root.
+# vlan, dummy, ipvlan, vrf), and for another kernel version. Needs no root. The
+# guest's console is on stdout while it runs.
 #
 #   tests/harness/uml.sh tests/harness/private.sh deno test -A tests/bridge_vlan_test.ts
 #
 # Needs Debian's package user-mode-linux, installed or unpacked below $UML_ROOT.
-# UML_MEMORY is the guest's memory, 2000M when unset.
+# UML_MEMORY is the guest's memory, 2000M when unset; UML_LIMIT the seconds after
+# which it is ended, 720 when unset; UML_SHARE a folder that the guest can write,
+# under the same path.
 set -eu
 [ $# -gt 0 ] || { echo "usage: uml.sh COMMAND [ARGUMENT]..." >&2; exit 2; }
 linux=${UML_ROOT:-}/usr/bin/linux.uml
 modules=$(echo "${UML_ROOT:-}"/usr/lib/uml/modules/*)
+limit=${UML_LIMIT:-720}
 [ -x "$linux" ] || {
   echo "uml.sh: no program $linux: install user-mode-linux, or unpack it and set UML_ROOT" >&2
   exit 2
@@ -22,19 +26,23 @@ quote() { printf "'%s' " "$(printf %s "$1" | sed "s/'/'\\\\''/g")"; }
 
 {
   echo '#!/bin/sh'
-  for name in HOME PATH DENO_DIR CNI_BIN_DIR NO_COLOR $(env | sed -n 's/^\(DENOCNI_[A-Z]*\)=.*/\1/p'); do
+  for name in HOME PATH DENO_DIR CNI_BIN_DIR NO_COLOR $(env | sed -n 's/^\(DENOCNI_[A-Z_]*\)=.*/\1/p'); do
     eval "value=\${$name:-}"
     [ "$value" ] && echo "export $name=$(quote "$value")"
   done
+  # /run is covered once more by private.sh: the folder for temporary files is elsewhere.
   cat <<'INIT'
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev 2>/dev/null
 mount -t tmpfs tmpfs /run
-mkdir -p /run/netns /run/tmp /run/modules/lib/modules
-export TMPDIR=/run/tmp DENO_NO_UPDATE_CHECK=1
+mkdir -p /dev/shm /run/netns /run/modules/lib/modules
+mount -t tmpfs tmpfs /dev/shm
+export TMPDIR=/dev/shm DENO_NO_UPDATE_CHECK=1
 ip link set lo up
 INIT
+  [ -z "${UML_SHARE:-}" ] ||
+    echo "mount -t hostfs -o $(quote "$UML_SHARE") share $(quote "$UML_SHARE")"
   echo "ln -s '$modules' /run/modules/lib/modules/"
   cat <<'INIT'
 printf '#!/bin/sh\nexec /sbin/modprobe -d /run/modules "$@"\n' >/run/modprobe
@@ -54,9 +62,18 @@ INIT
 } >"$work/init"
 chmod +x "$work/init"
 
-"$linux" mem="${UML_MEMORY:-2000M}" rootfstype=hostfs rootflags=/ ro quiet loglevel=0 \
-  init="$work/init" con=null con0=null,fd:1 </dev/null 2>&1 | tr -d '\r' | tee "$work/output" |
-  sed -n '/^uml.sh: begin$/,/^uml.sh: exit/ { /^uml.sh: /!p }'
+{
+  timeout --kill-after=5 "$limit" "$linux" mem="${UML_MEMORY:-2000M}" rootfstype=hostfs rootflags=/ ro \
+    quiet loglevel=0 init="$work/init" con=null con0=null,fd:1 </dev/null 2>&1 && ended=$? || ended=$?
+  echo "$ended" >"$work/ended"
+} | tr -d '\r' | tee "$work/output" |
+  sed -u -n '/^uml.sh: begin$/,/^uml.sh: exit/ { /^uml.sh: /!p }'
+
 status=$(sed -n 's/^uml.sh: exit status \([0-9]*\)$/\1/p' "$work/output")
-[ "$status" ] || { echo "uml.sh: the guest has ended early" >&2; cat "$work/output" >&2; exit 1; }
-exit "$status"
+[ -z "$status" ] || exit "$status"
+case $(cat "$work/ended") in
+124 | 137) echo "uml.sh: the guest has not ended within $limit s; the end of its console:" >&2 ;;
+*) echo "uml.sh: the guest has ended early; the end of its console:" >&2 ;;
+esac
+tail -n 50 "$work/output" >&2
+exit 1
