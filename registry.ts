@@ -8,6 +8,7 @@ import type { Plugin } from "./cni/plugin.ts";
 const loaders: Readonly<Record<string, () => Promise<{ plugin: unknown }>>> = {
   "bridge": () => import("./plugins/bridge.ts"),
   "loopback": () => import("./plugins/loopback.ts"),
+  "macvlan": () => import("./plugins/macvlan.ts"),
   "ptp": () => import("./plugins/ptp.ts"),
   "host-local": () => import("./ipam/host-local.ts"),
   "static": () => import("./ipam/static.ts"),

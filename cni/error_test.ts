@@ -48,7 +48,7 @@ Deno.test("toCniError passes a CniError on unchanged", () => {
 
 function refused(stderr: string): ActionError {
   const output = { code: 2, signal: null, stdout: "", stderr };
-  return ActionError.fromOutput('create link "x"', command("ip", ["link"]), output);
+  return ActionError.fromOutput({ why: 'create link "x"', do: command("ip", ["link"]) }, output);
 }
 
 const foreseen: readonly [string, unknown, number][] = [

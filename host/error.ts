@@ -24,14 +24,19 @@ export class ActionError extends Error {
     this.details = details;
   }
 
-  /** A program that ended with a failure. */
-  static fromOutput(why: string, action: Action, output: Output): ActionError {
+  /** A step whose program ended with a failure. */
+  static fromOutput(
+    { why, do: action, meaning = {} }: Pick<Step, "why" | "do" | "meaning">,
+    output: Output,
+  ): ActionError {
     const stderr = output.stderr.trim();
     const end = output.signal ? `killed by ${output.signal}` : `exit status ${output.code}`;
+    const reason = classify(stderr);
+    const words = firstLine(stderr) || end;
     return new ActionError(
       why,
-      firstLine(stderr) || end,
-      classify(stderr),
+      meaning[reason] ? `${words} (${meaning[reason]})` : words,
+      reason,
       [`command: ${describe(action)}`, end, stderr && `stderr: ${stderr}`]
         .filter(Boolean)
         .join("; "),

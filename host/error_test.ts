@@ -10,7 +10,7 @@ const action = command("ip", ["link", "add", "name", "br0", "type", "bridge"], {
 
 function failed(output: Partial<Output>): ActionError {
   const ended = { code: 2, signal: null, stdout: "", stderr: "", ...output };
-  return ActionError.fromOutput('create bridge "br0"', action, ended);
+  return ActionError.fromOutput({ why: 'create bridge "br0"', do: action }, ended);
 }
 
 Deno.test("ActionError.fromOutput() says what could not be done, and why", () => {
@@ -51,4 +51,15 @@ Deno.test("isTolerated() wants one of the step's reasons", () => {
   assertEquals(isTolerated(step, failed({ stderr: "Operation not permitted" })), false);
   assertEquals(isTolerated(step, new Error("File exists")), false);
   assertEquals(isTolerated({ why: "", do: action }, failed({ stderr: "File exists" })), false);
+});
+
+Deno.test("ActionError.fromOutput() says what the failure means to the step", () => {
+  const output = { code: 2, signal: null, stdout: "", stderr: "RTNETLINK answers: File exists\n" };
+  const of = (meaning: NonNullable<Step["meaning"]>) =>
+    ActionError.fromOutput({ why: 'name "eth0"', do: action, meaning }, output).message;
+  assertEquals(
+    of({ exists: "it is taken" }),
+    'Cannot name "eth0": RTNETLINK answers: File exists (it is taken)',
+  );
+  assertEquals(of({ busy: "it is busy" }), 'Cannot name "eth0": RTNETLINK answers: File exists');
 });

@@ -57,8 +57,37 @@ export function addVeth({ end, peer, mtu, netns }: VethSpec): Command {
   ], { netns });
 }
 
+/** What a new link of any other kind is. */
+export interface LinkSpec extends In {
+  readonly name: string;
+  /** Kind and its own words: `macvlan mode bridge`. */
+  readonly type: readonly string[];
+  /** The link that it stands on. */
+  readonly parent?: string | undefined;
+  /** Bytes; the kernel's default when 0 or absent. */
+  readonly mtu?: number | undefined;
+  readonly address?: string | undefined;
+  /** The namespace it is made in; the command's own when absent. */
+  readonly into?: NetnsRef | undefined;
+}
+
+/**
+ * `ip link add [link PARENT] name X [mtu N] [address MAC] [netns PATH] type KIND …`.
+ * Kernels before 6.15 refuse a name that the command's own namespace has, too.
+ */
+export function addLink(spec: LinkSpec): Command {
+  return command("ip", [
+    ...["link", "add"],
+    ...(spec.parent ? ["link", spec.parent] : []),
+    ...["name", spec.name],
+    ...attributes(spec),
+    ...(spec.into ? ["netns", spec.into.path] : []),
+    ...["type", ...spec.type],
+  ], spec);
+}
+
 function attributes(
-  spec: { mtu?: number | undefined; address?: string },
+  spec: { mtu?: number | undefined; address?: string | undefined },
 ): string[] {
   return [
     ...(spec.mtu && spec.mtu > 0 ? ["mtu", String(spec.mtu)] : []),
@@ -68,6 +97,12 @@ function attributes(
 
 /** Attributes of a link that can be set; absent ones stay. */
 export interface LinkChange extends In {
+  /** The namespace it moves to. It leaves its addresses behind and goes down. */
+  readonly into?: NetnsRef;
+  /** The new name; of a link that moves, there. The link must be down. */
+  readonly rename?: string;
+  /** Bytes. */
+  readonly mtu?: number | undefined;
   readonly up?: boolean;
   readonly master?: string;
   readonly address?: string;
@@ -75,11 +110,14 @@ export interface LinkChange extends In {
   readonly promisc?: boolean;
 }
 
-/** `ip link set dev X [address MAC] [alias TEXT] [promisc on] [master BR] [up|down]` */
+/** `ip link set dev X [netns PATH] [name Y] [mtu N] [address MAC] [alias TEXT] [promisc on] [master BR] [up|down]` */
 export function setLink(name: string, change: LinkChange): Command {
-  const { up, master, address, alias, promisc } = change;
+  const { into, rename, mtu, up, master, address, alias, promisc } = change;
   return command("ip", [
     ...["link", "set", "dev", name],
+    ...(into ? ["netns", into.path] : []),
+    ...(rename ? ["name", rename] : []),
+    ...(mtu ? ["mtu", String(mtu)] : []),
     ...(address ? ["address", address] : []),
     ...(alias !== undefined ? ["alias", alias] : []),
     ...(promisc !== undefined ? ["promisc", onOff(promisc)] : []),
@@ -137,16 +175,29 @@ export interface Link {
   readonly kind: string | undefined;
   /** Hardware address, lower-case colon hex. */
   readonly mac: string;
+  /** The address that the hardware came with, where it is another one. */
+  readonly permanentMac: string | undefined;
   /** Bytes. */
   readonly mtu: number;
   readonly up: boolean;
+  /** Whether it is up and something can be sent: a cable, an open tap, a parent that is up. */
+  readonly carrier: boolean;
   /** Name of the bridge or VRF it is enslaved to. */
   readonly master: string | undefined;
-  /** Index of a veth's peer; of a peer in the same namespace, only where the peer is listed too. */
-  readonly peerIndex: number | undefined;
+  /**
+   * Index of the link that it stands on, or of a veth's peer; of one in the same
+   * namespace, only where that is listed too.
+   */
+  readonly linkIndex: number | undefined;
+  /** Name of that link, where it is in the same namespace. */
+  readonly linkName: string | undefined;
   /** The kernel's promiscuity counter. */
   readonly promiscuity: number;
   readonly alias: string | undefined;
+  /** Of a macvlan or ipvlan: `bridge`, `l2`, … */
+  readonly mode: string | undefined;
+  /** Of a vlan: its 802.1Q number. */
+  readonly vlanId: number | undefined;
   readonly vlanFiltering: boolean;
   /** VLAN that a bridge gives new ports; 0 for none. */
   readonly defaultVlan: number;
@@ -179,6 +230,7 @@ interface RawLink {
   link?: string | null;
   link_index?: number;
   address?: string;
+  permaddr?: string;
   mtu: number;
   flags: string[];
   master?: string;
@@ -186,7 +238,12 @@ interface RawLink {
   ifalias?: string;
   linkinfo?: {
     info_kind?: string;
-    info_data?: { vlan_filtering?: number; vlan_default_pvid?: number };
+    info_data?: {
+      vlan_filtering?: number;
+      vlan_default_pvid?: number;
+      mode?: string;
+      id?: number;
+    };
     info_slave_data?: { hairpin?: boolean; isolated?: boolean };
   };
   addr_info?: RawAddress[];
@@ -207,13 +264,18 @@ function toLink(raw: RawLink, indexByName: ReadonlyMap<string, number>): Link {
     index: raw.ifindex,
     kind: info_kind,
     mac: raw.address ?? "",
+    permanentMac: raw.permaddr,
     mtu: raw.mtu,
     up: raw.flags.includes("UP"),
+    carrier: raw.flags.includes("LOWER_UP"),
     master: raw.master,
-    peerIndex: raw.link_index ??
+    linkIndex: raw.link_index ??
       (raw.link ? indexByName.get(raw.link) : undefined),
+    linkName: raw.link ?? undefined,
     promiscuity: raw.promiscuity ?? 0,
     alias: raw.ifalias,
+    mode: info_data?.mode,
+    vlanId: info_data?.id,
     vlanFiltering: info_data?.vlan_filtering === 1,
     defaultVlan: info_data?.vlan_default_pvid ?? 1,
     hairpin: info_slave_data?.hairpin ?? false,

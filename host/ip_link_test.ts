@@ -217,12 +217,17 @@ Deno.test("parseLinks() reads a plain device", () => {
     index: 1,
     kind: undefined,
     mac: "00:00:00:00:00:00",
+    permanentMac: undefined,
     mtu: 65536,
     up: true,
+    carrier: true,
     master: undefined,
-    peerIndex: undefined,
+    linkIndex: undefined,
+    linkName: undefined,
     promiscuity: 0,
     alias: undefined,
+    mode: undefined,
+    vlanId: undefined,
     vlanFiltering: false,
     defaultVlan: 1,
     hairpin: false,
@@ -247,10 +252,10 @@ Deno.test("parseLinks() reads a bridge and its addresses", () => {
 
 Deno.test("parseLinks() reads a port whose peer is in another namespace", () => {
   const [link] = parse(port);
-  const { kind, peerIndex, master, alias, hairpin, isolated } = link!;
-  assertEquals({ kind, peerIndex, master, alias, hairpin, isolated }, {
+  const { kind, linkIndex, master, alias, hairpin, isolated } = link!;
+  assertEquals({ kind, linkIndex, master, alias, hairpin, isolated }, {
     kind: "veth",
-    peerIndex: 2,
+    linkIndex: 2,
     master: "br0",
     alias: "cni:net/c1/eth0",
     hairpin: true,
@@ -260,8 +265,8 @@ Deno.test("parseLinks() reads a port whose peer is in another namespace", () => 
 
 Deno.test("parseLinks() finds the index of a peer that is listed by name", () => {
   const [a, b] = [veth("a", { ifindex: 5, link: "b" }), veth("b", { ifindex: 4, link: "a" })];
-  assertEquals(parse(b, a).map(({ name, peerIndex }) => [name, peerIndex]), [["b", 5], ["a", 4]]);
-  assertEquals(parse(a)[0]!.peerIndex, undefined);
+  assertEquals(parse(b, a).map(({ name, linkIndex }) => [name, linkIndex]), [["b", 5], ["a", 4]]);
+  assertEquals(parse(a)[0]!.linkIndex, undefined);
 });
 
 Deno.test("parseLinks() passes over links that a filter left out", () => {
@@ -271,7 +276,7 @@ Deno.test("parseLinks() passes over links that a filter left out", () => {
 Deno.test("parseLinks() reads a link without a hardware address and one without a peer", () => {
   const { address: _, ...tunnel } = lo;
   assertEquals(parse(tunnel)[0]!.mac, "");
-  assertEquals(parse({ ...port, link_index: undefined, link: null })[0]!.peerIndex, undefined);
+  assertEquals(parse({ ...port, link_index: undefined, link: null })[0]!.linkIndex, undefined);
 });
 
 Deno.test("parseLinks() reads hostile names", () => {

@@ -72,6 +72,11 @@ export function showRoutes(family: Family, { netns }: In = {}): Command {
   return command("ip", [`-${family}`, "-N", "-j", "route", "show", "table", "all"], { netns });
 }
 
+/** `ip -4 -N -j route show default`: the default routes of the main table, the preferred first. */
+export function showDefaultRoutes(family: Family, { netns }: In = {}): Command {
+  return command("ip", [`-${family}`, "-N", "-j", "route", "show", "default"], { netns });
+}
+
 /** One route as the kernel has it; of a multipath route, one for each next hop. */
 export interface KernelRoute {
   /** `default` stands as `0.0.0.0/0` or `::/0`; a host route has its full prefix. */
@@ -96,7 +101,7 @@ interface RawRoute {
   nexthops?: { gateway?: string; dev?: string }[];
 }
 
-/** Reads the JSON of {@linkcode showRoutes}. */
+/** Reads the JSON of {@linkcode showRoutes} and {@linkcode showDefaultRoutes}. */
 export function parseRoutes(json: string, family: Family): KernelRoute[] {
   return parseIpJson<RawRoute>(json).flatMap((route) =>
     (route.nexthops ?? [route]).map((hop) => ({

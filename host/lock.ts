@@ -13,6 +13,16 @@ export type Locking =
   /** `process 1234 (/opt/cni/bin/host-local, started 12 s ago)` */
   | { readonly is: "held"; readonly by: string };
 
+/** How a file is locked. */
+export interface LockOptions {
+  /** Permission bits of a new file. */
+  readonly mode: number;
+  /** Milliseconds to wait. */
+  readonly deadline: number;
+  /** With others who share it; against all others when absent. */
+  readonly shared?: boolean;
+}
+
 /**
  * Opens the file, making it with this mode when it is missing, and waits for its
  * lock for at most `deadline` milliseconds. Throws an {@linkcode ActionError}
@@ -20,10 +30,10 @@ export type Locking =
  */
 export async function lockFile(
   path: string,
-  options: { readonly mode: number; readonly deadline: number },
+  options: LockOptions,
 ): Promise<Locking> {
   const file = open(path, options.mode);
-  const locked = file.lock(true);
+  const locked = file.lock(!options.shared);
   if (await endsWithin(locked, options.deadline)) return { is: "locked", file };
   // The wait itself cannot be called off: when it ends, the lock is given back at once.
   locked.finally(() => file.close()).catch(() => {});

@@ -75,6 +75,13 @@ export interface Step {
    * empty JSON list) means that others use the thing by now, and it stays.
    */
   readonly keepIf?: Command;
+  /**
+   * A file that everybody locks, shared, while beginning to use the thing: query
+   * and undo have it alone. Where it cannot be had the thing stays.
+   */
+  readonly undoLock?: string;
+  /** What a failure of a reason means here and what to do; stands after the program's own words. */
+  readonly meaning?: Readonly<Partial<Record<Reason, string>>>;
   /** Failures that are as good as success; such a step is not undone. */
   readonly tolerate?: readonly Reason[];
 }

@@ -8,6 +8,7 @@ import { ActionError, isTolerated } from "../host/error.ts";
 import { readFileIfExists, removeFile, writeFileAtomic } from "../host/files.ts";
 import type { Unit } from "../host/fold.ts";
 import { fold } from "../host/fold.ts";
+import { lockFile } from "../host/lock.ts";
 import type { Reason } from "../host/reason.ts";
 import type { Output } from "../host/spawn.ts";
 import { DeadlineError, spawn } from "../host/spawn.ts";
@@ -64,7 +65,7 @@ export class Machine implements Host {
     const why = options.why ?? `run ${cmd.tool}`;
     const output = await runQuery(cmd);
     if (output.code === 0) return output.stdout;
-    const error = ActionError.fromOutput(why, cmd, output);
+    const error = ActionError.fromOutput({ why, do: cmd }, output);
     if (options.tolerate?.includes(error.reason)) return undefined;
     throw error;
   }
@@ -123,8 +124,9 @@ export class Machine implements Host {
   }
 
   #remember(steps: readonly Step[]): void {
-    for (const { why, undo, keepIf } of steps) {
-      if (undo) this.onRollback(why, () => takeBack(why, undo, keepIf));
+    for (const step of steps) {
+      const { why, undo } = step;
+      if (undo) this.onRollback(why, () => takeBack({ ...step, undo }));
     }
   }
 }
@@ -180,7 +182,7 @@ async function attempt(unit: Unit): Promise<Attempt> {
   if (output.code === 0) return { stdout: output.stdout };
   const index = unit.failed(output.stderr);
   const step = unit.steps[index]!;
-  const error = ActionError.fromOutput(step.why, step.do, output);
+  const error = ActionError.fromOutput(step, output);
   if (output.signal) throw error;
   return { stdout: output.stdout, failure: { index, error } };
 }
@@ -205,11 +207,20 @@ function attemptLocal(
   }
 }
 
-async function takeBack(
-  why: string,
-  undo: Action,
-  keepIf: Command | undefined,
-): Promise<void> {
+type Undoable = Step & { readonly undo: Action };
+
+/** How long an undo waits for those who are beginning to use the thing, in milliseconds. */
+const undoDeadline = 10_000;
+
+async function takeBack(step: Undoable): Promise<void> {
+  if (step.undoLock === undefined) return await undo(step);
+  const locking = await lockFile(step.undoLock, { mode: 0o600, deadline: undoDeadline });
+  if (locking.is === "held") return;
+  using _file = locking.file;
+  await undo(step);
+}
+
+async function undo({ why, undo, keepIf }: Undoable): Promise<void> {
   if (keepIf && await inUse(keepIf)) return;
   const { failure } = await attempt(fold([{ why: `undo: ${why}`, do: undo }])[0]!);
   if (failure && failure.error.reason !== "missing") throw failure.error;

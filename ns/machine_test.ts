@@ -223,6 +223,31 @@ Deno.test("Machine.rollback() keeps what others use by now", async (test) => {
   }
 });
 
+Deno.test("Machine.rollback() waits until nobody begins to use a shared thing", () =>
+  inTempDir(async (dir) => {
+    const undoLock = `${dir}/lock`;
+    const joining = Deno.openSync(undoLock, { write: true, create: true });
+    await joining.lock(false);
+    const machine = new Machine();
+    const keepIf = command("sh", ["-c", `cat '${dir}/users'`]);
+    await machine.apply([write(`${dir}/thing`, { keepIf, undoLock })]);
+    const rolledBack = machine.rollback();
+    // Whoever joins while the rollback waits is seen by it.
+    Deno.writeTextFileSync(`${dir}/users`, "somebody\n");
+    joining.close();
+    assertEquals(await rolledBack, []);
+    assertEquals(names(dir), ["lock", "thing", "users"]);
+  }));
+
+Deno.test("Machine.rollback() keeps a shared thing that it cannot lock", () =>
+  inTempDir(async (dir) => {
+    const machine = new Machine();
+    await machine.apply([write(`${dir}/thing`, { undoLock: `${dir}/none/lock` })]);
+    const failures = await machine.rollback();
+    assertEquals(failures.length, 1);
+    assertEquals(names(dir), ["thing"]);
+  }));
+
 Deno.test("Machine.apply() does not write a kernel variable that is right already", async () => {
   // Nobody may write this one, not even root: only reading can succeed.
   const key = "kernel/ostype";

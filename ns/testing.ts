@@ -7,6 +7,7 @@
 import type { Command } from "../host/command.ts";
 import { shellLine } from "../host/command.ts";
 import { ActionError } from "../host/error.ts";
+import type { Link } from "../host/ip_link.ts";
 import type { Step } from "../host/step.ts";
 import { describe } from "../host/step.ts";
 import type { Host, QueryOptions } from "./machine.ts";
@@ -38,7 +39,7 @@ export class FakeHost implements Host {
     if (answer === undefined) return Promise.reject(new Error(`Unexpected query: ${line}`));
     if (!("stderr" in answer)) return Promise.resolve(JSON.stringify(answer));
     const output = { code: 1, signal: null, stdout: "", stderr: answer.stderr };
-    const error = ActionError.fromOutput(options.why ?? line, cmd, output);
+    const error = ActionError.fromOutput({ why: options.why ?? line, do: cmd }, output);
     const tolerated = options.tolerate?.includes(error.reason);
     return tolerated ? Promise.resolve(undefined) : Promise.reject(error);
   }
@@ -51,4 +52,31 @@ export class FakeHost implements Host {
   onRollback(why: string, undo: () => Promise<void>): void {
     this.undos.push({ why, undo });
   }
+}
+
+/** A link as a query gives it: a plain one that is up, but for these fields. */
+export function testLink(fields: Partial<Link> = {}): Link {
+  return {
+    name: "eth0",
+    index: 7,
+    kind: undefined,
+    mac: "02:00:00:00:00:01",
+    permanentMac: undefined,
+    mtu: 1500,
+    up: true,
+    carrier: true,
+    master: undefined,
+    linkIndex: undefined,
+    linkName: undefined,
+    promiscuity: 0,
+    alias: undefined,
+    mode: undefined,
+    vlanId: undefined,
+    vlanFiltering: false,
+    defaultVlan: 1,
+    hairpin: false,
+    isolated: false,
+    addresses: [],
+    ...fields,
+  };
 }

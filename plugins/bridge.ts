@@ -4,8 +4,9 @@
  *
  * Owns: the veth pair (`vethXXXXXXXX` on the host, marked by its alias),
  * masquerade rules with `ipMasq`, spoof-check chains with `macspoofchk`, and the
- * addresses its IPAM plugin reserves. The bridge, its addresses and VLAN gateway
- * links are shared and stay. Runs: `ip`, `bridge`, `sh`, `nsenter`, with
+ * addresses its IPAM plugin reserves. The bridge, its addresses, VLAN gateway
+ * links and the lock file of a bridge below `/run/cni/denocni/links` are shared
+ * and stay. Runs: `ip`, `bridge`, `sh`, `nsenter`, with
  * `ipMasq` `iptables-restore` or `nft`, with `macspoofchk` `nft`, and the IPAM
  * plugin.
  *
@@ -18,6 +19,7 @@
  *
  * @module
  */
+import type { NetnsRef } from "../host/command.ts";
 import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { Interface, Result } from "../cni/types.ts";
 import type { Link } from "../host/ip_link.ts";
@@ -28,20 +30,22 @@ import type { VlanGateway } from "./bridge/vlan.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
-import { emptyResult } from "../cni/types.ts";
 import { showLink, showLinks, showPorts } from "../host/ip_link.ts";
 import { compareContainer, gatherCheck, report } from "../recipes/check.ts";
 import { addressesOf, addRoutes, bringUp, configureInterface } from "../recipes/configure.ts";
 import { knownAddresses, waitForDetection } from "../recipes/configure.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { overrideDns } from "../recipes/dns.ts";
+import { addAddresses } from "../recipes/ipam.ts";
+import { look } from "../recipes/look.ts";
 import { requestedMac } from "../recipes/mac.ts";
 import { masquerade } from "../recipes/masquerade.ts";
 import { ownNames, sharedMac } from "../recipes/own.ts";
 import { removeAll } from "../recipes/removal.ts";
+import { whileJoining } from "../recipes/shared_link.ts";
 import { spoofCheck } from "../recipes/spoof_check.ts";
 import { requireTools } from "../recipes/status.ts";
-import { gcVeths, look, removeVeth } from "../recipes/veth.ts";
+import { gcVeths, removeVeth } from "../recipes/veth.ts";
 import { conf } from "./bridge/conf.ts";
 import { withDefaultRoutes, withGateways } from "./bridge/gateway.ts";
 import { compareBridge, comparePort, planHost } from "./bridge/host.ts";
@@ -67,8 +71,10 @@ export const plugin = definePlugin<Conf>({
 });
 
 async function add(req: Request<Conf>): Promise<Result> {
-  const facts = await gather(req);
-  const result = resultOf(req, { facts, ipam: await ipamResult(req) });
+  const netns = containerNetns(req);
+  using _ = await whileJoining(req.host, req.conf.bridge);
+  const facts = await gather(req, netns);
+  const result = resultOf(req, { facts, ipam: await addAddresses(req) });
   const layer3 = { ...facts, result };
   await req.host.apply(planHost(req.conf, layer3));
   if (req.conf.macspoofchk) await spoofCheck(req).add(facts.own.hostVeth, facts.mac);
@@ -80,9 +86,8 @@ async function add(req: Request<Conf>): Promise<Result> {
   return result;
 }
 
-async function gather(req: Request<Conf>): Promise<Facts> {
+async function gather(req: Request<Conf>, netns: NetnsRef): Promise<Facts> {
   const { conf, host, ifName } = req;
-  const netns = containerNetns(req);
   const own = await ownNames(req);
   const [bridge] = await look(host, showLink(conf.bridge));
   if (bridge && bridge.kind !== "bridge") throw notABridge(bridge);
@@ -115,13 +120,6 @@ async function gatherVlanGateway(req: Request<Conf>): Promise<VlanGateway | unde
   const names = await vlanGatewayNames(bridge, vlan);
   const [link] = await look(req.host, showLink(names.name));
   return { ...names, mac: link?.mac ?? names.mac, link };
-}
-
-async function ipamResult({ conf, ipam }: Request<Conf>): Promise<Result> {
-  if (!conf.ipam.type) return emptyResult();
-  const result = await ipam.add();
-  if (result.ips.length > 0) return result;
-  throw new CniError(codes.noAddress, "IPAM plugin returned missing IP config");
 }
 
 function resultOf(

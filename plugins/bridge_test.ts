@@ -4,6 +4,7 @@ import type { Result } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
 import { fold, processes } from "../host/fold.ts";
 import type { Link } from "../host/ip_link.ts";
+import { testLink } from "../ns/testing.ts";
 import type { Step } from "../host/step.ts";
 import { describe } from "../host/step.ts";
 import { planContainer } from "./bridge.ts";
@@ -19,6 +20,7 @@ function configuration(keys: Record<string, unknown> = {}): Conf {
 const facts: Facts = {
   own: {
     hostVeth: "veth00000001",
+    passing: "cni000000000001",
     hostMac: "02:00:00:00:00:01",
     containerMac: "02:00:00:00:00:02",
     alias: "cni:net/c1/eth0",
@@ -32,23 +34,7 @@ const facts: Facts = {
   vlanGateway: undefined,
 };
 
-const bridge: Link = {
-  name: "br0",
-  index: 7,
-  kind: "bridge",
-  mac: facts.ownMac,
-  mtu: 1500,
-  up: true,
-  master: undefined,
-  peerIndex: undefined,
-  promiscuity: 0,
-  alias: undefined,
-  vlanFiltering: false,
-  defaultVlan: 1,
-  hairpin: false,
-  isolated: false,
-  addresses: [],
-};
+const bridge = testLink({ name: "br0", kind: "bridge", mac: facts.ownMac });
 
 const dualStack: Result = {
   ...emptyResult(),

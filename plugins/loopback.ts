@@ -25,7 +25,7 @@ import { parseLinks, setLink, showLink } from "../host/ip_link.ts";
 import { report } from "../recipes/check.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { requireTools } from "../recipes/status.ts";
-import { look } from "../recipes/veth.ts";
+import { look } from "../recipes/look.ts";
 
 /** `CNI_IFNAME` is checked by the protocol and otherwise ignored. */
 const ifName = "lo";

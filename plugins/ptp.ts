@@ -49,14 +49,8 @@ import { masquerade, masqueradeField } from "../recipes/masquerade.ts";
 import { ownNames } from "../recipes/own.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
-import {
-  createVeth,
-  distrust,
-  enableFamilies,
-  gcVeths,
-  look,
-  removeVeth,
-} from "../recipes/veth.ts";
+import { look } from "../recipes/look.ts";
+import { createVeth, distrust, enableFamilies, gcVeths, removeVeth } from "../recipes/veth.ts";
 
 /** An ADD needs an IPAM plugin; a DEL without one still removes the pair. */
 const conf = refine(

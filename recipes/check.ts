@@ -15,7 +15,7 @@ import type { KernelRoute } from "../host/ip_route.ts";
 import { parseRoutes, showRoutes } from "../host/ip_route.ts";
 import type { Host } from "../ns/machine.ts";
 import { containerNetns } from "./container.ts";
-import { look } from "./veth.ts";
+import { look } from "./look.ts";
 
 /** What CHECK sees inside the container. */
 export interface ContainerFacts {
@@ -60,7 +60,7 @@ export function containerEntry(
 export function compareContainer(
   req: Pick<Request<unknown>, "ifName" | "netns">,
   facts: ContainerFacts,
-  { result, kind }: { result: Result; kind: string },
+  { result, kind }: { result: Result; kind?: string | undefined },
 ): string[] {
   const entry = containerEntry(result, req);
   if (!entry) {
@@ -79,17 +79,17 @@ export function compareContainer(
   ];
 }
 
-/** Checks kind and hardware address of a link. */
+/** Checks kind (any, when none is given) and hardware address of a link. */
 export function compareLink(
   link: Link,
   { kind, mac, where }: {
-    kind: string;
+    kind?: string | undefined;
     mac?: string | undefined;
     where: string;
   },
 ): string[] {
   const problems: string[] = [];
-  if (link.kind !== kind) {
+  if (kind !== undefined && link.kind !== kind) {
     problems.push(
       `${where} "${link.name}" is of kind ${link.kind ?? "none"}, expected ${kind}`,
     );

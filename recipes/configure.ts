@@ -92,7 +92,10 @@ export function addRoutes(
 const detectionLimit = 5_000;
 const detectionInterval = 50;
 
-/** Waits until no address of the interface is tentative. Throws when one is taken already. */
+/**
+ * Waits until no address of the interface is tentative; without a carrier nothing is
+ * detected. Throws when an address is taken already.
+ */
 export async function waitForDetection(
   host: Host,
   { netns, ifName }: Pick<ConfigurePlan, "netns" | "ifName">,
@@ -103,7 +106,8 @@ export async function waitForDetection(
     const text = await host.query(showLink(ifName, { netns }), {
       why: `look at container interface "${ifName}"`,
     });
-    const addresses = parseLinks(text ?? "")[0]?.addresses ?? [];
+    const { carrier = false, addresses = [] } = parseLinks(text ?? "")[0] ?? {};
+    if (!carrier) return;
     const taken = addresses.find(({ dadFailed }) => dadFailed);
     if (taken) throw duplicate(ifName, `address ${taken.address} is in use on the link already`);
     const pending = addresses.find(({ tentative }) => tentative);

@@ -206,7 +206,7 @@ Deno.test("firstGateways() gives the first gateway of each family", () => {
 });
 
 function eth0(...addr_info: object[]) {
-  return [{ ifindex: 2, ifname: "eth0", flags: ["UP"], mtu: 1500, addr_info }];
+  return [{ ifindex: 2, ifname: "eth0", flags: ["UP", "LOWER_UP"], mtu: 1500, addr_info }];
 }
 
 Deno.test("knownAddresses() prefers the record to the interface, global addresses alone", () => {
@@ -252,6 +252,13 @@ Deno.test("waitForDetection() looks until no address is tentative", async () => 
   const none = new Changing(eth0());
   await waitForDetection(none, where);
   assertEquals(none.asked.length, 1);
+});
+
+Deno.test("waitForDetection() does not wait for a network that is not there", async () => {
+  const [link] = eth0(tentative);
+  const host = new Changing([{ ...link, flags: ["NO-CARRIER", "UP"] }]);
+  await waitForDetection(host, where);
+  assertEquals(host.asked.length, 1);
 });
 
 Deno.test("waitForDetection() fails when an address is taken", async () => {

@@ -46,19 +46,28 @@ export const macFields = {
   ),
 };
 
+/** The key of plugins whose configuration itself may name an address. */
+export const macField = optional(
+  mac(),
+  "Hardware address; weaker than any that a runtime passes.",
+);
+
 interface MacConf {
+  readonly mac?: string | undefined;
   readonly args: { readonly cni: { readonly mac: string | undefined } | undefined } | undefined;
   readonly runtimeConfig: { readonly mac: string | undefined } | undefined;
 }
 
 /**
- * The address asked for, or `undefined`: `CNI_ARGS` is the weakest source, then
- * `args.cni.mac`, then `runtimeConfig.mac`. Empty ones do not count.
+ * The address asked for, or `undefined`: the configuration's `mac` is the weakest
+ * source, then `CNI_ARGS`, then `args.cni.mac`, then `runtimeConfig.mac`. Empty ones
+ * do not count.
  */
 export function requestedMac(req: Pick<Request<MacConf>, "conf" | "args">): string | undefined {
-  const { args, runtimeConfig } = req.conf;
+  const { mac, args, runtimeConfig } = req.conf;
   const fromArgs = parseCniArgs(req.args, ["MAC"]).MAC;
-  return runtimeConfig?.mac || args?.cni?.mac || (fromArgs ? macOrThrow(fromArgs) : undefined);
+  return runtimeConfig?.mac || args?.cni?.mac ||
+    (fromArgs ? macOrThrow(fromArgs) : mac || undefined);
 }
 
 function macOrThrow(text: string): string {

@@ -149,7 +149,7 @@ export function takeBackListed(
 async function runUndo(undo: Command, why: string): Promise<void> {
   const output = await run(undo);
   if (output.code === 0) return;
-  const error = ActionError.fromOutput(why, undo, output);
+  const error = ActionError.fromOutput({ why, do: undo }, output);
   if (error.reason !== "missing") throw error;
 }
 

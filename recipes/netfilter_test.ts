@@ -20,7 +20,7 @@ function scripted(...failures: readonly (string | undefined)[]) {
       applied.push(steps.map(({ why }) => why).join(", "));
       if (stderr === undefined) return Promise.resolve(`did ${applied.at(-1)}`);
       const output = { code: 1, signal: null, stdout: "", stderr };
-      return Promise.reject(ActionError.fromOutput("do it", steps[0]!.do, output));
+      return Promise.reject(ActionError.fromOutput({ why: "do it", do: steps[0]!.do }, output));
     },
     onRollback: () => {},
   };

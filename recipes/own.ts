@@ -5,7 +5,7 @@
  * @module
  */
 import type { Link } from "../host/ip_link.ts";
-import type { AttachmentKey } from "../cni/types.ts";
+import type { AttachmentKey, Result } from "../cni/types.ts";
 import { readFileIfExists } from "../host/files.ts";
 import { readProc } from "../host/proc.ts";
 import { currentNetns } from "../ns/netns.ts";
@@ -22,11 +22,13 @@ export interface Attachment {
 export interface OwnNames {
   /** Host end of its veth pair: `veth` and eight hex digits, as the reference's look. */
   readonly hostVeth: string;
+  /** Name of a link inside the container until it has its own: no other link has it, wherever it is made. */
+  readonly passing: string;
   /** Hardware address of the host end. */
   readonly hostMac: string;
   /** Hardware address of the container end, unless one is asked for. */
   readonly containerMac: string;
-  /** `ifalias` of its host-side links. */
+  /** `ifalias` of its links. */
   readonly alias: string;
 }
 
@@ -35,12 +37,25 @@ export function isOwn(link: Link, own: OwnNames): boolean {
   return link.alias === undefined ? link.mac === own.hostMac : link.alias === own.alias;
 }
 
+/** Whether the record of an ADD, if there is one, names this link by another hardware address. */
+export function isContradicted(
+  { mac }: Link,
+  { ifName, prevResult }: {
+    readonly ifName: string;
+    readonly prevResult: Result | undefined;
+  },
+): boolean {
+  const recorded = prevResult?.interfaces.find(({ name, sandbox }) => name === ifName && sandbox);
+  return recorded?.mac !== undefined && recorded.mac.toLowerCase() !== mac;
+}
+
 /** Derives the names of an attachment. */
 export async function ownNames(attachment: Attachment): Promise<OwnNames> {
   const { network, containerId, ifName } = attachment;
   const hash = await sha512(`${network}\0${containerId}\0${ifName}`);
   return {
     hostVeth: `veth${hash.slice(0, 8)}`,
+    passing: `cni${hash.slice(32, 44)}`,
     hostMac: macFrom(hash.slice(8)),
     containerMac: macFrom(hash.slice(20)),
     alias: await aliasOf(attachment),

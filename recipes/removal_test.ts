@@ -27,8 +27,7 @@ async function failure(plan: Parameters<typeof tasks>[1]): Promise<[unknown, str
 }
 
 const denied = ActionError.fromOutput(
-  'remove veth "a"',
-  command("ip", ["link", "del", "dev", "a"]),
+  { why: 'remove veth "a"', do: command("ip", ["link", "del", "dev", "a"]) },
   {
     code: 2,
     signal: null,

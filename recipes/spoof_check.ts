@@ -19,7 +19,7 @@ import {
 import type { Step } from "../host/step.ts";
 import type { Host } from "../ns/machine.ts";
 import { applyListed, deleteChains, deleteRules, listNft, takeBackRules } from "./netfilter.ts";
-import { look } from "./veth.ts";
+import { look } from "./look.ts";
 
 /** The table that all bridges share. */
 export const spoofCheckTable: TableName = { family: "bridge", name: "nat" };

@@ -4,16 +4,17 @@
  *
  * @module
  */
-import type { Command, NetnsRef } from "../host/command.ts";
+import type { NetnsRef } from "../host/command.ts";
 import type { Family } from "../host/ip.ts";
 import type { Link } from "../host/ip_link.ts";
-import { addVeth, deleteLink, parseLinks, setLink, showLink, showLinks } from "../host/ip_link.ts";
+import { addVeth, deleteLink, setLink, showLink, showLinks } from "../host/ip_link.ts";
 import type { Step } from "../host/step.ts";
 import { sysctl } from "../host/step.ts";
 import type { Host } from "../ns/machine.ts";
 import type { AttachmentKey, Result } from "../cni/types.ts";
 import type { OwnNames } from "./own.ts";
-import { isOwn, staleLinks } from "./own.ts";
+import { look } from "./look.ts";
+import { isContradicted, isOwn, staleLinks } from "./own.ts";
 
 /** What a new pair is. */
 export interface VethPlan {
@@ -107,30 +108,15 @@ export async function findVeth(
   return link && !isForeign(link, inside, search) ? { link, inside } : undefined;
 }
 
-/** Links that a command shows; none when the link or its namespace is missing. */
-export async function look(host: Host, show: Command): Promise<Link[]> {
-  const text = await host.query(show, {
-    why: "look at links",
-    tolerate: ["missing"],
-  });
-  return parseLinks(text ?? "");
-}
-
 function isPair(link: Link, inside: Link): boolean {
-  return link.kind === "veth" && link.index === inside.peerIndex &&
-    link.peerIndex === inside.index;
+  return link.kind === "veth" && link.index === inside.linkIndex &&
+    link.linkIndex === inside.index;
 }
 
 /** A path may have come to name another container's namespace (a reused process id). */
-function isForeign(
-  link: Link,
-  inside: Link,
-  { own, ifName, prevResult }: VethSearch,
-): boolean {
-  if (link.alias?.startsWith("cni:")) return link.alias !== own.alias;
-  const recorded = prevResult?.interfaces.find(({ name, sandbox }) => name === ifName && sandbox);
-  return recorded?.mac !== undefined &&
-    recorded.mac.toLowerCase() !== inside.mac;
+function isForeign(link: Link, inside: Link, search: VethSearch): boolean {
+  if (link.alias?.startsWith("cni:")) return link.alias !== search.own.alias;
+  return isContradicted(inside, search);
 }
 
 /**

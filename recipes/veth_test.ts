@@ -8,15 +8,8 @@ import type { FakeAnswer } from "../ns/testing.ts";
 import { FakeHost } from "../ns/testing.ts";
 import { ownNames } from "./own.ts";
 import type { FoundVeth } from "./veth.ts";
-import {
-  createVeth,
-  distrust,
-  enableFamilies,
-  findVeth,
-  gcVeths,
-  look,
-  removeVeth,
-} from "./veth.ts";
+import { look } from "./look.ts";
+import { createVeth, distrust, enableFamilies, findVeth, gcVeths, removeVeth } from "./veth.ts";
 
 const own = await ownNames({ network: "net", containerId: "c1", ifName: "eth0" });
 const netns = { path: "/run/netns/c1" };
@@ -27,6 +20,7 @@ function lines(steps: readonly Step[]): string[] {
 
 const short = {
   hostVeth: "veth00000001",
+  passing: "cni000000000001",
   hostMac: "02:00:00:00:00:01",
   containerMac: "02:00:00:00:00:02",
   alias: "cni:net/c1/eth0",

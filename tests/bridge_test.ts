@@ -165,7 +165,10 @@ kernelTest("bridge: two subnets of one family need version 0.3.0", { needs }, as
       `CNI version ${cniVersion} does not support more than 1 address per family`,
     );
     await succeed(sandbox, { ...add, verb: "DEL" });
-    assertSame(before, await snapshot(sandbox), { allow: ["hostLocal"], only: /^host|^files$/ });
+    assertSame(before, await snapshot(sandbox), {
+      allow: ["hostLocal", "linkLocks"],
+      only: /^host|^files$/,
+    });
   }
 });
 
@@ -384,7 +387,7 @@ kernelTest(
     const { code, msg } = await fail(sandbox, await bridgeCall(sandbox, "ADD"));
     assertEquals(code, 102);
     assertStringIncludes(msg, "already exists but is not a bridge");
-    assertSame(before, await snapshot(sandbox), { only: /^host|^files$/ });
+    assertSame(before, await snapshot(sandbox), { allow: ["linkLocks"], only: /^host|^files$/ });
   },
 );
 
@@ -634,7 +637,7 @@ kernelTest("bridge: names that are words of other programs", { needs }, async (s
     await sandbox.ip(sandbox.host, [`link del dev ${config.bridge}`]);
   }
   assertSame(before, await snapshot(sandbox), {
-    allow: ["hostLocal", "forwarding4"],
+    allow: ["hostLocal", "linkLocks", "forwarding4"],
     only: /^host|^files$/,
   });
 });

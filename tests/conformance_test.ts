@@ -245,7 +245,7 @@ for (const row of chosenRows()) {
         const before = await snapshot(sandbox);
         const { msg } = await fail(sandbox, attachment.call("ADD"));
         assertEquals(msg, "cannot convert: no valid IP addresses");
-        assertSame(before, await snapshot(sandbox));
+        assertSame(before, await snapshot(sandbox), { allow: inert(row.residue) });
         await attachment.del();
       }
     });

@@ -23,6 +23,7 @@ import { showPorts } from "../../host/ip_link.ts";
 import type { Step } from "../../host/step.ts";
 import type { Address } from "../../recipes/configure.ts";
 import { addressesOf } from "../../recipes/configure.ts";
+import { sharedLinkLock } from "../../recipes/shared_link.ts";
 
 /** Whether and how a network wants its bridge to be the gateway. */
 export interface GatewayConf {
@@ -134,7 +135,11 @@ function hold({ name, link, bridge }: GatewayTarget, cidr: Cidr): Step {
   return {
     why: `add gateway ${formatCidr(cidr)} to "${name}"`,
     do: addAddress(name, { cidr, nodad: true }),
-    ...(link && { undo: deleteAddress(name, { cidr }), keepIf: showPorts(bridge) }),
+    ...(link && {
+      undo: deleteAddress(name, { cidr }),
+      keepIf: showPorts(bridge),
+      undoLock: sharedLinkLock(bridge),
+    }),
     tolerate: ["exists"],
   };
 }

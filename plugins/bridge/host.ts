@@ -24,6 +24,7 @@ import { compareLink } from "../../recipes/check.ts";
 import { addressesOf } from "../../recipes/configure.ts";
 import { enableForwarding } from "../../recipes/forwarding.ts";
 import { isOwn } from "../../recipes/own.ts";
+import { sharedLinkLock } from "../../recipes/shared_link.ts";
 import { createVeth, distrust, enableFamilies } from "../../recipes/veth.ts";
 import { gatewayCidrs, holdGateways } from "./gateway.ts";
 import { createVlanGateway, joinVlans, trunkIds } from "./vlan.ts";
@@ -90,6 +91,7 @@ function ensureBridge(conf: Conf, facts: Facts & { families: readonly Family[] }
       do: addBridge({ name, mtu, address, vlanFiltering }),
       undo: deleteLink(name),
       keepIf: showPorts(name),
+      undoLock: sharedLinkLock(name),
       tolerate: ["exists"] as const,
     }]),
     ...distrust(name),
@@ -162,7 +164,7 @@ export function comparePort(
   },
 ): string[] {
   const port = links.find((link) =>
-    link.name === own.hostVeth && isOwn(link, own) || inside && link.index === inside.peerIndex
+    link.name === own.hostVeth && isOwn(link, own) || inside && link.index === inside.linkIndex
   );
   if (!port) return ["the host end of the veth pair is missing"];
   const mac = result.interfaces.find(({ name, sandbox }) => name === port.name && !sandbox)?.mac;

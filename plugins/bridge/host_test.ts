@@ -3,29 +3,19 @@ import { decodeOrThrow } from "../../cni/decode.ts";
 import type { Result } from "../../cni/types.ts";
 import { emptyResult } from "../../cni/types.ts";
 import type { Link } from "../../host/ip_link.ts";
+import { testLink } from "../../ns/testing.ts";
 import { conf } from "./conf.ts";
 import { compareBridge, comparePort } from "./host.ts";
 
-const plain: Link = {
+const plain = testLink({
   name: "br0",
-  index: 7,
   kind: "bridge",
   mac: "02:00:00:00:00:03",
-  mtu: 1500,
-  up: true,
-  master: undefined,
-  peerIndex: undefined,
-  promiscuity: 0,
-  alias: undefined,
-  vlanFiltering: false,
-  defaultVlan: 1,
-  hairpin: false,
-  isolated: false,
-  addresses: [],
-};
+});
 
 const own = {
   hostVeth: "veth00000001",
+  passing: "cni000000000001",
   hostMac: "02:00:00:00:00:01",
   containerMac: "02:00:00:00:00:02",
   alias: "cni:net/c1/eth0",
@@ -39,10 +29,10 @@ const port: Link = {
   mac: own.hostMac,
   alias: own.alias,
   master: "br0",
-  peerIndex: 2,
+  linkIndex: 2,
 };
 
-const inside: Link = { ...plain, name: "eth0", index: 2, kind: "veth", peerIndex: 8 };
+const inside: Link = { ...plain, name: "eth0", index: 2, kind: "veth", linkIndex: 8 };
 
 const result: Result = {
   ...emptyResult(),

@@ -20,8 +20,14 @@ const table = {
     reason: "the kernel gives lo its addresses when it first comes up and never takes them back",
   },
   bridge: {
-    pattern: /^\+host\/(links|addresses|routes|qdiscs|sysctls|vlans): .*\bbridge0\b/,
+    pattern:
+      /^(\+host\/(links|addresses|routes|qdiscs|sysctls|vlans): .*\bbridge0\b|\+files: \/run\/cni\/((denocni\/)?(links\/)? 755|denocni\/links\/[^/]+\.lock 600 ""))/,
     reason: "a bridge is shared by all containers of the host and of other networks",
+  },
+  linkLocks: {
+    pattern:
+      /^\+files: \/run\/cni\/((denocni\/)?(links\/)? 755|denocni\/links\/[^/]+\.lock 600 "")$/,
+    reason: "lock files are never removed, so that nobody waits for a file that is gone",
   },
   forwarding4: {
     pattern: /^[-+]host\/sysctls: net\/ipv4\/ip_forward=/,
@@ -93,7 +99,8 @@ export const allResidue = Object.keys(table) as readonly ResidueId[];
 
 /** What a failed ADD may leave of these: nothing that takes part in anything. */
 export function inert(ids: readonly ResidueId[]): ResidueId[] {
-  return ids.filter((id) => !/^(bridge|routeLocalnet)$/.test(id));
+  const rest = ids.filter((id) => !/^(bridge|routeLocalnet)$/.test(id));
+  return ids.includes("bridge") ? [...rest, "linkLocks"] : rest;
 }
 
 /** Why a change is none, or `undefined` when it is one. */

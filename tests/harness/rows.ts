@@ -19,6 +19,8 @@ export interface Row {
   /** An IPAM plugin gives addresses only; a chained one works on a `prevResult`. */
   readonly kind: "interface" | "ipam" | "chained";
   readonly needs: readonly Need[];
+  /** Makes what the host must have before: a link to stand on. */
+  readonly prepare?: (sandbox: Sandbox) => Promise<unknown>;
   /** Its own keys of the configuration. */
   readonly conf: (sandbox: Sandbox) => JsonObject;
   /** The plugins before it in the list. */
@@ -89,6 +91,12 @@ function interfaceDamage(...families: readonly (4 | 6)[]): Damage[] {
   ];
 }
 
+function familiesOf(subnets: readonly string[]): (4 | 6)[] {
+  return ([4, 6] as const).filter((family) =>
+    subnets.some((subnet) => subnet.includes(":") === (family === 6))
+  );
+}
+
 /** How a row differs from the plain one of its plugin. */
 interface RowOptions {
   readonly keys?: JsonObject;
@@ -139,9 +147,7 @@ function bridgeRow(
   name: string,
   { keys = {}, subnets = [subnet4], needs = [], residue = [], damage = [] }: RowOptions,
 ): Row {
-  const families = ([4, 6] as const).filter((family) =>
-    subnets.some((subnet) => subnet.includes(":") === (family === 6))
-  );
+  const families = familiesOf(subnets);
   return {
     name: `bridge: ${name}`,
     type: "bridge",
@@ -231,9 +237,7 @@ function ptpRow(
   name: string,
   { keys = {}, subnets = [subnet4], needs = [], residue = [], damage = [] }: RowOptions,
 ): Row {
-  const families = ([4, 6] as const).filter((family) =>
-    subnets.some((subnet) => subnet.includes(":") === (family === 6))
-  );
+  const families = familiesOf(subnets);
   return {
     name: `ptp: ${name}`,
     type: "ptp",
@@ -270,6 +274,43 @@ const ptp: readonly Row[] = [
     residue: ["nftMasquerade"],
     damage: [noNftables],
   }),
+];
+
+/** Links on `out0`, beyond which a client is. */
+function macvlanRow(
+  name: string,
+  { keys = {}, subnets = [subnet4], damage = [] }: RowOptions,
+): Row {
+  const layer3 = subnets.length > 0;
+  const families = familiesOf(subnets);
+  return {
+    name: `macvlan: ${name}`,
+    type: "macvlan",
+    kind: "interface",
+    delegates: layer3,
+    addressless: !layer3,
+    needs: ["link:macvlan", ...layer3 ? ["plugin:host-local"] as const : []],
+    prepare: (sandbox) => sandbox.outside(),
+    conf: (sandbox) => ({
+      master: "out0",
+      ...keys,
+      ...(layer3 && { ipam: hostLocal(sandbox, ...subnets) }),
+    }),
+    residue: layer3 ? ["hostLocal"] : [],
+    damage: [...interfaceDamage(...families), ...damage],
+  };
+}
+
+const macvlan: readonly Row[] = [
+  macvlanRow("layer 2", { keys: { mode: "vepa", mtu: 1400 }, subnets: [] }),
+  macvlanRow("IPv4", {
+    damage: [{
+      name: "mode changed",
+      inflict: ({ sandbox, netns, ifname }) =>
+        sandbox.ip(netns, [`link set dev ${ifname} type macvlan mode private`]),
+    }],
+  }),
+  macvlanRow("dual stack", { keys: { bcqueuelen: 500 }, subnets: [subnet4, subnet6] }),
 ];
 
 function hostLocalRow(name: string, ...subnets: string[]): Row {
@@ -379,6 +420,7 @@ export const rows: readonly Row[] = [
   ...loopback,
   ...bridge,
   ...ptp,
+  ...macvlan,
   ...ipam,
   ...portmap,
 ];

@@ -1,0 +1,221 @@
+/**
+ * The container's interface where it is no end of a veth pair: a link made by
+ * itself (dummy, tap) or below a master (macvlan, ipvlan, vlan). Named and marked,
+ * configured, found again, removed.
+ *
+ * @module
+ */
+import type { GcRequest, Request } from "../cni/plugin.ts";
+import type { Dns, Result } from "../cni/types.ts";
+import type { NetnsRef } from "../host/command.ts";
+import type { Link } from "../host/ip_link.ts";
+import { addLink, deleteLink, setLink, showLinks } from "../host/ip_link.ts";
+import type { Step } from "../host/step.ts";
+import { compareContainer, gatherCheck, report } from "./check.ts";
+import { addRoutes, bringUp, configureInterface, waitForDetection } from "./configure.ts";
+import { containerNetns, liveNetns } from "./container.ts";
+import { overrideDns } from "./dns.ts";
+import { addAddresses, needsInterface } from "./ipam.ts";
+import { look } from "./look.ts";
+import type { Master } from "./master.ts";
+import type { OwnNames } from "./own.ts";
+import { isContradicted, ownNames } from "./own.ts";
+import { removeAll } from "./removal.ts";
+
+/** What the configuration of such a plugin has. */
+export interface ContainerLinkConf {
+  readonly ipam: { readonly type: string };
+  readonly dns?: Dns | undefined;
+}
+
+/** A new link of a container. */
+export interface ContainerLink {
+  readonly own: OwnNames;
+  readonly netns: NetnsRef;
+  readonly ifName: string;
+  /** Kind and its own words, as after `ip link add … type`. */
+  readonly type: readonly string[];
+  /** Bytes; the kernel's default when 0 or absent. */
+  readonly mtu?: number | undefined;
+  /** Hardware address; the kernel's choice when absent. */
+  readonly mac?: string | undefined;
+  /** What the kernel means when it refuses to make it. */
+  readonly meaning?: Step["meaning"];
+}
+
+/**
+ * Makes a link below a master: under a passing name, for it may be made from a
+ * namespace that has a link of the wanted name; then named and marked.
+ */
+export function createBelow(master: Master, link: ContainerLink): Step[] {
+  const { own: { passing }, netns, type, mtu, mac: address, meaning } = link;
+  const parent = master.link.name;
+  return [
+    {
+      why: `create ${type[0]} on "${parent}"`,
+      do: addLink({
+        name: passing,
+        parent,
+        mtu,
+        address,
+        type,
+        netns: master.netns,
+        into: master.netns ? undefined : netns,
+      }),
+      undo: deleteLink(passing, { netns }),
+      ...(meaning && { meaning }),
+    },
+    ...adopt(passing, link),
+  ];
+}
+
+/** Gives a link inside the container its name and mark at once. */
+export function adopt(
+  name: string,
+  { own, netns, ifName }: Pick<ContainerLink, "own" | "netns" | "ifName">,
+): Step[] {
+  return [{
+    why: `name container interface "${ifName}"`,
+    do: setLink(name, { rename: ifName, alias: own.alias, netns }),
+    undo: deleteLink(ifName, { netns }),
+    meaning: taken,
+  }];
+}
+
+/** What it means when the container refuses a name. */
+const taken: NonNullable<Step["meaning"]> = {
+  exists: "the container has an interface of that name already",
+};
+
+/** Makes a link inside the container that stands on nothing. */
+export function createInside(link: ContainerLink): Step[] {
+  const { own, netns, ifName, type, mtu, mac: address } = link;
+  return [
+    {
+      why: `create container interface "${ifName}"`,
+      do: addLink({ name: ifName, mtu, address, type, netns }),
+      undo: deleteLink(ifName, { netns }),
+      meaning: { ...taken, ...link.meaning },
+    },
+    {
+      why: `mark container interface "${ifName}" as ours`,
+      do: setLink(ifName, { alias: own.alias, netns }),
+    },
+  ];
+}
+
+/** A container's interface that is about to be. */
+export interface Attaching {
+  /** Makes the link, and leaves it down. */
+  readonly create: readonly Step[];
+  readonly mac: string;
+  /** Bytes; absent in the result when 0. */
+  readonly mtu: number;
+  /** Detect duplicates of IPv6 addresses: others may be on the same network. */
+  readonly dad: boolean;
+  /** The addresses, where they come from elsewhere than IPAM. */
+  readonly addresses?: Result | undefined;
+}
+
+/** Makes the link and configures it: up, with the addresses and routes of IPAM, if there is one. */
+export async function attach(req: Request<ContainerLinkConf>, link: Attaching): Promise<Result> {
+  const target = { netns: containerNetns(req), ifName: req.ifName };
+  let create = link.create;
+  if (!link.addresses && needsInterface(req.conf)) {
+    await req.host.apply([...create, ...bringUp(target)]);
+    create = [];
+  }
+  const ipam = link.addresses ?? await addAddresses(req);
+  const result = resultOf(req, { link, ipam });
+  await req.host.apply([...create, ...configured({ ...target, result, dad: link.dad })]);
+  if (link.dad && ipam.ips.some(({ address }) => address.includes(":"))) {
+    await waitForDetection(req.host, target);
+  }
+  return result;
+}
+
+function resultOf(
+  { conf, ifName, netns }: Request<ContainerLinkConf>,
+  { link: { mac, mtu }, ipam }: { link: Attaching; ipam: Result },
+): Result {
+  return {
+    interfaces: [{ name: ifName, mac, ...(mtu > 0 && { mtu }), sandbox: netns }],
+    ips: ipam.ips.map((ip) => ({ ...ip, interface: 0 })),
+    routes: ipam.routes,
+    dns: overrideDns(conf.dns, ipam.dns),
+  };
+}
+
+/** Up, and with addresses and routes where there are any. */
+export function configured(plan: Parameters<typeof configureInterface>[0]): Step[] {
+  if (plan.result.ips.length === 0) return bringUp(plan);
+  return [...configureInterface(plan), ...addRoutes(plan)];
+}
+
+/** What tells the links of a plugin from others. */
+export interface LinkKind {
+  /** As iproute2 names it. */
+  readonly kind: string;
+  /** More to compare in a CHECK; gives a line for each difference. */
+  readonly compare?: (link: Link) => Promise<string[]> | string[];
+}
+
+/** CHECK of such an interface. */
+export async function checkContainerLink(
+  req: Request<ContainerLinkConf>,
+  { kind, compare = () => [] }: LinkKind,
+): Promise<void> {
+  if (req.conf.ipam.type) await req.ipam.check();
+  const { result, facts } = await gatherCheck(req);
+  report(req.network, [
+    ...compareContainer(req, facts, { result, kind }),
+    ...(facts.link ? await compare(facts.link) : []),
+  ]);
+}
+
+/** DEL of such an interface: the link, then its addresses. */
+export async function delContainerLink(
+  req: Request<ContainerLinkConf>,
+  { kind }: LinkKind,
+): Promise<void> {
+  await removeAll([
+    { why: "remove the container's interface", run: () => removeContainerLink(req, kind) },
+    {
+      why: "release addresses",
+      when: req.conf.ipam.type !== "",
+      run: () => req.ipam.del(),
+      onlyIfClean: true,
+    },
+  ]);
+}
+
+async function removeContainerLink(req: Request<unknown>, kind: string): Promise<void> {
+  const netns = liveNetns(req);
+  if (!netns) return;
+  const own = await ownNames(req);
+  const links = await look(req.host, showLinks({ netns }));
+  const found = links.find((link) => isMarked(link, own)) ??
+    links.find((link) => link.kind === kind && isUnmarked(link, req));
+  if (!found) return;
+  await req.host.apply([{
+    why: `remove container interface "${found.name}"`,
+    do: deleteLink(found.name, { netns }),
+    tolerate: ["missing"],
+  }]);
+}
+
+/** A link that an ADD of ours has made, and may not have finished. */
+function isMarked({ name, alias }: Link, own: OwnNames): boolean {
+  return alias === own.alias || name === own.passing;
+}
+
+/** A link that the reference has made, or an ADD of ours that was killed before the mark. */
+function isUnmarked(link: Link, req: Request<unknown>): boolean {
+  if (link.name !== req.ifName || link.alias?.startsWith("cni:")) return false;
+  return !isContradicted(link, req);
+}
+
+/** GC: the links go with their namespaces; what IPAM keeps does not. */
+export async function gcContainerLink(req: GcRequest<ContainerLinkConf>): Promise<void> {
+  if (req.conf.ipam.type) await req.ipam.gc();
+}
