@@ -26,6 +26,7 @@ const portMappings = [
 
 /** What stays by design; docs/kernel-objects.md says who uses it. */
 const shared: readonly ResidueId[] = [
+  "linkLocks",
   "forwarding4",
   "forwarding6",
   "routeLocalnet",

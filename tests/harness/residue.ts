@@ -14,19 +14,24 @@ interface Residue {
 /** Name of the bridge in all tests. */
 export const bridgeName = "bridge0";
 
+/** The lock file of a shared link, and its folders. */
+const linkLocks = String
+  .raw`^\+files: /run/cni/((denocni/)?(links/)? 755|denocni/links/[^/]+\.lock 600 "")$`;
+
 const table = {
   loopback: {
     pattern: /^\+(?!host)[^/]+\/(addresses|routes|qdiscs): .*\blo\b/,
     reason: "the kernel gives lo its addresses when it first comes up and never takes them back",
   },
   bridge: {
-    pattern:
-      /^(\+host\/(links|addresses|routes|qdiscs|sysctls|vlans): .*\bbridge0\b|\+files: \/run\/cni\/((denocni\/)?(links\/)? 755|denocni\/links\/[^/]+\.lock 600 ""))/,
+    pattern: new RegExp(
+      String
+        .raw`^\+host/(links|addresses|routes|qdiscs|sysctls|vlans): .*\b${bridgeName}\b|${linkLocks}`,
+    ),
     reason: "a bridge is shared by all containers of the host and of other networks",
   },
   linkLocks: {
-    pattern:
-      /^\+files: \/run\/cni\/((denocni\/)?(links\/)? 755|denocni\/links\/[^/]+\.lock 600 "")$/,
+    pattern: new RegExp(linkLocks),
     reason: "lock files are never removed, so that nobody waits for a file that is gone",
   },
   forwarding4: {
