@@ -30,13 +30,14 @@ import type { VlanGateway } from "./bridge/vlan.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
+import { emptyResult } from "../cni/types.ts";
 import { showLink, showLinks, showPorts } from "../host/ip_link.ts";
 import { compareContainer, gatherCheck, report } from "../recipes/check.ts";
 import { addressesOf, addRoutes, bringUp, configureInterface } from "../recipes/configure.ts";
 import { knownAddresses, waitForDetection } from "../recipes/configure.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { overrideDns } from "../recipes/dns.ts";
-import { addAddresses } from "../recipes/ipam.ts";
+import { addAddresses, needsInterface } from "../recipes/ipam.ts";
 import { look } from "../recipes/look.ts";
 import { requestedMac } from "../recipes/mac.ts";
 import { masquerade } from "../recipes/masquerade.ts";
@@ -48,7 +49,7 @@ import { requireTools } from "../recipes/status.ts";
 import { gcVeths, removeVeth } from "../recipes/veth.ts";
 import { conf } from "./bridge/conf.ts";
 import { withDefaultRoutes, withGateways } from "./bridge/gateway.ts";
-import { compareBridge, comparePort, planHost } from "./bridge/host.ts";
+import { compareBridge, comparePort, planGateways, planHost } from "./bridge/host.ts";
 import { vlanGatewayNames } from "./bridge/vlan.ts";
 
 /** Ports that one Linux bridge can have (`BR_MAX_PORTS` of the kernel, less the reserved one). */
@@ -74,9 +75,11 @@ async function add(req: Request<Conf>): Promise<Result> {
   const netns = containerNetns(req);
   using _ = await whileJoining(req.host, req.conf.bridge);
   const facts = await gather(req, netns);
+  const early = needsInterface(req.conf);
+  if (early) await req.host.apply(planEarly(req.conf, facts));
   const result = resultOf(req, { facts, ipam: await addAddresses(req) });
   const layer3 = { ...facts, result };
-  await req.host.apply(planHost(req.conf, layer3));
+  await req.host.apply(early ? planGateways(req.conf, layer3) : planHost(req.conf, layer3));
   if (req.conf.macspoofchk) await spoofCheck(req).add(facts.own.hostVeth, facts.mac);
   await req.host.apply(planContainer(req.conf, layer3));
   if (req.conf.enabledad) await waitForDetection(req.host, facts);
@@ -84,6 +87,11 @@ async function add(req: Request<Conf>): Promise<Result> {
     await masquerade(req).add(addressesOf(result).map(({ cidr }) => cidr));
   }
   return result;
+}
+
+/** Everything that needs no address: an IPAM plugin that asks the network finds the interface up. */
+function planEarly(conf: Conf, facts: Facts): Step[] {
+  return [...planHost(conf, { ...facts, result: emptyResult() }), ...bringUp(facts)];
 }
 
 async function gather(req: Request<Conf>, netns: NetnsRef): Promise<Facts> {

@@ -11,7 +11,7 @@ import { planContainer } from "./bridge.ts";
 import type { Conf } from "./bridge/conf.ts";
 import { conf } from "./bridge/conf.ts";
 import type { Facts } from "./bridge/host.ts";
-import { planHost } from "./bridge/host.ts";
+import { planGateways, planHost } from "./bridge/host.ts";
 
 function configuration(keys: Record<string, unknown> = {}): Conf {
   return decodeOrThrow(conf, { bridge: "br0", ...keys }, "network configuration");
@@ -76,6 +76,15 @@ Deno.test("planHost() makes a bridge, its addresses and the pair in one process"
     "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding",
   ]);
   assertEquals(processes(steps), 1);
+});
+
+Deno.test("planGateways() adds what planHost() could not know before IPAM was asked", () => {
+  const conf = configuration({ isGateway: true });
+  const early = lines(planHost(conf, { ...facts, result: emptyResult() }));
+  const late = lines(planGateways(conf, { ...facts, result: dualStack }));
+  const whole = lines(planHost(conf, { ...facts, result: dualStack }));
+  assertEquals([...early, ...late].sort(), whole.sort());
+  assertEquals(planGateways(configuration({}), { ...facts, result: dualStack }), []);
 });
 
 Deno.test("planHost() on a bridge that is there starts one process", () => {

@@ -66,6 +66,23 @@ for (const row of delegating) {
     }
   });
 
+  // ptp asks first, as the reference does: its routes need the gateway.
+  if (row.type !== "ptp") {
+    rowTest(
+      row,
+      "an IPAM plugin that may ask the network finds the interface up",
+      async (sandbox) => {
+        using recorder = new Recorder();
+        const show = 'nsenter "--net=$CNI_NETNS" ip -o link show dev "$CNI_IFNAME" up';
+        recorder.add(ipamType, { ADD: { ...prints(address), run: `[ "$(${show})" ] || exit 9` } });
+        const { attachment, call } = await recorded(sandbox, recorder);
+        attachment.result = await succeed(sandbox, call("ADD"));
+        await succeed(sandbox, call("CHECK"));
+        await succeed(sandbox, call("DEL"));
+      },
+    );
+  }
+
   rowTest(row, "the error of its IPAM plugin is relayed and DEL follows", async (sandbox) => {
     using recorder = new Recorder();
     recorder.add(ipamType, { ADD: fails(123, "no address for you") });

@@ -68,6 +68,20 @@ export function planHost(conf: Conf, facts: Facts & { result: Result }): Step[] 
   ];
 }
 
+/** What {@linkcode planHost} does for addresses, of a port that was made without knowing them. */
+export function planGateways(conf: Conf, facts: Facts & { result: Result }): Step[] {
+  if (!conf.isGateway) return [];
+  const { bridge: name, forceAddress } = conf;
+  const gateways = gatewayCidrs(addressesOf(facts.result));
+  const families = gateways.map(({ family }) => family);
+  const target = facts.vlanGateway ?? { name, link: facts.bridge };
+  return [
+    ...enableFamilies(target.name, families),
+    ...holdGateways({ ...target, bridge: name, forceAddress }, gateways),
+    ...enableForwarding(families),
+  ];
+}
+
 function portVlans(conf: Conf, bridge: Link | undefined): PortVlans {
   return {
     vlan: conf.vlan,
