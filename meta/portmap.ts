@@ -20,12 +20,11 @@ import type { Cidr, Family } from "../host/ip.ts";
 import type { Backend } from "../recipes/netfilter.ts";
 import type { Attachment } from "../recipes/own.ts";
 import type { Conf } from "./portmap/conf.ts";
-import { CniError, codes } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
-import { parseCidr } from "../host/ip.ts";
 import { hasTool } from "../host/spawn.ts";
 import { inspectNetns } from "../ns/netns.ts";
+import { ownAddresses, requireChained } from "../recipes/chained.ts";
 import { report, requirePrevResult } from "../recipes/check.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
@@ -62,10 +61,8 @@ export const plugin = definePlugin<Conf>({
 });
 
 async function add(req: Request<Conf>): Promise<Result> {
-  const { conf, host, prevResult } = req;
-  if (!prevResult) {
-    throw new CniError(codes.invalidNetworkConfig, "must be called as chained plugin");
-  }
+  const { conf, host } = req;
+  const prevResult = requireChained(req);
   const targets = targetsOf(req, prevResult);
   if (targets.length === 0) return prevResult;
   const backend = chooseBackend(conf);
@@ -96,27 +93,14 @@ function netnsOf({ netns }: Request<Conf>) {
  * of other interfaces, and of the host's, are passed over.
  */
 export function targetsOf(
-  { conf, ifName }: Pick<Request<Conf>, "conf" | "ifName">,
-  { ips, interfaces }: Result,
+  req: Pick<Request<Conf>, "conf" | "ifName">,
+  result: Result,
 ): Cidr[] {
-  const foreign = (index: number | undefined) => {
-    const link = index === undefined ? undefined : interfaces[index];
-    return link !== undefined && (link.name !== ifName || !link.sandbox);
-  };
-  const own = ips.filter((ip) => !foreign(ip.interface)).map(({ address }) => cidrOf(address));
+  const own = ownAddresses(req, result).map(({ cidr }) => cidr);
   return ([4, 6] as const).flatMap((family) =>
-    mappingsOf(conf.runtimeConfig.portMappings, family).length > 0
+    mappingsOf(req.conf.runtimeConfig.portMappings, family).length > 0
       ? own.find((cidr) => cidr.family === family) ?? []
       : []
-  );
-}
-
-function cidrOf(address: string): Cidr {
-  const cidr = parseCidr(address);
-  if (cidr) return cidr;
-  throw new CniError(
-    codes.invalidNetworkConfig,
-    `Cannot use address "${address}" of prevResult: not an IP prefix`,
   );
 }
 

@@ -1,0 +1,74 @@
+/**
+ * Records: what an ADD must remember for its DEL because nothing on the host
+ * shows it: how a device was before it was given away, what a variable held. One
+ * file an attachment; gone after a reboot, as what it tells of is.
+ *
+ * @module
+ */
+import type { AttachmentKey } from "../cni/types.ts";
+import { listNames, readOwnJson } from "../host/files.ts";
+import type { Step } from "../host/step.ts";
+import { sha512 } from "./names.ts";
+import type { Attachment } from "./own.ts";
+
+const root = "/run/cni/denocni";
+
+/** A record and where it is. */
+export interface Kept<T> extends Attachment {
+  /** Full path of its file. */
+  readonly path: string;
+  /** What was remembered. */
+  readonly data: T;
+}
+
+/** Path of an attachment's record of one kind: `/run/cni/denocni/<kind>/<32 hex digits>.json`. */
+export async function recordPath(kind: string, attachment: Attachment): Promise<string> {
+  const { network, containerId, ifName } = attachment;
+  const hash = await sha512(`${network}\0${containerId}\0${ifName}`);
+  return `${root}/${kind}/${hash.slice(0, 32)}.json`;
+}
+
+/** Writes a record; a rollback removes it. */
+export function keepRecord<T>({ path, network, containerId, ifName, data }: Kept<T>): Step[] {
+  const text = `${JSON.stringify({ network, containerId, ifName, data })}\n`;
+  return [
+    { why: "make the folder of records", do: { kind: "mkdir", path: folderOf(path) } },
+    {
+      why: `record "${path}"`,
+      do: { kind: "write", path, text, mode: 0o600 },
+      undo: { kind: "remove", path },
+    },
+  ];
+}
+
+/** Removes a record. */
+export function dropRecord({ path }: Pick<Kept<unknown>, "path">): Step[] {
+  return [{ why: `remove record "${path}"`, do: { kind: "remove", path } }];
+}
+
+/** Reads a record; `undefined` when there is none, or one that this project cannot have written whole. */
+export function readRecord<T>(path: string): Kept<T> | undefined {
+  const record = readOwnJson(path) as Omit<Kept<T>, "path"> | undefined;
+  return record?.network === undefined ? undefined : { ...record, path };
+}
+
+/** The records of a network that belong to none of the valid attachments. */
+export function staleRecords<T>(
+  kind: string,
+  { network, valid }: {
+    readonly network: string;
+    readonly valid: readonly AttachmentKey[];
+  },
+): Kept<T>[] {
+  const keep = new Set(valid.map(({ containerID, ifname }) => `${containerID}\0${ifname}`));
+  return listNames(`${root}/${kind}`)
+    .map((name) => readRecord<T>(`${root}/${kind}/${name}`))
+    .filter((record) => record !== undefined)
+    .filter((record) =>
+      record.network === network && !keep.has(`${record.containerId}\0${record.ifName}`)
+    );
+}
+
+function folderOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("/"));
+}
