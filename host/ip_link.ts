@@ -198,12 +198,24 @@ export interface Link {
   readonly mode: string | undefined;
   /** Of a vlan: its 802.1Q number. */
   readonly vlanId: number | undefined;
+  /** Of a tun or tap device: what it was made with. */
+  readonly tun: TunLink | undefined;
   readonly vlanFiltering: boolean;
   /** VLAN that a bridge gives new ports; 0 for none. */
   readonly defaultVlan: number;
   readonly hairpin: boolean;
   readonly isolated: boolean;
   readonly addresses: readonly LinkAddress[];
+}
+
+/** What a tun or tap device was made with. Whoever opens it sets its other flags. */
+export interface TunLink {
+  readonly type: "tap" | "tun";
+  readonly multiQueue: boolean;
+  /** The user who may open it: a name where this host has one for the number. */
+  readonly owner: number | string | undefined;
+  /** The group whose members may open it, in the same way. */
+  readonly group: number | string | undefined;
 }
 
 /** An address of a link. */
@@ -243,6 +255,10 @@ interface RawLink {
       vlan_default_pvid?: number;
       mode?: string;
       id?: number;
+      type?: string;
+      multi_queue?: boolean;
+      user?: number | string;
+      group?: number | string;
     };
     info_slave_data?: { hairpin?: boolean; isolated?: boolean };
   };
@@ -276,11 +292,21 @@ function toLink(raw: RawLink, indexByName: ReadonlyMap<string, number>): Link {
     alias: raw.ifalias,
     mode: info_data?.mode,
     vlanId: info_data?.id,
+    tun: info_kind === "tun" ? toTun(info_data) : undefined,
     vlanFiltering: info_data?.vlan_filtering === 1,
     defaultVlan: info_data?.vlan_default_pvid ?? 1,
     hairpin: info_slave_data?.hairpin ?? false,
     isolated: info_slave_data?.isolated ?? false,
     addresses: (raw.addr_info ?? []).map(toAddress),
+  };
+}
+
+function toTun(data: NonNullable<RawLink["linkinfo"]>["info_data"]): TunLink {
+  return {
+    type: data?.type === "tun" ? "tun" : "tap",
+    multiQueue: data?.multi_queue ?? false,
+    owner: data?.user,
+    group: data?.group,
   };
 }
 

@@ -228,6 +228,7 @@ Deno.test("parseLinks() reads a plain device", () => {
     alias: undefined,
     mode: undefined,
     vlanId: undefined,
+    tun: undefined,
     vlanFiltering: false,
     defaultVlan: 1,
     hairpin: false,
@@ -260,6 +261,23 @@ Deno.test("parseLinks() reads a port whose peer is in another namespace", () => 
     alias: "cni:net/c1/eth0",
     hairpin: true,
     isolated: true,
+  });
+});
+
+Deno.test("parseLinks() reads what a tap device was made with", () => {
+  const tun = (info_data: object) => parse({ ...lo, linkinfo: { info_kind: "tun", info_data } });
+  const data = { pi: false, vnet_hdr: true, multi_queue: true, persist: true };
+  assertEquals(tun({ ...data, type: "tap", user: "root", group: 1001 })[0]!.tun, {
+    type: "tap",
+    multiQueue: true,
+    owner: "root",
+    group: 1001,
+  });
+  assertEquals(tun({ type: "tun", multi_queue: false })[0]!.tun, {
+    type: "tun",
+    multiQueue: false,
+    owner: undefined,
+    group: undefined,
   });
 });
 

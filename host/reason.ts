@@ -21,8 +21,10 @@ const table: readonly (readonly [RegExp, Reason])[] = [
     /Operation not permitted|Permission denied|Read-only file system/i,
     "denied",
   ],
+  // `ip tuntap add` asks for a new device: the name is taken.
+  [/TUNSETIFF\): Device or resource busy/, "exists"],
   [
-    /Unknown device type|qdisc kind is unknown|Operation not supported|Protocol not supported|not supported|Extension .* revision .* not supported|Couldn't load (match|target)|No such device or address|Address family not supported|do you need to insmod|(generation id|cache initialization failed): Invalid argument/i,
+    /Unknown device type|qdisc kind is unknown|Operation not supported|Protocol not supported|not supported|Extension .* revision .* not supported|Couldn't load (match|target)|No such device or address|^open: No such device|Address family not supported|do you need to insmod|(generation id|cache initialization failed): Invalid argument/i,
     "unsupported",
   ],
   [

@@ -13,6 +13,7 @@ const samples: readonly [string, Reason][] = [
   ["iptables: Chain already exists.", "exists"],
   ["Error: NLM_F_REPLACE needed to override.", "exists"],
   ["Error: Exclusivity flag on, cannot modify.", "exists"],
+  ["ioctl(TUNSETIFF): Device or resource busy", "exists"],
   [
     "Error: Could not process rule: File exists\ncreate table ip t\n                ^\n",
     "exists",
@@ -60,10 +61,10 @@ const samples: readonly [string, Reason][] = [
     "missing",
   ],
   ["sh: 1: cannot open /proc/sys/net/x: No such file", "missing"],
+  ["open: No such file or directory", "missing"],
   ["sh: can't create /proc/sys/net/x: nonexistent directory", "missing"],
 
   ["RTNETLINK answers: Device or resource busy", "busy"],
-  ["ioctl(TUNSETIFF): Device or resource busy", "busy"],
   [
     "iptables v1.8.9 (nf_tables):  CHAIN_DEL failed (Device or resource busy): chain C1",
     "busy",
@@ -87,6 +88,8 @@ const samples: readonly [string, Reason][] = [
   ["Error: Unknown device type.", "unsupported"],
   ["Error: Specified qdisc kind is unknown.", "unsupported"],
   ["RTNETLINK answers: Operation not supported", "unsupported"],
+  ["open: No such device", "unsupported"],
+  ["open: No such device or address", "unsupported"],
 
   ["RTNETLINK answers: Exchange full", "full"],
   ["No space left on device (os error 28)", "full"],

@@ -72,6 +72,7 @@ export function testLink(fields: Partial<Link> = {}): Link {
     alias: undefined,
     mode: undefined,
     vlanId: undefined,
+    tun: undefined,
     vlanFiltering: false,
     defaultVlan: 1,
     hairpin: false,

@@ -7,7 +7,7 @@
  */
 import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { Dns, Result } from "../cni/types.ts";
-import type { NetnsRef } from "../host/command.ts";
+import type { Command, NetnsRef } from "../host/command.ts";
 import type { Link } from "../host/ip_link.ts";
 import { addLink, deleteLink, setLink, showLinks } from "../host/ip_link.ts";
 import type { Step } from "../host/step.ts";
@@ -88,14 +88,22 @@ const taken: NonNullable<Step["meaning"]> = {
 };
 
 /** Makes a link inside the container that stands on nothing. */
-export function createInside(link: ContainerLink): Step[] {
-  const { own, netns, ifName, type, mtu, mac: address } = link;
+export function createInside({ mtu, mac, type, ...link }: ContainerLink): Step[] {
+  const { ifName, netns } = link;
+  return createBy(addLink({ name: ifName, mtu, address: mac, type, netns }), link);
+}
+
+/** Makes a link inside the container by another command than `ip link add`. */
+export function createBy(
+  make: Command,
+  { own, netns, ifName, meaning }: Omit<ContainerLink, "type" | "mtu" | "mac">,
+): Step[] {
   return [
     {
       why: `create container interface "${ifName}"`,
-      do: addLink({ name: ifName, mtu, address, type, netns }),
+      do: make,
       undo: deleteLink(ifName, { netns }),
-      meaning: { ...taken, ...link.meaning },
+      meaning: { ...taken, ...meaning },
     },
     {
       why: `mark container interface "${ifName}" as ours`,
