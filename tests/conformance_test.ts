@@ -301,7 +301,7 @@ for (const row of chosenRows()) {
     const before = await snapshot(sandbox);
     const attachments: Attachment[] = [];
     for (let i = 0; i < count; i++) {
-      const options = { containerId: `c${i}`, container: `n${i}`, extra: portsOf(row, i) };
+      const options = { containerId: `c${i}`, container: `n${i}`, extra: row.beside?.(i) ?? {} };
       attachments.push(await Attachment.create(sandbox, row, options));
     }
     await Promise.all(attachments.map((attachment) => attachment.add()));
@@ -314,13 +314,6 @@ for (const row of chosenRows()) {
     for (const attachment of attachments) await attachment.delBefore();
     assertSame(before, await snapshot(sandbox), { allow: row.residue, only: /^(host|files)/ });
   });
-}
-
-/** Attachments at one time cannot share host ports. */
-function portsOf(row: Row, index: number): JsonObject {
-  if (!row.capabilityArgs) return {};
-  const mapping = { hostPort: 9000 + index, containerPort: 80, protocol: "tcp" };
-  return { capabilities: {}, runtimeConfig: { portMappings: [mapping] } };
 }
 
 for (const row of chosenRows().filter(({ kind }) => kind === "interface")) {

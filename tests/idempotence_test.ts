@@ -105,7 +105,7 @@ for (const row of chosenRows()) {
       const theirs = await Attachment.create(sandbox, row, {
         containerId: "c2",
         container: "b",
-        extra: otherPorts(row),
+        extra: row.beside?.(1) ?? {},
       });
       await theirs.add();
       const before = await snapshot(sandbox);
@@ -169,7 +169,7 @@ for (const row of chosenRows()) {
     const second = await Attachment.create(sandbox, row, {
       containerId: "c2",
       container: "b",
-      extra: otherPorts(row),
+      extra: row.beside?.(1) ?? {},
     });
     await first.add();
     await second.add();
@@ -246,12 +246,6 @@ for (const row of chosenRows()) {
   });
 }
 
-function otherPorts(row: Row): JsonObject {
-  if (!row.capabilityArgs) return {};
-  const mapping = { hostPort: 9001, containerPort: 80, protocol: "tcp" };
-  return { capabilities: {}, runtimeConfig: { portMappings: [mapping] } };
-}
-
 /** The ways to list attachments: by the present name, by the first one, by both. */
 function gcCalls(attachment: Attachment, valid: JsonObject[]): Record<string, PluginCall> {
   const call = attachment.call("GC");
@@ -275,7 +269,7 @@ async function two(sandbox: Sandbox, row: Row) {
     const attachment = await Attachment.create(sandbox, row, {
       containerId: "c2",
       container: "b",
-      extra: otherPorts(row),
+      extra: row.beside?.(1) ?? {},
     });
     await attachment.add();
     return attachment;

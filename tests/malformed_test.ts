@@ -127,6 +127,7 @@ async function feed(
   const random = new Random(seed);
   const goods: ReturnType<typeof goodCall>[] = [];
   for (const [index, row] of rows.entries()) {
+    await row.prepare?.(sandbox);
     goods.push(goodCall(
       await Attachment.create(sandbox, row, { containerId: `c${index}`, container: `n${index}` }),
     ));

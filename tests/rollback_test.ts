@@ -6,14 +6,12 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import type { JsonObject } from "../cni/types.ts";
 import { Attachment } from "./harness/attachment.ts";
 import { Faults, readOnly } from "./harness/fault.ts";
 import { rowTest } from "./harness/need.ts";
 import { callPlugin, errorObject, succeed } from "./harness/plugin.ts";
 import type { ResidueId } from "./harness/residue.ts";
 import { inert } from "./harness/residue.ts";
-import type { Row } from "./harness/rows.ts";
 import { chosenRows, richRows } from "./harness/rows.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
@@ -118,7 +116,7 @@ for (const row of richRows()) {
     const other = await Attachment.create(sandbox, row, {
       containerId: "other",
       container: "other",
-      extra: ownPort(row),
+      extra: row.beside?.(1) ?? {},
     });
     await other.add();
     const attachment = await Attachment.create(sandbox, row);
@@ -126,11 +124,4 @@ for (const row of richRows()) {
     await breakEveryStep(test, attachment, allow);
     await other.check();
   });
-}
-
-/** Attachments at one time cannot share host ports. */
-function ownPort(row: Row): JsonObject {
-  if (!row.capabilityArgs) return {};
-  const mapping = { hostPort: 9001, containerPort: 80, protocol: "tcp" };
-  return { capabilities: {}, runtimeConfig: { portMappings: [mapping] } };
 }

@@ -51,6 +51,7 @@ export class Attachment {
     options: AttachmentOptions = {},
   ): Promise<Attachment> {
     const netns = await sandbox.container(options.container);
+    await row.furnish?.(sandbox, netns);
     const attachment = new Attachment(sandbox, row, netns, options);
     if (row.before) {
       attachment.#before = await addChain(sandbox, attachment.#chain("before"));

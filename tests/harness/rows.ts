@@ -21,8 +21,12 @@ export interface Row {
   readonly needs: readonly Need[];
   /** Makes what the host must have before: a link to stand on. */
   readonly prepare?: (sandbox: Sandbox) => Promise<unknown>;
+  /** Makes what each container must have before, unless it is there: a link of its own to stand on. */
+  readonly furnish?: (sandbox: Sandbox, netns: string) => Promise<unknown>;
   /** Its own keys of the configuration. */
   readonly conf: (sandbox: Sandbox) => JsonObject;
+  /** Keys with which an attachment stands beside others of the row: it cannot share a host port, a VLAN. */
+  readonly beside?: (index: number) => JsonObject;
   /** The plugins before it in the list. */
   readonly before?: (sandbox: Sandbox) => readonly JsonObject[];
   /** Values for the capabilities that the plugins declare. */
@@ -384,6 +388,12 @@ function portmapRow(
     before: (sandbox) => [{ type: "ptp", ipam: hostLocal(sandbox, ...subnets) }],
     conf: () => ({ backend, capabilities: { portMappings: true } }),
     capabilityArgs: { portMappings },
+    beside: (index) => ({
+      capabilities: {},
+      runtimeConfig: {
+        portMappings: [{ hostPort: 9000 + index, containerPort: 80, protocol: "tcp" }],
+      },
+    }),
     residue: [
       "hostLocal",
       "forwarding4",
