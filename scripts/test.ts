@@ -20,7 +20,7 @@ import { ensurePackages, testPackages } from "./packages.ts";
 import { names } from "./permissions.ts";
 import type { Counts } from "./report.ts";
 import { countTests, summary, total } from "./report.ts";
-import { runInGuest } from "./vm.ts";
+import { runInGuests } from "./vm.ts";
 
 /** How the plugins under test are packed. */
 export const packagings = ["launchers", "multicall", "compiled"] as const;
@@ -178,7 +178,7 @@ async function runAll(): Promise<Counts> {
   const env = { CNI_BIN_DIR: binDir };
   const { kernel, pure } = sectionsOf(plan);
   if (plan.vm) {
-    return await runInGuest({ ...plan, files: kernel, env, inside: insideWords(Deno.uid()) });
+    return await runInGuests({ ...plan, files: kernel, env, inside: insideWords(Deno.uid()) });
   }
   const counts: Counts[] = [];
   if (pure.length > 0) counts.push(await run({ files: pure, flags: plan.flags }, { env }));

@@ -1,13 +1,13 @@
 /**
  * `deno task test --vm`: the kernel tests that the running kernel lacks something
- * for (a link type, VLAN filtering of bridges), inside a User-Mode Linux guest.
- * A kernel that lacks nothing needs no guest.
+ * for (a link type, VLAN filtering of bridges), inside User-Mode Linux guests. A
+ * kernel that lacks nothing needs none.
  *
  * @module
  */
 import { spawn } from "../host/spawn.ts";
 import type { ListedTest } from "../tests/harness/guest.ts";
-import { listVariable, onlyVariable } from "../tests/harness/guest.ts";
+import { inProcessVariable, listVariable, onlyVariable, readList } from "../tests/harness/guest.ts";
 import { root } from "./build.ts";
 import { ensurePackages } from "./packages.ts";
 import type { Counts } from "./report.ts";
@@ -16,7 +16,10 @@ import { countTests, testsRun, total } from "./report.ts";
 /** Minutes after which a guest is ended, unless `DENOCNI_VM_MINUTES` says another number. */
 const minutes = 12;
 
-/** What is run in a guest. */
+/** Tests for which starting one more guest is worth its time. */
+const testsOfGuest = 8;
+
+/** What is run in guests. */
 export interface GuestRun {
   readonly files: readonly string[];
   /** Flags for `deno test`. */
@@ -26,29 +29,47 @@ export interface GuestRun {
   readonly inside: readonly string[];
 }
 
-/** What waits for a guest. */
-export interface Waiting {
-  /** What the running kernel lacks. */
-  readonly needs: readonly string[];
-  /** Test files with the number of their tests. */
-  readonly files: Readonly<Record<string, number>>;
-}
-
 /** Runs the tests that this kernel lacks something for. */
-export async function runInGuest(run: GuestRun): Promise<Counts> {
-  const waiting = await listWaiting(run);
-  if (waiting.needs.length === 0) {
+export async function runInGuests(run: GuestRun): Promise<Counts> {
+  const tests = await listWaiting(run);
+  if (tests.length === 0) {
     console.log("This kernel lacks nothing that the tests need: no guest is started.");
     return { passed: 0, failed: 0, skipped: 0 };
   }
-  const files = Object.keys(waiting.files);
   await ensurePackages(["user-mode-linux"]);
-  console.log(`\nIn a guest kernel, for ${waiting.needs.join(", ")}`);
-  return await boot({ ...run, files }, waiting);
+  const processors = parseList(await Deno.readTextFile("/proc/self/status"));
+  const shares = share(tests, Math.min(processors.length, Math.ceil(tests.length / testsOfGuest)));
+  const guests = shares.length === 1 ? "a guest" : `${shares.length} guests`;
+  console.log(`\n${tests.length} tests in ${guests}, for ${needsOf(tests).join(", ")}`);
+  return total(
+    await Promise.all(
+      shares.map((tests, index) =>
+        boot(run, { tests, processor: processors[index]!, prefix: prefixOf(index, shares.length) })
+      ),
+    ),
+  );
+}
+
+function prefixOf(index: number, count: number): string {
+  return count > 1 ? `${index + 1}| ` : "";
+}
+
+/** What the running kernel lacks for some tests. */
+export function needsOf(tests: readonly ListedTest[]): string[] {
+  return [...new Set(tests.flatMap(({ lacks }) => lacks))].sort();
+}
+
+/** The processors this process may use, from the text of `/proc/self/status`. */
+export function parseList(status: string): number[] {
+  const [, list = "0"] = /^Cpus_allowed_list:\s*(\S+)$/m.exec(status) ?? [];
+  return list.split(",").flatMap((range) => {
+    const [from = 0, to = from] = range.split("-").map(Number);
+    return Array.from({ length: to - from + 1 }, (_, index) => from + index);
+  });
 }
 
 /** Asks every test for what it lacks here. */
-async function listWaiting({ files, flags, env, inside }: GuestRun): Promise<Waiting> {
+async function listWaiting({ files, flags, env, inside }: GuestRun): Promise<ListedTest[]> {
   const dir = await Deno.makeTempDir({ prefix: "denocni-vm-" });
   try {
     await Deno.writeTextFile(`${dir}/list`, "");
@@ -59,24 +80,12 @@ async function listWaiting({ files, flags, env, inside }: GuestRun): Promise<Wai
       deadline: 300_000,
     });
     if (code !== 0) throw new Error(`Cannot list tests: ${stdout}${stderr}`);
-    const list = await Deno.readTextFile(`${dir}/list`);
-    return readWaiting(list, await Deno.readTextFile(`${dir}/report.xml`));
+    // The report knows which of them were filtered out.
+    const chosen = testsRun(await Deno.readTextFile(`${dir}/report.xml`));
+    return readList(await Deno.readTextFile(`${dir}/list`)).filter(({ name }) => chosen.has(name));
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
-}
-
-/** Joins the list of waiting tests with a report: it knows which of them were filtered out. */
-export function readWaiting(list: string, report: string): Waiting {
-  const chosen = testsRun(report);
-  const tests = list.split("\n").filter(Boolean).map((line): ListedTest => JSON.parse(line))
-    .filter(({ name }) => chosen.has(name));
-  return {
-    needs: [...new Set(tests.flatMap(({ lacks }) => lacks))].sort(),
-    files: Object.fromEntries(
-      Map.groupBy(tests, ({ file }) => file).entries().map(([file, all]) => [file, all.length]),
-    ),
-  };
 }
 
 function denoTest(report: string): string[] {
@@ -84,44 +93,65 @@ function denoTest(report: string): string[] {
   return [...deno, `--junit-path=${report}`];
 }
 
+/**
+ * Deals tests out to guests. Tests of one title, which take about the same time for
+ * every row, are spread evenly.
+ */
+export function share(tests: readonly ListedTest[], count: number): ListedTest[][] {
+  const shares = Array.from({ length: count }, (): ListedTest[] => []);
+  const titleOf = ({ name }: ListedTest) => name.slice(name.lastIndexOf(": ") + 1);
+  for (const same of Map.groupBy(tests, titleOf).values()) {
+    const order = shares.toSorted((a, b) => a.length - b.length);
+    same.forEach((test, index) => order[index % count]!.push(test));
+  }
+  return shares;
+}
+
+/** One guest's part. */
+interface Guest {
+  readonly tests: readonly ListedTest[];
+  /** The processor it stays on. */
+  readonly processor: number;
+  readonly prefix: string;
+}
+
 /** One guest from its start to its end. */
-async function boot(
-  { files, flags, env }: GuestRun,
-  { needs, files: expected }: Waiting,
-): Promise<Counts> {
-  const share = await Deno.makeTempDir({ prefix: "denocni-vm-" });
+async function boot({ flags, env }: GuestRun, guest: Guest): Promise<Counts> {
+  const dir = await Deno.makeTempDir({ prefix: "denocni-vm-" });
   const seconds = 60 * Number(Deno.env.get("DENOCNI_VM_MINUTES") ?? minutes);
-  const words = [`${root}/tests/harness/private.sh`, ...denoTest(`${share}/report.xml`)];
+  const files = new Set(guest.tests.map(({ file }) => file));
+  const words = [`${root}/tests/harness/private.sh`, ...denoTest(`${dir}/report.xml`)];
   try {
+    await Deno.writeTextFile(
+      `${dir}/tests`,
+      guest.tests.map((test) => JSON.stringify(test)).join("\n"),
+    );
     const { code } = await spawn(`${root}/tests/harness/uml.sh`, [...words, ...flags, ...files], {
       inherit: true,
       env: {
         ...env,
-        ...guestEnv(needs),
-        UML_SHARE: share,
+        [onlyVariable]: `${dir}/tests`,
+        [inProcessVariable]: "1",
+        DENOCNI_REQUIRE: requiredOf(guest.tests),
+        UML_SHARE: dir,
         UML_LIMIT: String(seconds),
+        UML_CPU: String(guest.processor),
+        UML_PREFIX: guest.prefix,
       },
       deadline: (seconds + 30) * 1000,
       passThrough: true,
     });
-    const report = await Deno.readTextFile(`${share}/report.xml`).catch(() => "");
-    return complete(countTests(report, code), sum(files.map((file) => expected[file] ?? 0)));
+    const report = await Deno.readTextFile(`${dir}/report.xml`).catch(() => "");
+    return complete(countTests(report, code), guest.tests.length);
   } finally {
-    await Deno.remove(share, { recursive: true });
+    await Deno.remove(dir, { recursive: true });
   }
 }
 
-/** What tests are told inside: which to register, and that the guest has what it is there for. */
-export function guestEnv(needs: readonly string[]): Record<string, string> {
-  const required = Deno.env.get("DENOCNI_REQUIRE");
-  return {
-    [onlyVariable]: needs.join(","),
-    DENOCNI_REQUIRE: [...(required ? [required] : []), "private", ...needs].join(","),
-  };
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((all, number) => all + number, 0);
+/** Besides what may not be skipped here, a guest must have what it is there for. */
+function requiredOf(tests: readonly ListedTest[]): string {
+  const given = Deno.env.get("DENOCNI_REQUIRE");
+  return [...(given ? [given] : []), "private", ...needsOf(tests)].join(",");
 }
 
 /** A test that the guest does not report is a failed one. */

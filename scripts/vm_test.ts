@@ -1,50 +1,47 @@
 import { assertEquals } from "@std/assert";
-import { isForGuest, isGuestNeed, onlyVariable } from "../tests/harness/guest.ts";
-import { complete, guestEnv, readWaiting } from "./vm.ts";
+import type { ListedTest } from "../tests/harness/guest.ts";
+import { isGuestNeed } from "../tests/harness/guest.ts";
+import { complete, needsOf, parseList, share } from "./vm.ts";
 
-const cases = (...names: string[]) =>
-  names.map((name) => `<testcase name="${name}" classname="x"></testcase>`).join("");
+function listed(name: string, ...lacks: string[]): ListedTest {
+  return { file: "/p/tests/a_test.ts", name, lacks };
+}
 
-Deno.test("readWaiting() gives the files and what they wait for", () => {
-  const list = [
-    { file: "/p/tests/a_test.ts", name: "a & b", lacks: ["link:vlan", "link:dummy"] },
-    { file: "/p/tests/a_test.ts", name: "b", lacks: ["link:dummy"] },
-    { file: "/p/tests/b_test.ts", name: "c", lacks: ["bridge-vlan"] },
-    { file: "/p/tests/c_test.ts", name: "filtered out", lacks: ["link:vrf"] },
-  ].map((line) => `${JSON.stringify(line)}\n`).join("");
-  const report = cases("a &amp; b", "b", "c") +
-    `<testcase name="filtered out"> <skipped/></testcase>`;
-  assertEquals(readWaiting(list, report), {
-    needs: ["bridge-vlan", "link:dummy", "link:vlan"],
-    files: { "/p/tests/a_test.ts": 2, "/p/tests/b_test.ts": 1 },
-  });
+Deno.test("needsOf() names each need once", () => {
+  const tests = [listed("a", "link:vlan", "link:dummy"), listed("b", "bridge-vlan", "link:vlan")];
+  assertEquals(needsOf(tests), ["bridge-vlan", "link:dummy", "link:vlan"]);
 });
 
-Deno.test("readWaiting() finds nothing where nothing waits", () => {
-  assertEquals(readWaiting("", cases("a")), { needs: [], files: {} });
+Deno.test("share() spreads tests of one title", () => {
+  const rows = ["a: x: ADD", "a: x: DEL", "a: x: kill", "a: y: ADD", "a: y: DEL", "a: y: kill"];
+  const names = share([...rows, "other", "another"].map((name) => listed(name)), 2)
+    .map((tests) => tests.map(({ name }) => name));
+  assertEquals(names, [
+    ["a: x: ADD", "a: x: DEL", "a: x: kill", "other"],
+    ["a: y: ADD", "a: y: DEL", "a: y: kill", "another"],
+  ]);
+});
+
+Deno.test("share() leaves nothing out", () => {
+  const tests = ["a: ADD", "b: ADD", "c: ADD", "d"].map((name) => listed(name));
+  assertEquals(share(tests, 1), [tests]);
+  assertEquals(share(tests, 3).map(({ length }) => length), [2, 1, 1]);
+});
+
+Deno.test("parseList() reads ranges of processors", () => {
+  assertEquals(parseList("Name:\tdeno\nCpus_allowed_list:\t0-2,5\nMems_allowed_list:\t0\n"), [
+    0,
+    1,
+    2,
+    5,
+  ]);
+  assertEquals(parseList("Cpus_allowed_list:\t3\n"), [3]);
 });
 
 Deno.test("a test that the guest does not report counts as failed", () => {
   const counts = { passed: 2, failed: 1, skipped: 1 };
   assertEquals(complete(counts, 4), counts);
   assertEquals(complete(counts, 6), { passed: 2, failed: 3, skipped: 1 });
-});
-
-Deno.test("the guest must have what it is started for", () => {
-  const { DENOCNI_REQUIRE, ...rest } = guestEnv(["link:vlan"]);
-  assertEquals(rest, { [onlyVariable]: "link:vlan" });
-  assertEquals(DENOCNI_REQUIRE!.split(",").slice(-2), ["private", "link:vlan"]);
-});
-
-Deno.test("in a guest those tests alone are registered that it is there for", () => {
-  assertEquals(isForGuest([]), true);
-  Deno.env.set(onlyVariable, "link:vlan,bridge-vlan");
-  try {
-    assertEquals(isForGuest(["private", "bridge-vlan"]), true);
-    assertEquals(isForGuest(["private", "link:veth"]), false);
-  } finally {
-    Deno.env.delete(onlyVariable);
-  }
 });
 
 Deno.test("no guest helps against a missing program", () => {

@@ -75,29 +75,45 @@ fi
 exit 1
 `;
 
+/** Stands in the folder where it is prepared for all tests. */
+const preparedMark = `${wrapperDir}/.prepared`;
+
+/**
+ * Lets every tool be found where its wrapper will be: a process that runs plugins
+ * for several tests looks for each tool once.
+ */
+export async function prepareTools(): Promise<void> {
+  if (exists(preparedMark)) return;
+  await cover();
+  Deno.writeTextFileSync(preparedMark, "");
+  for (const [path, real] of realTools()) Deno.symlinkSync(real, path);
+}
+
+async function cover(): Promise<void> {
+  await must(["mount", "-t", "tmpfs", "-o", "mode=0755", "denocni", wrapperDir]);
+}
+
+/** Paths of wrappers and the programs behind them. */
+function realTools(): [path: string, real: string][] {
+  return wrapped.flatMap((tool) => {
+    const real = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+      .map((dir) => `${dir}/${tool}`).find(exists);
+    return real ? [[`${wrapperDir}/${tool}`, real]] : [];
+  });
+}
+
 /** Wrappers over the tools, taken away when disposed of. One at a time. */
 export class Faults implements AsyncDisposable {
   private constructor() {}
 
   /** Puts the wrappers in place; nothing breaks yet. */
   static async install(): Promise<Faults> {
-    await must([
-      "mount",
-      "-t",
-      "tmpfs",
-      "-o",
-      "mode=0755",
-      "denocni",
-      wrapperDir,
-    ]);
+    const prepared = exists(preparedMark);
+    if (!prepared) await cover();
     Deno.mkdirSync(stateDir, { recursive: true });
-    for (const tool of wrapped) {
-      const real = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-        .map((dir) => `${dir}/${tool}`).find(exists);
-      if (!real) continue;
-      Deno.writeTextFileSync(`${wrapperDir}/${tool}`, wrapper(real), {
-        mode: 0o755,
-      });
+    for (const [path, real] of realTools()) {
+      if (prepared) Deno.removeSync(path);
+      Deno.writeTextFileSync(path, wrapper(real), { mode: 0o755 });
     }
     for (const name of ["held", "go"]) {
       if (!exists(`${stateDir}/${name}`)) await must(["mkfifo", `${stateDir}/${name}`]);
@@ -156,7 +172,11 @@ export class Faults implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await must(["umount", wrapperDir]);
+    if (!exists(preparedMark)) return void await must(["umount", wrapperDir]);
+    for (const [path, real] of realTools()) {
+      Deno.removeSync(path);
+      Deno.symlinkSync(real, path);
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * Tests whose needs the running kernel lacks: `deno task test --vm` lists them
- * here and runs them inside a guest kernel (`scripts/vm.ts`).
+ * here and runs them inside guest kernels (`scripts/vm.ts`), where starting a
+ * program is twenty times as slow.
  *
  * @module
  */
@@ -8,8 +9,11 @@
 /** Names the file that listed tests are written to; nothing is tested then. */
 export const listVariable = "DENOCNI_LIST";
 
-/** Needs of which a test must have one to be registered; all are when it is absent. */
-export const onlyVariable = "DENOCNI_ONLY_NEEDS";
+/** Names the file with the tests to register, as they were listed; all when it is absent. */
+export const onlyVariable = "DENOCNI_ONLY";
+
+/** Set: plugins are called inside one process, in a host stand-in that tests share (`standing.ts`). */
+export const inProcessVariable = "DENOCNI_IN_PROCESS";
 
 /** A test that waits for a guest. */
 export interface ListedTest {
@@ -24,11 +28,27 @@ export function isGuestNeed(need: string): boolean {
   return /^link:|^bridge-vlan$|^netem$|-nat$/.test(need);
 }
 
-/** Whether a test is to be registered here: natively each, in a guest those that it is there for. */
-export function isForGuest(needs: readonly string[]): boolean {
-  const only = Deno.env.get(onlyVariable);
-  if (only === undefined) return true;
-  return needs.some((need) => only.split(",").includes(need));
+let only: ReadonlySet<string> | undefined;
+
+/** Whether a test is to be registered: natively each, in a guest those that it was given. */
+export function isChosen(name: string): boolean {
+  const path = Deno.env.get(onlyVariable);
+  if (path === undefined) return true;
+  const file = testFile();
+  only ??= new Set(
+    readList(Deno.readTextFileSync(path)).filter((test) => test.file === file)
+      .map(({ name }) => name),
+  );
+  return only.has(name);
+}
+
+/** Tests as {@linkcode list} has written them. */
+export function readList(text: string): ListedTest[] {
+  return text.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+}
+
+function testFile(): string {
+  return new URL(Deno.mainModule).pathname;
 }
 
 /** Whether tests are listed in place of being run. */
@@ -40,10 +60,13 @@ export function isListing(): boolean {
 export function list(name: string, missing: readonly string[]): void {
   const lacks = missing.filter(isGuestNeed);
   if (lacks.length === 0) return;
-  const file = new URL(Deno.mainModule).pathname;
-  const line: ListedTest = { file, name, lacks };
-  Deno.writeTextFileSync(Deno.env.get(listVariable)!, `${JSON.stringify(line)}\n`, {
-    append: true,
-  });
+  const line: ListedTest = { file: testFile(), name, lacks };
+  const path = Deno.env.get(listVariable)!;
+  Deno.writeTextFileSync(path, `${JSON.stringify(line)}\n`, { append: true });
   Deno.test(name, () => {});
+}
+
+/** How often something is tried: in a guest, and in the list for it, less often. */
+export function rounds(natively: number, inGuest: number): number {
+  return isListing() || Deno.env.has(onlyVariable) ? inGuest : natively;
 }

@@ -1,7 +1,7 @@
 /**
  * Runs plugins inside one process, for tests that need thousands of calls. Reads
- * one JSON call a line and answers each with one line; the environment of a call
- * may hold what no real one can, a NUL for example.
+ * one JSON call a line and answers each with one line of the same `id`, when it has
+ * ended; the environment of a call may hold what no real one can, a NUL for example.
  *
  * @module
  */
@@ -14,10 +14,11 @@ export interface InProcessCall {
   readonly type: string;
   readonly env: Readonly<Record<string, string>>;
   readonly stdin: string;
+  readonly id?: number;
 }
 
 /** What came of it, or what escaped from it. */
-export type InProcessReply = Outcome | { readonly escaped: string };
+export type InProcessReply = { readonly id?: number } & (Outcome | { readonly escaped: string });
 
 async function call({ type, env, stdin }: InProcessCall): Promise<InProcessReply> {
   try {
@@ -33,12 +34,16 @@ async function call({ type, env, stdin }: InProcessCall): Promise<InProcessReply
   }
 }
 
+async function answer(request: InProcessCall): Promise<void> {
+  console.log(JSON.stringify({ ...await call(request), id: request.id }));
+}
+
 async function main(): Promise<void> {
   let rest = "";
   for await (const text of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
     const lines = (rest + text).split("\n");
     rest = lines.pop()!;
-    for (const line of lines) console.log(JSON.stringify(await call(JSON.parse(line))));
+    for (const line of lines) answer(JSON.parse(line));
   }
 }
 

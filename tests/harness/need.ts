@@ -5,7 +5,7 @@
  * @module
  */
 import type { Row } from "./rows.ts";
-import { isForGuest, isListing, list } from "./guest.ts";
+import { inProcessVariable, isChosen, isListing, list } from "./guest.ts";
 import { Sandbox } from "./sandbox.ts";
 import { executeSync } from "./process.ts";
 import { binDir, peerDir } from "./plugin.ts";
@@ -66,7 +66,7 @@ export function testWith(
   needs: readonly Need[],
   fn: (test: Deno.TestContext) => Promise<void> | void,
 ): void {
-  if (!isForGuest(needs)) return;
+  if (!isChosen(name)) return;
   const missing = unmet(needs);
   if (isListing()) return list(name, missing.map(({ need }) => need));
   const required = missing.find(({ need }) => isRequired(need));
@@ -75,9 +75,15 @@ export function testWith(
       throw new Error(`Cannot skip a required test: ${required.reason}`);
     });
   }
-  if (missing.length === 0) return Deno.test(name, fn);
+  if (missing.length === 0) return Deno.test({ name, fn, ...sanitizers() });
   console.log(`SKIP ${name}: ${missing.map(({ reason }) => reason).join("; ")}`);
   Deno.test({ name, ignore: true, fn });
+}
+
+/** A process that tests share is no leak. */
+function sanitizers(): Partial<Deno.TestDefinition> {
+  if (!Deno.env.has(inProcessVariable)) return {};
+  return { sanitizeOps: false, sanitizeResources: false };
 }
 
 function isRequired(need: Need): boolean {

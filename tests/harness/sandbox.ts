@@ -8,6 +8,8 @@
 import { Agent } from "./packets.ts";
 import type { StartOptions } from "./process.ts";
 import { execute, must } from "./process.ts";
+import type { StandingHost } from "./standing.ts";
+import { settle, standingHost } from "./standing.ts";
 
 const netnsDir = "/run/netns";
 const root = "/run/denocni-test";
@@ -31,25 +33,25 @@ export class Sandbox implements AsyncDisposable {
   readonly #netns = new Map<string, string>();
   readonly #agents = new Map<string, Agent>();
 
-  private constructor() {
+  private constructor(
+    /** The host stand-in of all tests, where they share one. */
+    readonly standing: StandingHost | undefined,
+  ) {
     this.#prefix = `d${Deno.pid}-${serial++}`;
     this.dir = `${root}/${this.#prefix}`;
-    this.host = `${netnsDir}/${this.#prefix}-host`;
+    this.host = standing?.netns ?? `${netnsDir}/${this.#prefix}-host`;
   }
 
   /** Makes the host stand-in: loopback up, nothing forwarded. */
   static async create(): Promise<Sandbox> {
-    const sandbox = new Sandbox();
+    const sandbox = new Sandbox(await standingHost());
     Deno.mkdirSync(sandbox.dir, { recursive: true });
+    if (sandbox.standing) {
+      sandbox.#netns.set("host", sandbox.host);
+      return sandbox;
+    }
     await sandbox.#addNetns("host");
-    // A new namespace takes IPv4 forwarding over from the machine's first one.
-    await sandbox.inside(sandbox.host, [
-      "sh",
-      "-ec",
-      `ip link set lo up
-       echo 0 >/proc/sys/net/ipv4/ip_forward
-       echo 0 >/proc/sys/net/ipv6/conf/all/forwarding`,
-    ]);
+    await settle(sandbox.host);
     return sandbox;
   }
 
@@ -79,6 +81,7 @@ export class Sandbox implements AsyncDisposable {
     await this.#agents.get(path)?.[Symbol.asyncDispose]();
     this.#agents.delete(path);
     this.#netns.delete(name);
+    if (path === this.standing?.netns) return;
     await must(["ip", "netns", "del", path.slice(netnsDir.length + 1)]);
   }
 
@@ -152,6 +155,7 @@ export class Sandbox implements AsyncDisposable {
     for (const name of [...this.#netns.keys()]) await this.removeNetns(name);
     Deno.removeSync(this.dir, { recursive: true });
     for (const dir of ["/var/lib/cni", "/run/cni"]) emptyDir(dir);
+    await this.standing?.restore();
   }
 
   async #addNetns(name: string): Promise<string> {

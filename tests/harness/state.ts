@@ -56,19 +56,26 @@ at end
 
 /** Takes the state of all namespaces of a test, of its folder and of the plugins' common folders. */
 export async function snapshot(sandbox: Sandbox): Promise<State> {
-  const state = new Map<string, string[]>();
+  const state = new Map<string, readonly string[]>();
   for (const [name, path] of sandbox.namespaces) {
-    const argv = ["nsenter", `--net=${path}`, "--", "sh", "-c", script];
-    for (const [section, text] of sections(await must(argv))) {
-      for (const [key, lines] of Object.entries(canonical(section, text))) {
-        state.set(`${name}/${key}`, [...lines].sort());
-      }
-    }
+    for (const [section, lines] of await stateOf(name, path)) state.set(section, lines);
   }
   const roots = [sandbox.dir, "/run/cni", "/var/lib/cni"];
   const files = roots.flatMap((root) => [...filesBelow(root)]);
   const own = new RegExp(`^${sandbox.dir}`);
   state.set("files", files.map((line) => line.replace(own, "TEST")).sort());
+  return state;
+}
+
+/** Takes the state of one namespace. */
+export async function stateOf(name: string, path: string): Promise<State> {
+  const state = new Map<string, readonly string[]>();
+  const argv = ["nsenter", `--net=${path}`, "--", "sh", "-c", script];
+  for (const [section, text] of sections(await must(argv))) {
+    for (const [key, lines] of Object.entries(canonical(section, text))) {
+      state.set(`${name}/${key}`, [...lines].sort());
+    }
+  }
   return state;
 }
 

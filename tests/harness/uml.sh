@@ -9,12 +9,14 @@
 # Needs Debian's package user-mode-linux, installed or unpacked below $UML_ROOT.
 # UML_MEMORY is the guest's memory, 2000M when unset; UML_LIMIT the seconds after
 # which it is ended, 720 when unset; UML_SHARE a folder that the guest can write,
-# under the same path.
+# under the same path; UML_CPU the processor it stays on: a guest has one alone, and
+# its kernel and its programs take turns; UML_PREFIX stands before each line.
 set -eu
 [ $# -gt 0 ] || { echo "usage: uml.sh COMMAND [ARGUMENT]..." >&2; exit 2; }
 linux=${UML_ROOT:-}/usr/bin/linux.uml
 modules=$(echo "${UML_ROOT:-}"/usr/lib/uml/modules/*)
 limit=${UML_LIMIT:-720}
+pin=${UML_CPU:+taskset --cpu-list $UML_CPU}
 [ -x "$linux" ] || {
   echo "uml.sh: no program $linux: install user-mode-linux, or unpack it and set UML_ROOT" >&2
   exit 2
@@ -51,11 +53,13 @@ echo /run/modprobe >/proc/sys/kernel/modprobe
 for module in bridge veth; do /run/modprobe "$module"; done
 INIT
   echo "cd $(quote "$PWD")"
-  echo 'echo "uml.sh: begin"'
+  # A pipe, for the console would be taken for a terminal.
+  echo 'echo "uml.sh: begin"; {'
   for word in "$@"; do quote "$word"; done
-  echo
   cat <<'INIT'
-echo "uml.sh: exit status $?"
+
+echo $? >/run/status; } 2>&1 | cat
+echo "uml.sh: exit status $(cat /run/status)"
 echo o >/proc/sysrq-trigger
 sleep 10
 INIT
@@ -63,11 +67,12 @@ INIT
 chmod +x "$work/init"
 
 {
-  timeout --kill-after=5 "$limit" "$linux" mem="${UML_MEMORY:-2000M}" rootfstype=hostfs rootflags=/ ro \
+  # shellcheck disable=SC2086
+  timeout --kill-after=5 "$limit" $pin "$linux" mem="${UML_MEMORY:-2000M}" rootfstype=hostfs rootflags=/ ro \
     quiet loglevel=0 init="$work/init" con=null con0=null,fd:1 </dev/null 2>&1 && ended=$? || ended=$?
   echo "$ended" >"$work/ended"
 } | tr -d '\r' | tee "$work/output" |
-  sed -u -n '/^uml.sh: begin$/,/^uml.sh: exit/ { /^uml.sh: /!p }'
+  sed -u -n "/^uml.sh: begin\$/,/^uml.sh: exit/ { /^uml.sh: /!s/^/${UML_PREFIX:-}/p }"
 
 status=$(sed -n 's/^uml.sh: exit status \([0-9]*\)$/\1/p' "$work/output")
 [ -z "$status" ] || exit "$status"
