@@ -76,20 +76,21 @@ const codeOfReason: Readonly<Record<Reason, number>> = {
   denied: codes.permissionDenied,
   unsupported: codes.kernelUnsupported,
   full: codes.capacity,
+  invalid: codes.refused,
   other: codes.refused,
 };
+
+/** Who knows why a thing is busy knows that waiting does not help. */
+function codeOf({ reason, meaning }: ActionError): number {
+  return reason === "busy" && meaning ? codes.refused : codeOfReason[reason];
+}
 
 /** Turns whatever was thrown into a protocol error. Code 999 means a defect of ours. */
 export function toCniError(error: unknown): CniError {
   if (error instanceof CniError) return error;
   const cause = { cause: error };
   if (error instanceof ActionError) {
-    return new CniError(
-      codeOfReason[error.reason],
-      error.message,
-      error.details,
-      cause,
-    );
+    return new CniError(codeOf(error), error.message, error.details, cause);
   }
   if (error instanceof ToolMissingError) {
     return new CniError(codes.toolMissing, error.message, "", cause);

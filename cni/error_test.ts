@@ -1,6 +1,7 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { command } from "../host/command.ts";
 import { ActionError } from "../host/error.ts";
+import type { Step } from "../host/step.ts";
 import { DeadlineError, ToolMissingError } from "../host/spawn.ts";
 import { CniError, codes, toCniError } from "./error.ts";
 
@@ -46,9 +47,10 @@ Deno.test("toCniError passes a CniError on unchanged", () => {
   assertStrictEquals(toCniError(error), error);
 });
 
-function refused(stderr: string): ActionError {
+function refused(stderr: string, meaning: NonNullable<Step["meaning"]> = {}): ActionError {
   const output = { code: 2, signal: null, stdout: "", stderr };
-  return ActionError.fromOutput({ why: 'create link "x"', do: command("ip", ["link"]) }, output);
+  const step: Step = { why: 'create link "x"', do: command("ip", ["link"]), meaning };
+  return ActionError.fromOutput(step, output);
 }
 
 const foreseen: readonly [string, unknown, number][] = [
@@ -58,6 +60,11 @@ const foreseen: readonly [string, unknown, number][] = [
     "a busy object",
     refused("RTNETLINK answers: Device or resource busy"),
     codes.tryAgainLater,
+  ],
+  [
+    "an object that stays busy",
+    refused("RTNETLINK answers: Device or resource busy", { busy: "other links stand on it" }),
+    codes.refused,
   ],
   [
     "a missing right",

@@ -17,10 +17,21 @@ export class ActionError extends Error {
   readonly reason: Reason;
   /** The copy-pasteable command, its exit code and its whole stderr, or the file's error. */
   readonly details: string;
+  /** What the step said that a failure of this class means. */
+  readonly meaning: string | undefined;
 
-  private constructor(why: string, summary: string, reason: Reason, details: string) {
-    super(`Cannot ${why}: ${summary}`);
+  private constructor(
+    why: string,
+    { words, reason, meaning, details }: {
+      words: string;
+      reason: Reason;
+      meaning?: string | undefined;
+      details: string;
+    },
+  ) {
+    super(`Cannot ${why}: ${meaning ? `${words} (${meaning})` : words}`);
     this.reason = reason;
+    this.meaning = meaning;
     this.details = details;
   }
 
@@ -32,28 +43,26 @@ export class ActionError extends Error {
     const stderr = output.stderr.trim();
     const end = output.signal ? `killed by ${output.signal}` : `exit status ${output.code}`;
     const reason = classify(stderr);
-    const words = firstLine(stderr) || end;
-    return new ActionError(
-      why,
-      meaning[reason] ? `${words} (${meaning[reason]})` : words,
+    const details = [`command: ${describe(action)}`, end, stderr && `stderr: ${stderr}`];
+    return new ActionError(why, {
+      words: firstLine(stderr) || end,
       reason,
-      [`command: ${describe(action)}`, end, stderr && `stderr: ${stderr}`]
-        .filter(Boolean)
-        .join("; "),
-    );
+      meaning: meaning[reason],
+      details: details.filter(Boolean).join("; "),
+    });
   }
 
   /** A file or kernel variable that could not be read or written. */
   static fromSystem(why: string, action: Action, error: unknown): ActionError {
-    const message = error instanceof Error ? error.message : String(error);
+    const words = error instanceof Error ? error.message : String(error);
     const reason = error instanceof Deno.errors.NotFound
       ? "missing"
       : error instanceof Deno.errors.AlreadyExists
       ? "exists"
       : error instanceof Deno.errors.PermissionDenied
       ? "denied"
-      : classify(message);
-    return new ActionError(why, message, reason, `action: ${describe(action)}`);
+      : classify(words);
+    return new ActionError(why, { words, reason, details: `action: ${describe(action)}` });
   }
 }
 

@@ -62,4 +62,9 @@ Deno.test("ActionError.fromOutput() says what the failure means to the step", ()
     'Cannot name "eth0": RTNETLINK answers: File exists (it is taken)',
   );
   assertEquals(of({ busy: "it is busy" }), 'Cannot name "eth0": RTNETLINK answers: File exists');
+  const { meaning } = ActionError.fromOutput(
+    { why: "", do: action, meaning: { exists: "it is taken" } },
+    output,
+  );
+  assertEquals(meaning, "it is taken");
 });

@@ -13,6 +13,7 @@ export type Reason =
   | "denied"
   | "unsupported"
   | "full"
+  | "invalid"
   | "other";
 
 const table: readonly (readonly [RegExp, Reason])[] = [
@@ -24,7 +25,7 @@ const table: readonly (readonly [RegExp, Reason])[] = [
   // `ip tuntap add` asks for a new device: the name is taken.
   [/TUNSETIFF\): Device or resource busy/, "exists"],
   [
-    /Unknown device type|qdisc kind is unknown|Operation not supported|Protocol not supported|not supported|Extension .* revision .* not supported|Couldn't load (match|target)|No such device or address|^open: No such device|Address family not supported|do you need to insmod|(generation id|cache initialization failed): Invalid argument/i,
+    /Unknown device type|qdisc kind is unknown|Operation not supported|Protocol not supported|not supported|Extension .* revision .* not supported|Couldn't load (match|target)|No such device or address|^open: No such (file|device)|Address family not supported|do you need to insmod|(generation id|cache initialization failed): Invalid argument/i,
     "unsupported",
   ],
   [
@@ -32,8 +33,10 @@ const table: readonly (readonly [RegExp, Reason])[] = [
     "busy",
   ],
   [/Exchange full|No space left on device/i, "full"],
+  // The kernel does not want this of this link, and says no more.
+  [/^RTNETLINK answers: Invalid argument/, "invalid"],
   [
-    /File exists|already assigned|already exists|NLM_F_REPLACE needed|Exclusivity flag on/i,
+    /File exists|already assigned|already exists|Address already in use|NLM_F_REPLACE needed|Exclusivity flag on/i,
     "exists",
   ],
   [

@@ -10,6 +10,9 @@ const samples: readonly [string, Reason][] = [
   ["RTNETLINK answers: File exists", "exists"],
   ["Error: ipv4: Address already assigned.", "exists"],
   ["Error: ipv6: address already assigned.", "exists"],
+  ["Error: Address already assigned to an ipvlan device.", "exists"],
+  ["Error: 8021q: VLAN device already exists.", "exists"],
+  ["RTNETLINK answers: Address already in use", "exists"],
   ["iptables: Chain already exists.", "exists"],
   ["Error: NLM_F_REPLACE needed to override.", "exists"],
   ["Error: Exclusivity flag on, cannot modify.", "exists"],
@@ -61,7 +64,6 @@ const samples: readonly [string, Reason][] = [
     "missing",
   ],
   ["sh: 1: cannot open /proc/sys/net/x: No such file", "missing"],
-  ["open: No such file or directory", "missing"],
   ["sh: can't create /proc/sys/net/x: nonexistent directory", "missing"],
 
   ["RTNETLINK answers: Device or resource busy", "busy"],
@@ -88,11 +90,16 @@ const samples: readonly [string, Reason][] = [
   ["Error: Unknown device type.", "unsupported"],
   ["Error: Specified qdisc kind is unknown.", "unsupported"],
   ["RTNETLINK answers: Operation not supported", "unsupported"],
+  // Of `ip tuntap`, on `/dev/net/tun`.
+  ["open: No such file or directory", "unsupported"],
   ["open: No such device", "unsupported"],
   ["open: No such device or address", "unsupported"],
 
   ["RTNETLINK answers: Exchange full", "full"],
   ["No space left on device (os error 28)", "full"],
+
+  ["RTNETLINK answers: Invalid argument", "invalid"],
+  ["RTNETLINK answers: Invalid argument\nCommand failed -:1\n", "invalid"],
 
   ["Error: Attribute failed policy validation.", "other"],
   ["Error: Nexthop has invalid gateway.", "other"],

@@ -36,7 +36,14 @@ import {
   gcContainerLink,
 } from "../recipes/container_link.ts";
 import { macField, macFields, requestedMac } from "../recipes/mac.ts";
-import { compareMaster, findMaster, masterFields, mtuBelow } from "../recipes/master.ts";
+import {
+  compareBelow,
+  findMaster,
+  masterFields,
+  mtuBelow,
+  requireMaster,
+  takenMaster,
+} from "../recipes/master.ts";
 import { ownNames } from "../recipes/own.ts";
 import { requireTools } from "../recipes/status.ts";
 
@@ -83,7 +90,8 @@ async function add(req: Request<Conf>): Promise<Result> {
   const plan = { own, netns, ifName, mtu: conf.mtu, mac: asked };
   const mac = asked ?? (conf.mode === "passthru" ? master.link.mac : own.containerMac);
   const create = planLink(conf, { ...plan, master });
-  return await attach(req, { create, mac, mtu, dad: true });
+  const refusals = { exists: `another link on "${master.link.name}" has ${mac}` };
+  return await attach(req, { create, mac, mtu, dad: true, refusals });
 }
 
 type LinkFacts = Omit<ContainerLink, "type"> & { readonly master: Master };
@@ -109,33 +117,25 @@ export function planLink({ mode, bcqueuelen }: Conf, { master, ...link }: LinkFa
   ];
 }
 
-function refusals({ name }: Link, mode: Conf["mode"]): NonNullable<Step["meaning"]> {
+function refusals(master: Link, mode: Conf["mode"]): NonNullable<Step["meaning"]> {
   return {
-    busy:
-      `links of another kind stand on "${name}", or it is the port of a bridge or bond: choose another master`,
-    other: mode === "passthru"
-      ? `if other macvlan links stand on "${name}", it cannot be had in mode passthru`
-      : `if a link in mode passthru stands on "${name}", it takes no other`,
+    busy: takenMaster(master, "ipvlan"),
+    invalid: `"${master.name}" must be an Ethernet link ${
+      mode === "passthru" ? "without other macvlan links" : "without one in mode passthru"
+    }`,
   };
 }
 
 async function check(req: Request<Conf>): Promise<void> {
-  const { conf } = req;
-  const master = await findMaster(req);
   await checkContainerLink(req, {
     kind: "macvlan",
-    compare: (link) => [
-      ...(link.mode === conf.mode
-        ? []
-        : [`container interface "${link.name}" is in mode ${link.mode}, expected ${conf.mode}`]),
-      ...(conf.master ? compareMaster(link, master) : []),
-    ],
+    compare: (link) => compareBelow(req, link),
   });
 }
 
 async function status(req: Request<Conf>): Promise<void> {
   requireTools(["ip", "sh", "nsenter"]);
-  if (!req.conf.linkInContainer) await findMaster(req);
+  await requireMaster(req);
   if (req.conf.ipam.type) await req.ipam.status();
 }
 

@@ -28,6 +28,8 @@ export interface ConfigurePlan {
   readonly dad: boolean;
   /** Whether each address brings a route to its prefix, as it does by default. */
   readonly prefixRoutes?: boolean;
+  /** What the kernel means when it refuses to set the interface up. */
+  readonly refusals?: Step["meaning"] | undefined;
 }
 
 /** The parsed addresses of a result, with their gateways. */
@@ -128,11 +130,12 @@ function duplicate(ifName: string, state: string): CniError {
 
 /** Sets the container's interface up. */
 export function bringUp(
-  { netns, ifName }: Pick<ConfigurePlan, "netns" | "ifName">,
+  { netns, ifName, refusals }: Pick<ConfigurePlan, "netns" | "ifName" | "refusals">,
 ): Step[] {
   return [{
     why: `set container interface "${ifName}" up`,
     do: setLink(ifName, { up: true, netns }),
+    ...(refusals && { meaning: refusals }),
   }];
 }
 

@@ -63,7 +63,10 @@ export function createBelow(master: Master, link: ContainerLink): Step[] {
         into: master.netns ? undefined : netns,
       }),
       undo: deleteLink(passing, { netns }),
-      ...(meaning && { meaning }),
+      meaning: {
+        unsupported: `the kernel lacks the module for it, or "${parent}" takes none`,
+        ...meaning,
+      },
     },
     ...adopt(passing, link),
   ];
@@ -123,11 +126,14 @@ export interface Attaching {
   readonly dad: boolean;
   /** The addresses, where they come from elsewhere than IPAM. */
   readonly addresses?: Result | undefined;
+  /** What the kernel means when it refuses to set the link up. */
+  readonly refusals?: Step["meaning"];
 }
 
 /** Makes the link and configures it: up, with the addresses and routes of IPAM, if there is one. */
 export async function attach(req: Request<ContainerLinkConf>, link: Attaching): Promise<Result> {
-  const target = { netns: containerNetns(req), ifName: req.ifName };
+  const { ifName } = req;
+  const target = { netns: containerNetns(req), ifName, refusals: link.refusals };
   let create = link.create;
   if (!link.addresses && needsInterface(req.conf)) {
     await req.host.apply([...create, ...bringUp(target)]);
@@ -166,6 +172,11 @@ export interface LinkKind {
   readonly kind: string;
   /** More to compare in a CHECK; gives a line for each difference. */
   readonly compare?: (link: Link) => Promise<string[]> | string[];
+}
+
+/** A line when a link is down, for {@linkcode LinkKind.compare}. */
+export function compareUp({ name, up }: Link): string[] {
+  return up ? [] : [`container interface "${name}" is down`];
 }
 
 /** CHECK of such an interface. */

@@ -41,6 +41,8 @@ export interface MasterConf {
   readonly master: string;
   readonly linkInContainer: boolean;
   readonly mtu: number;
+  /** Of a macvlan or ipvlan. */
+  readonly mode?: string;
 }
 
 /** A master and where it is. */
@@ -53,21 +55,44 @@ export interface Master {
 type MasterRequest = Pick<Request<MasterConf>, "conf" | "host" | "netns" | "sandbox">;
 
 /**
- * Finds the configured master, or that of the default route. Throws code 103, and
- * names the links there are, when there is none.
+ * Finds the configured master (or another one that is named), else that of the default
+ * route. Throws code 103, and names the links there are, when there is none.
  */
-export async function findMaster(req: MasterRequest): Promise<Master> {
-  const netns = req.conf.linkInContainer ? containerNetns(req) : undefined;
-  const name = req.conf.master || await defaultMaster(req, netns);
+export async function findMaster(req: MasterRequest, name = req.conf.master): Promise<Master> {
+  const master = await seekMaster(req, name);
+  if (typeof master !== "string") return master;
+  throw new CniError(codes.objectMissing, master);
+}
+
+/** STATUS: throws code 50 without a master on the host; one in a container cannot be looked for. */
+export async function requireMaster(req: MasterRequest): Promise<void> {
+  if (req.conf.linkInContainer) return;
+  const master = await seekMaster(req, req.conf.master);
+  if (typeof master === "string") throw new CniError(codes.notAvailable, master);
+}
+
+/** A master, or why there is none. */
+async function seekMaster(req: MasterRequest, configured: string): Promise<Master | string> {
+  const netns = masterNetns(req);
+  const name = configured || await defaultMaster(req, netns);
+  if (name === undefined) {
+    return `Cannot choose a master: there is no default route ${
+      placeOf(netns)
+    }, and "master" is not set`;
+  }
   const [link] = await look(req.host, showLink(name, { netns }));
   if (link) return { link, netns };
-  const where = netns ? "in the container" : "on this host";
   const links = (await look(req.host, showLinks({ netns }))).filter(isCandidate);
   const names = links.map(({ name }) => `"${name}"`).join(", ") || "none";
-  throw new CniError(
-    codes.objectMissing,
-    `Cannot use master "${name}": no such link ${where}; there are: ${names}`,
-  );
+  return `Cannot use master "${name}": no such link ${placeOf(netns)}; there are: ${names}`;
+}
+
+function masterNetns(req: MasterRequest): NetnsRef | undefined {
+  return req.conf.linkInContainer ? containerNetns(req) : undefined;
+}
+
+function placeOf(netns: NetnsRef | undefined): string {
+  return netns ? "in the container" : "on this host";
 }
 
 function isCandidate({ name, alias = "" }: Link): boolean {
@@ -78,7 +103,7 @@ function isCandidate({ name, alias = "" }: Link): boolean {
 async function defaultMaster(
   { host }: MasterRequest,
   netns: NetnsRef | undefined,
-): Promise<string> {
+): Promise<string | undefined> {
   for (const family of [4, 6] as const) {
     const text = await host.query(showDefaultRoutes(family, { netns }), {
       why: "look at default routes",
@@ -87,10 +112,7 @@ async function defaultMaster(
     const dev = parseRoutes(text ?? "", family).find(isUsable)?.dev;
     if (dev) return dev;
   }
-  throw new CniError(
-    codes.objectMissing,
-    'Cannot choose a master: there is no default route, and "master" is not set',
-  );
+  return undefined;
 }
 
 function isUsable({ dev, unicast }: KernelRoute): boolean {
@@ -106,10 +128,41 @@ export function mtuBelow({ link }: Master, { mtu }: MasterConf): number {
   );
 }
 
-/** Checks that a link of the container stands on a master. */
-export function compareMaster(link: Link, master: Master): string[] {
-  const same = master.netns
-    ? link.linkName === master.link.name
-    : link.linkName === undefined && link.linkIndex === master.link.index;
-  return same ? [] : [`container interface "${link.name}" does not stand on "${master.link.name}"`];
+/**
+ * What it means when the kernel makes no link on a master because the packets of the master
+ * are taken already. `others` is the kind that may have them.
+ */
+export function takenMaster({ name, master }: Link, others: string): string {
+  return master === undefined
+    ? `${others} links or others take the packets of "${name}": choose another master, or the same kind`
+    : `"${name}" is a port of "${master}": choose that as the master`;
+}
+
+/**
+ * CHECK: compares a container's interface with what is configured of mode, MTU and master;
+ * gives a line for each difference. A master that the configuration leaves open was chosen at
+ * ADD, and its link would have gone with it.
+ */
+export async function compareBelow(req: MasterRequest, link: Link): Promise<string[]> {
+  const { conf: { mode, mtu } } = req;
+  const own = `container interface "${link.name}"`;
+  return [
+    ...(mode === undefined || link.mode === mode
+      ? []
+      : [`${own} is in mode ${link.mode}, expected ${mode}`]),
+    ...(mtu <= 0 || link.mtu === mtu ? [] : [`${own} has MTU ${link.mtu}, expected ${mtu}`]),
+    ...await compareMaster(req, link),
+  ];
+}
+
+async function compareMaster(req: MasterRequest, link: Link): Promise<string[]> {
+  const { host, conf: { master: name } } = req;
+  if (!name) return [];
+  const netns = masterNetns(req);
+  const [master] = await look(host, showLink(name, { netns }));
+  if (!master) return [`master "${name}" is missing ${placeOf(netns)}`];
+  const same = netns
+    ? link.linkName === master.name
+    : link.linkName === undefined && link.linkIndex === master.index;
+  return same ? [] : [`container interface "${link.name}" does not stand on "${name}"`];
 }
