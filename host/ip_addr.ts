@@ -1,5 +1,5 @@
 /**
- * `ip addr`: builders.
+ * `ip addr`: builders, and the reader of what it takes to give an address again.
  *
  * @module
  */
@@ -7,6 +7,7 @@ import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import type { Cidr } from "./ip.ts";
 import { formatCidr } from "./ip.ts";
+import { parseIpJson } from "./ip_json.ts";
 import type { In } from "./ip_link.ts";
 
 /** How an address is added. */
@@ -42,4 +43,75 @@ export function deleteAddress(
   return command("ip", ["addr", "del", formatCidr(cidr), "dev", dev], {
     netns,
   });
+}
+
+/** An address with everything it was given with. */
+export interface GivenAddress {
+  /** Canonical text without the prefix length. */
+  readonly address: string;
+  readonly prefix: number;
+  /** The other end, of an address that has one. */
+  readonly peer?: string;
+  readonly broadcast?: string;
+  /** `eth0:1`; absent when it is the link's name. */
+  readonly label?: string;
+  /** `global`, `link`, `host` or a number. */
+  readonly scope: string;
+  readonly metric?: number;
+  readonly noprefixroute?: boolean;
+}
+
+/**
+ * `ip addr add A [peer B]/P [brd C] [label L] scope S [metric N] [noprefixroute] dev X`: gives a link
+ * an address that it had.
+ */
+export function addGivenAddress(dev: string, given: GivenAddress): Command {
+  const { address, prefix, peer, broadcast, label, scope, metric, noprefixroute } = given;
+  const ends = peer ? [address, "peer", `${peer}/${prefix}`] : [`${address}/${prefix}`];
+  return command("ip", [
+    ...["addr", "add", ...ends],
+    ...(broadcast ? ["brd", broadcast] : []),
+    ...(label ? ["label", label] : []),
+    ...["scope", scope],
+    ...(metric ? ["metric", String(metric)] : []),
+    ...(noprefixroute ? ["noprefixroute"] : []),
+    ...["dev", dev],
+  ]);
+}
+
+interface RawGiven {
+  family: string;
+  local?: string;
+  prefixlen: number;
+  /** The other end. */
+  address?: string;
+  broadcast?: string;
+  label?: string;
+  scope: string;
+  metric?: number;
+  noprefixroute?: boolean;
+  dynamic?: boolean;
+}
+
+/**
+ * The addresses that somebody gave a link, from the JSON of `ip addr show`. Those that come by
+ * themselves are left out: with a lifetime (by a lease or a router) and the kernel's own of IPv6.
+ */
+export function parseGivenAddresses(json: string, dev: string): GivenAddress[] {
+  const links = parseIpJson<{ ifname?: string; addr_info?: RawGiven[] }>(json);
+  const given = links.find(({ ifname }) => ifname === dev)?.addr_info ?? [];
+  return given.filter(isGiven).map((raw) => ({
+    address: raw.local!,
+    prefix: raw.prefixlen,
+    ...(raw.address !== undefined && { peer: raw.address }),
+    ...(raw.broadcast !== undefined && { broadcast: raw.broadcast }),
+    ...(raw.label !== undefined && raw.label !== dev && { label: raw.label }),
+    scope: raw.scope,
+    ...(raw.metric !== undefined && { metric: raw.metric }),
+    ...(raw.noprefixroute && { noprefixroute: true }),
+  }));
+}
+
+function isGiven({ family, local, scope, dynamic }: RawGiven): boolean {
+  return local !== undefined && !dynamic && !(family === "inet6" && scope === "link");
 }

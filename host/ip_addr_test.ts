@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { shellLine } from "./command.ts";
 import { parseCidr } from "./ip.ts";
 import type { AddressOptions } from "./ip_addr.ts";
-import { addAddress, deleteAddress } from "./ip_addr.ts";
+import { addAddress, addGivenAddress, deleteAddress, parseGivenAddresses } from "./ip_addr.ts";
 
 const netns = { path: "/run/netns/c1" };
 
@@ -38,4 +38,50 @@ Deno.test("deleteAddress()", () => {
     shellLine(deleteAddress("eth0", { cidr, netns })),
     "nsenter --net=/run/netns/c1 ip addr del 10.1.0.2/24 dev eth0",
   );
+});
+
+// What iproute2 6.1 prints of addresses that were given by the lines of the next test.
+const shown = [{
+  ifname: "dev0",
+  addr_info: [
+    {
+      family: "inet",
+      local: "10.8.0.1",
+      address: "10.8.0.2",
+      prefixlen: 32,
+      scope: "link",
+      label: "dev0",
+    },
+    {
+      family: "inet",
+      local: "10.9.0.5",
+      prefixlen: 24,
+      metric: 50,
+      broadcast: "10.9.0.255",
+      scope: "global",
+      secondary: true,
+      noprefixroute: true,
+      label: "dev0:1",
+      valid_life_time: 4294967295,
+    },
+    { family: "inet6", local: "fd00::1", prefixlen: 64, metric: 100, scope: "global" },
+    { family: "inet6", local: "fd00::7", prefixlen: 64, scope: "global", dynamic: true },
+    { family: "inet", local: "10.7.0.7", prefixlen: 24, scope: "global", dynamic: true },
+    { family: "inet6", local: "fe80::5", prefixlen: 64, scope: "link" },
+  ],
+}];
+
+Deno.test("addGivenAddress() gives what parseGivenAddresses() has read", () => {
+  const given = parseGivenAddresses(JSON.stringify(shown), "dev0");
+  assertEquals(given.map((address) => shellLine(addGivenAddress("dev0", address))), [
+    "ip addr add 10.8.0.1 peer 10.8.0.2/32 scope link dev dev0",
+    "ip addr add 10.9.0.5/24 brd 10.9.0.255 label dev0:1 scope global metric 50 noprefixroute dev dev0",
+    "ip addr add fd00::1/64 scope global metric 100 dev dev0",
+  ]);
+});
+
+Deno.test("parseGivenAddresses() of another link, or of nothing, is nothing", () => {
+  assertEquals(parseGivenAddresses(JSON.stringify(shown), "dev1"), []);
+  assertEquals(parseGivenAddresses("[{}]", "dev0"), []);
+  assertEquals(parseGivenAddresses("", "dev0"), []);
 });

@@ -36,6 +36,39 @@ export function readProcIfExists(path: string): string | undefined {
   }
 }
 
+/** Names in a folder of the kernel, in order; `undefined` when there is no such folder. */
+export function listProc(path: string): string[] | undefined {
+  try {
+    return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+  } catch (error) {
+    if (isNothing(error)) return undefined;
+    if (!isUngranted(error)) throw error;
+    return listByFind(path);
+  }
+}
+
+/** Where a symbolic link of the kernel leads; `undefined` when there is no such link. */
+export function readProcLink(path: string): string | undefined {
+  try {
+    return Deno.readLinkSync(path);
+  } catch (error) {
+    if (!isUngranted(error)) return undefined;
+    const { stdout } = spawnSync("find", [path, "-maxdepth", "0", "-type", "l", "-printf", "%l"]);
+    return stdout || undefined;
+  }
+}
+
+function isNothing(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory;
+}
+
+/** The slash at the end makes it fail for what is no folder. */
+function listByFind(path: string): string[] | undefined {
+  const depth = ["-mindepth", "1", "-maxdepth", "1"];
+  const { code, stdout } = spawnSync("find", [`${path}/`, ...depth, "-printf", "%f\n"]);
+  return code === 0 ? stdout.split("\n").filter(Boolean).sort() : undefined;
+}
+
 /**
  * Looks at files that may be the kernel's, all at once. Gives `undefined` for one
  * that is missing, and the error for one that cannot be looked at.
@@ -54,9 +87,7 @@ function statDirectly(path: string): FileIdentity | Error | undefined {
     const { dev, ino, isFile } = Deno.statSync(path);
     return { dev, ino: ino ?? 0, isFile };
   } catch (error) {
-    const gone = error instanceof Deno.errors.NotFound ||
-      error instanceof Deno.errors.NotADirectory;
-    return gone ? undefined : error as Error;
+    return isNothing(error) ? undefined : error as Error;
   }
 }
 

@@ -1,5 +1,12 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { processNamespaces, readProc, readProcIfExists, statProcs } from "./proc.ts";
+import {
+  listProc,
+  processNamespaces,
+  readProc,
+  readProcIfExists,
+  readProcLink,
+  statProcs,
+} from "./proc.ts";
 import { spawn, toolPath } from "./spawn.ts";
 
 const own = "/proc/self/ns/net";
@@ -65,4 +72,23 @@ Deno.test("a missing kernel file can be nothing, with and without every permissi
   const missing = "/proc/sys/net/nothing";
   assertEquals(readProcIfExists(missing), undefined);
   assertEquals(await restricted(`[proc.readProcIfExists("${missing}")]`), "[null]");
+});
+
+Deno.test("folders are listed the same with and without every permission", async () => {
+  const paths = ["/proc/sys/kernel/random", "/sys/class/net", "/proc/nothing", "/proc/version"];
+  const listed = paths.map(listProc);
+  assert(listed[0]!.includes("boot_id"));
+  assert(listed[1]!.includes("lo"));
+  assertEquals(listed.slice(2), [undefined, undefined]);
+  const again = await restricted(`${JSON.stringify(paths)}.map(proc.listProc)`);
+  assertEquals(JSON.parse(again), [listed[0], listed[1], null, null]);
+});
+
+Deno.test("links are read the same with and without every permission", async () => {
+  const paths = ["/sys/class/net/lo", "/proc/mounts", "/proc/version", "/proc/nothing"];
+  const read = paths.map(readProcLink);
+  assert(read[0]!.endsWith("/virtual/net/lo"));
+  assertEquals(read.slice(1), ["self/mounts", undefined, undefined]);
+  const again = await restricted(`${JSON.stringify(paths)}.map(proc.readProcLink)`);
+  assertEquals(JSON.parse(again), [read[0], "self/mounts", null, null]);
 });

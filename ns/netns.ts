@@ -57,6 +57,11 @@ function identityOf(stat: FileIdentity | Error | undefined): NetnsIdentity {
   return { dev: stat.dev, ino: stat.ino };
 }
 
+/** The namespace this process runs in, as a command inside another one can name it. */
+export function ownNetns(): NetnsRef {
+  return { path: `/proc/${Deno.pid}/ns/net` };
+}
+
 /** Identity of the namespace this process runs in. */
 export function currentNetns(): NetnsIdentity {
   return own ??= identityOf(statProcs([ownPath])[0]);

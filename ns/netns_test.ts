@@ -1,11 +1,18 @@
 import { assert, assertEquals } from "@std/assert";
-import { currentNetns, inspectNetns, namedNetns, netnsDir, sameNetns } from "./netns.ts";
+import { currentNetns, inspectNetns, namedNetns, netnsDir, ownNetns, sameNetns } from "./netns.ts";
 
 Deno.test("inspectNetns() finds this process's own namespace", () => {
   const state = inspectNetns("/proc/self/ns/net");
   assert(state.is === "namespace");
   assertEquals(state.netns, { path: "/proc/self/ns/net" });
   assert(sameNetns(state.identity, currentNetns()));
+});
+
+Deno.test("ownNetns() names this process's namespace for others", () => {
+  const state = inspectNetns(ownNetns().path);
+  assert(state.is === "namespace");
+  assert(sameNetns(state.identity, currentNetns()));
+  assert(!ownNetns().path.includes("self"));
 });
 
 Deno.test("inspectNetns() gives a path that iproute2 does not take for a name", () => {
