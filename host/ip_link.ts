@@ -193,6 +193,12 @@ export interface Link {
   readonly linkName: string | undefined;
   /** The kernel's promiscuity counter. */
   readonly promiscuity: number;
+  /** Whether somebody set it promiscuous; being the port of a bridge only counts. */
+  readonly promisc: boolean;
+  /** Other names that it has. */
+  readonly altNames: readonly string[];
+  /** Bus and name of the hardware that it belongs to: `pci/0000:00:1f.6`. */
+  readonly hardware: string | undefined;
   readonly alias: string | undefined;
   /** Of a macvlan or ipvlan: `bridge`, `l2`, … */
   readonly mode: string | undefined;
@@ -247,6 +253,9 @@ interface RawLink {
   flags: string[];
   master?: string;
   promiscuity?: number;
+  altnames?: string[];
+  parentbus?: string;
+  parentdev?: string;
   ifalias?: string;
   linkinfo?: {
     info_kind?: string;
@@ -289,6 +298,9 @@ function toLink(raw: RawLink, indexByName: ReadonlyMap<string, number>): Link {
       (raw.link ? indexByName.get(raw.link) : undefined),
     linkName: raw.link ?? undefined,
     promiscuity: raw.promiscuity ?? 0,
+    promisc: raw.flags.includes("PROMISC"),
+    altNames: raw.altnames ?? [],
+    hardware: raw.parentbus && `${raw.parentbus}/${raw.parentdev}`,
     alias: raw.ifalias,
     mode: info_data?.mode,
     vlanId: info_data?.id,

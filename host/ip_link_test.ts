@@ -225,6 +225,9 @@ Deno.test("parseLinks() reads a plain device", () => {
     linkIndex: undefined,
     linkName: undefined,
     promiscuity: 0,
+    promisc: false,
+    altNames: [],
+    hardware: undefined,
     alias: undefined,
     mode: undefined,
     vlanId: undefined,
@@ -249,6 +252,20 @@ Deno.test("parseLinks() reads a bridge and its addresses", () => {
     [true, false],
     [true, true],
   ]);
+});
+
+Deno.test("parseLinks() reads what real hardware has", () => {
+  const [card] = parse({
+    ...lo,
+    flags: ["BROADCAST", "PROMISC"],
+    altnames: ["enp0s3", "enx020000000001"],
+    parentbus: "pci",
+    parentdev: "0000:00:03.0",
+    permaddr: "02:00:00:00:00:09",
+  });
+  const { promisc, altNames, hardware, permanentMac } = card!;
+  assertEquals([promisc, altNames], [true, ["enp0s3", "enx020000000001"]]);
+  assertEquals([hardware, permanentMac], ["pci/0000:00:03.0", "02:00:00:00:00:09"]);
 });
 
 Deno.test("parseLinks() reads a port whose peer is in another namespace", () => {
