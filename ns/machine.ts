@@ -51,9 +51,9 @@ interface Undo {
 export class Machine implements Host {
   readonly dryRun = false;
   readonly #undos: Undo[] = [];
-  readonly #signal: AbortSignal | undefined;
+  #signal: AbortSignal | undefined;
 
-  /** Steps stop being started once `signal` is aborted. */
+  /** Steps stop being started once `signal` is aborted; a rollback goes on all the same. */
   constructor(options: { signal?: AbortSignal } = {}) {
     this.#signal = options.signal;
   }
@@ -88,6 +88,7 @@ export class Machine implements Host {
 
   /** Takes back everything done so far, last first. Gives a line for each failure. */
   async rollback(): Promise<string[]> {
+    this.#signal = undefined;
     const failures: string[] = [];
     for (let undo = this.#undos.pop(); undo; undo = this.#undos.pop()) {
       try {

@@ -278,6 +278,17 @@ Deno.test("Machine.apply() starts no step once it is aborted", () =>
     assertEquals(names(dir), []);
   }));
 
+Deno.test("Machine.rollback() carries out the plan of an undo after an abort", () =>
+  inTempDir(async (dir) => {
+    const controller = new AbortController();
+    const machine = new Machine({ signal: controller.signal });
+    const { undo: _, ...step } = write(`${dir}/a`);
+    machine.onRollback("write", async () => void await machine.apply([step]));
+    controller.abort(new Error("stopped by SIGTERM"));
+    assertEquals(await machine.rollback(), []);
+    assertEquals(names(dir), ["a"]);
+  }));
+
 Deno.test("Machine.query() gives stdout, tolerates, and throws", async () => {
   const machine = new Machine();
   const failing = command("sh", ["-c", "echo 'File exists' >&2; exit 1"]);
