@@ -8,6 +8,7 @@ import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { JsonObject, Verb } from "../cni/types.ts";
 import type { AttachmentOptions } from "./harness/attachment.ts";
 import { Attachment } from "./harness/attachment.ts";
+import { rounds } from "./harness/guest.ts";
 import { rowTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
 import { addressesOf, callPlugin, fail, okJson, succeed, versions } from "./harness/plugin.ts";
@@ -297,7 +298,7 @@ for (const row of chosenRows()) {
   });
 
   rowTest(row, "many ADD and DEL at once", async (sandbox) => {
-    const count = 8;
+    const count = rounds(8, 4);
     const before = await snapshot(sandbox);
     const attachments: Attachment[] = [];
     for (let i = 0; i < count; i++) {

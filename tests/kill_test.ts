@@ -7,6 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Attachment } from "./harness/attachment.ts";
 import { Faults } from "./harness/fault.ts";
+import { rounds } from "./harness/guest.ts";
 import { rowTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
 import { errorObject, outputOf, startPlugin } from "./harness/plugin.ts";
@@ -17,8 +18,8 @@ import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 /** Kills of each plugin in ADD, and in DEL. */
-const kills = 50;
-const killsOfDel = 15;
+const kills = rounds(50, 6);
+const killsOfDel = rounds(15, 3);
 
 /** Starts a plugin, kills it at a moment and waits until nothing of it runs. */
 async function killAt(

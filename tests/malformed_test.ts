@@ -12,20 +12,21 @@ import { Attachment } from "./harness/attachment.ts";
 import type { HostileInput } from "./harness/hostile.ts";
 import { hostileInput, tripwire } from "./harness/hostile.ts";
 import type { InProcessReply } from "./harness/in_process.ts";
-import { kernelTest } from "./harness/need.ts";
+import { rounds } from "./harness/guest.ts";
+import { kernelTest, unmet } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
 import { errorObject, pluginArgv, pluginEnv } from "./harness/plugin.ts";
 import { Child, execute } from "./harness/process.ts";
 import { Random, seedOf } from "./harness/random.ts";
 import { allResidue, bridgeName } from "./harness/residue.ts";
 import type { Row } from "./harness/rows.ts";
-import { chosenRows } from "./harness/rows.ts";
+import { chosenRows, countTypes } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 /** Inputs of all plugins together. */
-const inProcess = 2000;
-const asProcesses = 150;
+const inProcess = rounds(2000, 1000);
+const asProcesses = rounds(150, 50);
 
 /** Inputs between two looks at the state. */
 const batch = 20;
@@ -53,11 +54,16 @@ interface Answer {
 /** Something that can be given inputs. */
 type Plugin = (input: HostileInput) => Promise<Answer>;
 
-const rowsByType = Map.groupBy(chosenRows(), ({ type }) => type);
+/** The rows of each type; those that lack something here by themselves. */
+const groups = Map.groupBy(
+  chosenRows(),
+  ({ type, needs }) => `${type} ${unmet(["private", ...needs]).length > 0}`,
+);
 
-for (const [type, rows] of rowsByType) {
+for (const rows of groups.values()) {
+  const { type } = rows[0]!;
   const needs = [`plugin:${type}` as const, ...rows.flatMap((row) => row.needs)];
-  const share = (count: number) => Math.ceil(count / rowsByType.size);
+  const share = (count: number) => Math.ceil(count / countTypes());
 
   kernelTest(`${type}: ${share(inProcess)} malformed inputs in one process`, {
     needs,

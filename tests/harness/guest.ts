@@ -28,18 +28,23 @@ export function isGuestNeed(need: string): boolean {
   return /^link:|^bridge-vlan$|^netem$|-nat$/.test(need);
 }
 
-let only: ReadonlySet<string> | undefined;
+let given: readonly ListedTest[] | undefined;
+
+/** What a guest was given; `undefined` natively. */
+function givenTests(): readonly ListedTest[] | undefined {
+  const path = Deno.env.get(onlyVariable);
+  return path === undefined ? undefined : given ??= readList(Deno.readTextFileSync(path));
+}
 
 /** Whether a test is to be registered: natively each, in a guest those that it was given. */
 export function isChosen(name: string): boolean {
-  const path = Deno.env.get(onlyVariable);
-  if (path === undefined) return true;
   const file = testFile();
-  only ??= new Set(
-    readList(Deno.readTextFileSync(path)).filter((test) => test.file === file)
-      .map(({ name }) => name),
-  );
-  return only.has(name);
+  return givenTests()?.some((test) => test.name === name && test.file === file) ?? true;
+}
+
+/** Whether what has these needs concerns this kernel: a guest is there for some needs alone. */
+export function isForHere(needs: readonly string[]): boolean {
+  return givenTests()?.some(({ lacks }) => lacks.some((need) => needs.includes(need))) ?? true;
 }
 
 /** Tests as {@linkcode list} has written them. */

@@ -6,7 +6,9 @@
  */
 import type { JsonObject } from "../../cni/types.ts";
 import type { Attachment } from "./attachment.ts";
+import { isForHere } from "./guest.ts";
 import type { Need } from "./need.ts";
+import { unmet } from "./need.ts";
 import type { ResidueId } from "./residue.ts";
 import { bridgeName } from "./residue.ts";
 import type { Sandbox } from "./sandbox.ts";
@@ -280,41 +282,87 @@ const ptp: readonly Row[] = [
   }),
 ];
 
-/** Links on `out0`, beyond which a client is. */
-function macvlanRow(
+/** Damage done by a line of `ip` inside the container, with `IFNAME` for its interface. */
+function inside(name: string, line: string): Damage {
+  return {
+    name,
+    inflict: ({ sandbox, netns, ifname }) => sandbox.ip(netns, [line.replace("IFNAME", ifname)]),
+  };
+}
+
+/** A link to stand on inside a container, with a cable. */
+async function masterInside(sandbox: Sandbox, netns: string): Promise<void> {
+  if (await sandbox.hasLink(netns, "up0")) return;
+  await sandbox.ip(netns, [
+    "link add up0 type veth peer name up1",
+    "link set up0 up",
+    "link set up1 up",
+  ]);
+}
+
+/** Links on `out0`, beyond which a client is, or on a link of the container. */
+function belowRow(
+  type: "macvlan" | "ipvlan" | "vlan",
   name: string,
   { keys = {}, subnets = [subnet4], damage = [] }: RowOptions,
 ): Row {
   const layer3 = subnets.length > 0;
   const families = familiesOf(subnets);
   return {
-    name: `macvlan: ${name}`,
-    type: "macvlan",
+    name: `${type}: ${name}`,
+    type,
     kind: "interface",
     delegates: layer3,
     addressless: !layer3,
-    needs: ["link:macvlan", ...layer3 ? ["plugin:host-local"] as const : []],
-    prepare: (sandbox) => sandbox.outside(),
+    needs: [`link:${type}`, ...layer3 ? ["plugin:host-local"] as const : []],
+    ...(keys["linkInContainer"]
+      ? {
+        prepare: async (sandbox) => masterInside(sandbox, await sandbox.container("a")),
+        furnish: masterInside,
+      }
+      : { prepare: (sandbox) => sandbox.outside() }),
     conf: (sandbox) => ({
       master: "out0",
       ...keys,
       ...(layer3 && { ipam: hostLocal(sandbox, ...subnets) }),
     }),
+    // The kernel makes one link of a VLAN on a master.
+    ...(type === "vlan" && { beside: (index) => ({ vlanId: 200 + index }) }),
     residue: layer3 ? ["hostLocal"] : [],
     damage: [...interfaceDamage(...families), ...damage],
   };
 }
 
 const macvlan: readonly Row[] = [
-  macvlanRow("layer 2", { keys: { mode: "vepa", mtu: 1400 }, subnets: [] }),
-  macvlanRow("IPv4", {
-    damage: [{
-      name: "mode changed",
-      inflict: ({ sandbox, netns, ifname }) =>
-        sandbox.ip(netns, [`link set dev ${ifname} type macvlan mode private`]),
-    }],
+  belowRow("macvlan", "layer 2", { keys: { mode: "vepa", mtu: 1400 }, subnets: [] }),
+  belowRow("macvlan", "IPv4", {
+    damage: [inside("mode changed", "link set dev IFNAME type macvlan mode private")],
   }),
-  macvlanRow("dual stack", { keys: { bcqueuelen: 500 }, subnets: [subnet4, subnet6] }),
+  belowRow("macvlan", "dual stack", {
+    keys: { bcqueuelen: 500, mtu: 1400 },
+    subnets: [subnet4, subnet6],
+    damage: [inside("MTU changed", "link set dev IFNAME mtu 1399")],
+  }),
+];
+
+const ipvlan: readonly Row[] = [
+  belowRow("ipvlan", "IPv4", {
+    damage: [inside("mode changed", "link set dev IFNAME type ipvlan mode l3")],
+  }),
+  belowRow("ipvlan", "dual stack", {
+    keys: { mode: "l3s", mtu: 1400 },
+    subnets: [subnet4, subnet6],
+    damage: [inside("MTU changed", "link set dev IFNAME mtu 1399")],
+  }),
+];
+
+const vlan: readonly Row[] = [
+  belowRow("vlan", "IPv4", { keys: { vlanId: 100 } }),
+  belowRow("vlan", "dual stack on a master inside the container", {
+    keys: { master: "up0", linkInContainer: true, vlanId: 4094, mtu: 1400 },
+    subnets: [subnet4, subnet6],
+    damage: [inside("MTU changed", "link set dev IFNAME mtu 1399")],
+  }),
 ];
 
 function hostLocalRow(name: string, ...subnets: string[]): Row {
@@ -431,14 +479,28 @@ export const rows: readonly Row[] = [
   ...bridge,
   ...ptp,
   ...macvlan,
+  ...ipvlan,
+  ...vlan,
   ...ipam,
   ...portmap,
 ];
 
-/** Rows to run: all, or those whose name contains `DENOCNI_ROWS`. */
+/**
+ * Rows to run: all, or those whose name contains `DENOCNI_ROWS`; in a guest kernel,
+ * those that need what it is there for.
+ */
 export function chosenRows(): readonly Row[] {
+  return namedRows().filter(({ needs }) => isForHere(needs));
+}
+
+function namedRows(): readonly Row[] {
   const wanted = Deno.env.get("DENOCNI_ROWS") ?? "";
   return rows.filter(({ name }) => name.includes(wanted));
+}
+
+/** How many types the rows to run have, in all kernels together. */
+export function countTypes(): number {
+  return new Set(namedRows().map(({ type }) => type)).size;
 }
 
 /** One of the chosen rows of each type: enough for what does not depend on the configuration. */
@@ -447,9 +509,10 @@ export function firstRows(filter: (row: Row) => boolean = () => true): readonly 
   return [...new Map(backwards.map((row) => [row.type, row])).values()].reverse();
 }
 
-/** The chosen row of each type that does the most, by what it leaves behind. */
+/** The chosen row of each type that does the most here, by what it leaves behind. */
 export function richRows(): readonly Row[] {
-  const size = ({ residue, needs }: Row) => residue.length + needs.length;
+  const size = ({ residue, needs }: Row) =>
+    unmet(["private", ...needs]).length > 0 ? 0 : residue.length + needs.length;
   const byType = Map.groupBy(chosenRows(), ({ type }) => type);
   return [...byType.values()].map((rows) =>
     rows.reduce((best, row) => size(row) > size(best) ? row : best)
