@@ -61,12 +61,16 @@ export function staleRecords<T>(
   },
 ): Kept<T>[] {
   const keep = new Set(valid.map(({ containerID, ifname }) => `${containerID}\0${ifname}`));
+  return listRecords<T>(kind).filter((record) =>
+    record.network === network && !keep.has(`${record.containerId}\0${record.ifName}`)
+  );
+}
+
+/** The records of one kind, of all networks. */
+export function listRecords<T>(kind: string): Kept<T>[] {
   return listNames(`${root}/${kind}`)
     .map((name) => readRecord<T>(`${root}/${kind}/${name}`))
-    .filter((record) => record !== undefined)
-    .filter((record) =>
-      record.network === network && !keep.has(`${record.containerId}\0${record.ifName}`)
-    );
+    .filter((record) => record !== undefined);
 }
 
 function folderOf(path: string): string {
