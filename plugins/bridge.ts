@@ -31,6 +31,7 @@ import { CniError, codes } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
 import { emptyResult } from "../cni/types.ts";
+import { parseVlans, showVlans } from "../host/bridge_vlan.ts";
 import { showLink, showLinks, showPorts } from "../host/ip_link.ts";
 import { compareContainer, gatherCheck, report } from "../recipes/check.ts";
 import { addressesOf, addRoutes, bringUp, configureInterface } from "../recipes/configure.ts";
@@ -49,7 +50,7 @@ import { requireTools } from "../recipes/status.ts";
 import { gcVeths, removeVeth } from "../recipes/veth.ts";
 import { conf } from "./bridge/conf.ts";
 import { withDefaultRoutes, withGateways } from "./bridge/gateway.ts";
-import { compareBridge, comparePort, planGateways, planHost } from "./bridge/host.ts";
+import { hasVlanGateway, planGateways, planHost, usesVlans } from "./bridge/host.ts";
 import { vlanGatewayNames } from "./bridge/vlan.ts";
 
 /** Ports that one Linux bridge can have (`BR_MAX_PORTS` of the kernel, less the reserved one). */
@@ -121,10 +122,9 @@ function notABridge({ name, kind }: Link): CniError {
   );
 }
 
-/** With addresses, a gateway and a VLAN, the gateway stands on a link of the VLAN's own. */
 async function gatherVlanGateway(req: Request<Conf>): Promise<VlanGateway | undefined> {
-  const { bridge, vlan, ipam } = req.conf;
-  if (vlan === 0 || !ipam.type || !req.conf.isGateway) return undefined;
+  const { bridge, vlan } = req.conf;
+  if (!hasVlanGateway(req.conf)) return undefined;
   const names = await vlanGatewayNames(bridge, vlan);
   const [link] = await look(req.host, showLink(names.name));
   return { ...names, mac: link?.mac ?? names.mac, link };
@@ -163,13 +163,17 @@ export function planContainer(conf: Conf, facts: Facts & { result: Result }): St
 }
 
 async function check(req: Request<Conf>): Promise<void> {
+  const { compareBridge, comparePort } = await import("./bridge/check.ts");
   if (req.conf.ipam.type) await req.ipam.check();
   const { result, facts } = await gatherCheck(req);
   const links = await look(req.host, showLinks());
   const own = await ownNames(req);
+  const vlans = usesVlans(req.conf)
+    ? parseVlans(await req.host.query(showVlans()) ?? "")
+    : undefined;
   report(req.network, [
     ...compareBridge(req.conf, { result, links }),
-    ...comparePort(req.conf, { result, links, own, inside: facts.link }),
+    ...comparePort(req.conf, { result, links, own, inside: facts.link, vlans }),
     ...compareContainer(req, facts, { result, kind: "veth" }),
     ...(req.conf.macspoofchk ? await spoofCheck(req).check() : []),
     ...(req.conf.ipMasq ? await masquerade(req).check(knownAddresses(result, undefined)!) : []),

@@ -1,6 +1,5 @@
 /**
- * The host's side of a bridge attachment: what ADD does there, and what CHECK
- * looks at.
+ * The host's side of a bridge attachment: what ADD does there.
  *
  * @module
  */
@@ -20,10 +19,8 @@ import {
   setLink,
   showPorts,
 } from "../../host/ip_link.ts";
-import { compareLink } from "../../recipes/check.ts";
 import { addressesOf } from "../../recipes/configure.ts";
 import { enableForwarding } from "../../recipes/forwarding.ts";
-import { isOwn } from "../../recipes/own.ts";
 import { sharedLinkLock } from "../../recipes/shared_link.ts";
 import { createVeth, distrust, enableFamilies } from "../../recipes/veth.ts";
 import { gatewayCidrs, holdGateways } from "./gateway.ts";
@@ -82,7 +79,18 @@ export function planGateways(conf: Conf, facts: Facts & { result: Result }): Ste
   ];
 }
 
-function portVlans(conf: Conf, bridge: Link | undefined): PortVlans {
+/** With addresses, a gateway and a VLAN, the gateway stands on a link of the VLAN's own. */
+export function hasVlanGateway({ vlan, ipam, isGateway }: Conf): boolean {
+  return vlan !== 0 && ipam.type !== "" && isGateway;
+}
+
+/** Whether VLANs of the bridge are told apart. */
+export function usesVlans(conf: Conf): boolean {
+  return conf.vlan !== 0 || conf.vlanTrunk !== undefined;
+}
+
+/** The VLANs of the container's port. */
+export function portVlans(conf: Conf, bridge: Link | undefined): PortVlans {
   return {
     vlan: conf.vlan,
     trunk: trunkIds(conf.vlanTrunk ?? []),
@@ -98,7 +106,7 @@ function portVlans(conf: Conf, bridge: Link | undefined): PortVlans {
 function ensureBridge(conf: Conf, facts: Facts & { families: readonly Family[] }): Step[] {
   const { bridge: name, mtu, promiscMode: promisc } = conf;
   const { bridge, bridgeMac: address, ownMac } = facts;
-  const vlanFiltering = conf.vlan !== 0 || conf.vlanTrunk !== undefined;
+  const vlanFiltering = usesVlans(conf);
   return [
     ...(bridge ? [] : [{
       why: `create bridge "${name}"`,
@@ -151,46 +159,4 @@ function ensureVlanGateway(
     families,
     newBridge: !bridge,
   });
-}
-
-/** The bridge as recorded and configured; a line for each difference. */
-export function compareBridge(
-  { bridge: name, promiscMode }: Conf,
-  { result, links }: { result: Result; links: readonly Link[] },
-): string[] {
-  const link = links.find((link) => link.name === name);
-  if (!link) return [`bridge "${name}" is missing`];
-  const mac = result.interfaces.find((entry) => entry.name === name && !entry.sandbox)?.mac;
-  return [
-    ...compareLink(link, { kind: "bridge", mac, where: "bridge" }),
-    ...(promiscMode && link.promiscuity === 0 ? [`bridge "${name}" is not promiscuous`] : []),
-  ];
-}
-
-/** The host end: the peer of the container's interface, and a port as configured. */
-export function comparePort(
-  conf: Conf,
-  { result, links, own, inside }: {
-    result: Result;
-    links: readonly Link[];
-    own: OwnNames;
-    inside: Link | undefined;
-  },
-): string[] {
-  const port = links.find((link) =>
-    link.name === own.hostVeth && isOwn(link, own) || inside && link.index === inside.linkIndex
-  );
-  if (!port) return ["the host end of the veth pair is missing"];
-  const mac = result.interfaces.find(({ name, sandbox }) => name === port.name && !sandbox)?.mac;
-  const differs = (what: string, is: boolean, wanted: boolean) =>
-    is === wanted ? [] : [`port "${port.name}" has ${what} ${is ? "on" : "off"}`];
-  return [
-    ...compareLink(port, { kind: "veth", mac, where: "port" }),
-    ...(port.up ? [] : [`port "${port.name}" is down`]),
-    ...(port.master === conf.bridge
-      ? []
-      : [`"${port.name}" is not a port of bridge "${conf.bridge}"`]),
-    ...differs("hairpin", port.hairpin, conf.hairpinMode),
-    ...differs("isolation", port.isolated, conf.portIsolation),
-  ];
 }

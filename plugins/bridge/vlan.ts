@@ -83,12 +83,16 @@ export interface PortVlans {
   readonly defaultVlan: number;
 }
 
+/** The untagged VLAN of a port that has any; a trunk alone keeps VLAN 1, as it always has. */
+export function nativeOf({ vlan, trunk }: PortVlans): number | undefined {
+  return vlan === 0 && trunk.length === 0 ? undefined : vlan || 1;
+}
+
 /** Puts a port into its VLANs; nothing when there are none. The native one is never tagged. */
 export function joinVlans(port: string, vlans: PortVlans): Step[] {
-  const { vlan, trunk, preserveDefaultVlan, defaultVlan } = vlans;
-  if (vlan === 0 && trunk.length === 0) return [];
-  // A trunk alone keeps VLAN 1 as its native one, as it always has.
-  const native = vlan || 1;
+  const { trunk, preserveDefaultVlan, defaultVlan } = vlans;
+  const native = nativeOf(vlans);
+  if (native === undefined) return [];
   return [
     ...(preserveDefaultVlan || defaultVlan === 0 ? [] : [{
       why: `take port "${port}" out of default VLAN ${defaultVlan}`,
@@ -107,7 +111,7 @@ export function joinVlans(port: string, vlans: PortVlans): Step[] {
 }
 
 /** Ascending numbers as `N` and `N-M`: a trunk of every VLAN is one command. */
-function ranges(ids: readonly number[]): string[] {
+export function ranges(ids: readonly number[]): string[] {
   const starts = ids.filter((id, index) => ids[index - 1] !== id - 1);
   const ends = ids.filter((id, index) => ids[index + 1] !== id + 1);
   return starts.map((start, index) =>

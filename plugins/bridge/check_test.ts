@@ -2,10 +2,12 @@ import { assertEquals } from "@std/assert";
 import { decodeOrThrow } from "../../cni/decode.ts";
 import type { Result } from "../../cni/types.ts";
 import { emptyResult } from "../../cni/types.ts";
+import type { PortVlan } from "../../host/bridge_vlan.ts";
 import type { Link } from "../../host/ip_link.ts";
 import { testLink } from "../../ns/testing.ts";
 import { conf } from "./conf.ts";
-import { compareBridge, comparePort } from "./host.ts";
+import type { PortVlans } from "./vlan.ts";
+import { compareBridge, comparePort, compareVlans } from "./check.ts";
 
 const plain = testLink({
   name: "br0",
@@ -72,12 +74,40 @@ Deno.test("compareBridge() tells what differs", () => {
   assertEquals(bridgeProblems({}, { promiscMode: true }), ['bridge "br0" is not promiscuous']);
 });
 
+Deno.test("compareBridge() wants VLANs told apart", () => {
+  for (const keys of [{ vlan: 7 }, { vlanTrunk: [] }]) {
+    assertEquals(bridgeProblems({}, keys), ['bridge "br0" does not filter VLANs']);
+    assertEquals(bridgeProblems({ vlanFiltering: true }, keys), []);
+  }
+});
+
+Deno.test("compareBridge() wants the gateway of a VLAN to be there and up", () => {
+  const keys = { vlan: 7, isGateway: true, ipam: { type: "static" } };
+  const bridge = { ...plain, vlanFiltering: true };
+  const problems = (...links: Link[]) =>
+    compareBridge(configuration(keys), { result, links: [bridge, ...links] });
+  const gateway: Link = { ...plain, name: "br0.7", kind: "veth" };
+  assertEquals(problems(), ['VLAN gateway link "br0.7" is missing']);
+  assertEquals(problems({ ...gateway, up: false }), ['VLAN gateway link "br0.7" is down']);
+  assertEquals(problems({ ...gateway, up: true }), []);
+});
+
 function portProblems(
   link: Partial<Link> | undefined,
-  { keys = {}, container = inside }: { keys?: Record<string, unknown>; container?: Link } = {},
+  { keys = {}, container = inside, vlans }: {
+    keys?: Record<string, unknown>;
+    container?: Link;
+    vlans?: readonly PortVlan[];
+  } = {},
 ) {
   const links = link ? [plain, { ...port, ...link }] : [plain];
-  return comparePort(configuration(keys), { result, links, own, inside: container });
+  return comparePort(configuration(keys), {
+    result,
+    links,
+    own,
+    inside: container,
+    vlans: vlans && new Map([["vethabcd", vlans], [own.hostVeth, vlans]]),
+  });
 }
 
 Deno.test("comparePort() holds right after an ADD", () => {
@@ -99,6 +129,7 @@ Deno.test("comparePort() does not take the container's entry for the port's", ()
   const interfaces = [{ name: own.hostVeth, mac: "02:00:00:00:00:55", sandbox }];
   const links = [plain, port];
   const problems = comparePort(configuration(), {
+    vlans: undefined,
     result: { ...result, interfaces },
     links,
     own,
@@ -124,4 +155,61 @@ Deno.test("comparePort() tells what differs", () => {
       'port "veth00000001" has isolation off',
     ],
   );
+});
+
+Deno.test("comparePort() looks at VLANs where there are any", () => {
+  const native = [{ vid: 7, pvid: true, untagged: true }];
+  assertEquals(portProblems({}, { vlans: native, keys: { vlan: 7 } }), []);
+  assertEquals(portProblems({ name: "vethabcd" }, { vlans: native, keys: { vlan: 7 } }), []);
+  assertEquals(portProblems({}, { vlans: native, keys: { vlan: 8 } }), [
+    'port "veth00000001" is not in VLAN 8, untagged',
+    'port "veth00000001" is in VLAN 7, which is not configured',
+  ]);
+});
+
+const noVlans: PortVlans = { vlan: 0, trunk: [], preserveDefaultVlan: false, defaultVlan: 1 };
+
+/** What is wrong with a port in these VLANs: `7` untagged and native, `7u` untagged, `7t` tagged. */
+function vlanProblems(wanted: Partial<PortVlans>, ...present: string[]): string[] {
+  return compareVlans("veth1", {
+    wanted: { ...noVlans, ...wanted },
+    present: present.map((text) => ({
+      vid: parseInt(text),
+      pvid: /^\d+$/.test(text),
+      untagged: !text.endsWith("t"),
+    })),
+  });
+}
+
+Deno.test("compareVlans() holds right after an ADD", () => {
+  assertEquals(vlanProblems({ vlan: 100 }, "100"), []);
+  assertEquals(vlanProblems({ trunk: [200, 201] }, "1", "200t", "201t"), []);
+  assertEquals(vlanProblems({ vlan: 100, trunk: [100, 200] }, "100", "200t"), []);
+  assertEquals(vlanProblems({ vlan: 100, preserveDefaultVlan: true }, "1u", "100"), []);
+});
+
+Deno.test("compareVlans() does not look at a port without VLANs of its own", () => {
+  assertEquals(vlanProblems({}, "1", "7t"), []);
+});
+
+Deno.test("compareVlans() tells what is missing, tagged otherwise or too much", () => {
+  assertEquals(vlanProblems({ vlan: 100 }), ['port "veth1" is not in VLAN 100, untagged']);
+  assertEquals(vlanProblems({ vlan: 100 }, "1", "100u"), [
+    'port "veth1" is not in VLAN 100, untagged',
+    'port "veth1" is in VLAN 1, which is not configured',
+  ]);
+  assertEquals(vlanProblems({ trunk: [200, 201, 202, 204] }, "1", "200u", "300t", "301t"), [
+    'port "veth1" is not in VLAN 200-202, tagged',
+    'port "veth1" is not in VLAN 204, tagged',
+    'port "veth1" is in VLAN 300-301, which is not configured',
+  ]);
+});
+
+Deno.test("compareVlans() allows the default VLAN only where it is preserved", () => {
+  const wanted = { vlan: 100, preserveDefaultVlan: true, defaultVlan: 5 };
+  assertEquals(vlanProblems(wanted, "5u", "100"), []);
+  assertEquals(vlanProblems(wanted, "100"), []);
+  assertEquals(vlanProblems({ ...wanted, preserveDefaultVlan: false }, "5u", "100"), [
+    'port "veth1" is in VLAN 5, which is not configured',
+  ]);
 });
