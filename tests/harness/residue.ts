@@ -30,6 +30,10 @@ const table = {
     ),
     reason: "a bridge is shared by all containers of the host and of other networks",
   },
+  vlanGateway: {
+    pattern: /^\+host\/(links|qdiscs|sysctls|vlans): .*\bvethd4d33f5c\b/,
+    reason: "the port of bridge0.100, the gateway of all containers of VLAN 100",
+  },
   linkLocks: {
     pattern: new RegExp(linkLocks),
     reason: "lock files are never removed, so that nobody waits for a file that is gone",

@@ -236,6 +236,32 @@ const bridge: readonly Row[] = [
     residue: ["nftSpoofCheck"],
     damage: [noNftables],
   }),
+  {
+    name: "bridge: VLAN and trunk, layer 2",
+    type: "bridge",
+    kind: "interface",
+    needs: [...bridgeNeeds, "bridge-vlan"],
+    conf: () => ({ bridge: bridgeName, vlan: 100, vlanTrunk: [{ minID: 200, maxID: 203 }] }),
+    residue: ["bridge"],
+    addressless: true,
+    damage: [
+      ...interfaceDamage(),
+      onEachPort("port taken out of its VLAN", 'bridge vlan del dev "$port" vid 100'),
+      onEachPort("port taken out of its trunk", 'bridge vlan del dev "$port" vid 201-202'),
+      onEachPort("port put into another VLAN", 'bridge vlan add dev "$port" vid 300'),
+      onHost(
+        "VLAN filtering switched off",
+        `ip link set dev ${bridgeName} type bridge vlan_filtering 0`,
+      ),
+    ],
+  },
+  bridgeRow("gateway of a VLAN, dual stack", {
+    keys: { vlan: 100 },
+    subnets: [subnet4, subnet6],
+    needs: ["bridge-vlan"],
+    residue: ["vlanGateway"],
+    damage: [onHost("gateway link removed", `ip link del dev ${bridgeName}.100`)],
+  }),
 ];
 
 /** Routed pairs; every address has its gateway on the host. */
