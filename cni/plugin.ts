@@ -25,6 +25,8 @@ export interface Request<C> {
   readonly conf: C;
   /** The whole request configuration as it came. */
   readonly raw: JsonObject;
+  /** Its text, which alone shows repeated keys; absent where the runtime runs in this process. */
+  readonly text: string | undefined;
   /** Network name. */
   readonly network: string;
   /** Version the configuration asks for. */

@@ -109,6 +109,7 @@ function makeRequest(
   return {
     conf: decode(plugin.conf, call.config, "network configuration"),
     raw: call.config,
+    text: call.text,
     network: String(lookup(call.config, "name")),
     cniVersion: call.cniVersion,
     containerId: call.containerId,

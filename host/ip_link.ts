@@ -107,12 +107,18 @@ export interface LinkChange extends In {
   readonly master?: string;
   readonly address?: string;
   readonly alias?: string;
-  readonly promisc?: boolean;
+  readonly promisc?: boolean | undefined;
+  readonly allmulti?: boolean | undefined;
+  /** Packets. */
+  readonly txQLen?: number | undefined;
 }
 
-/** `ip link set dev X [netns PATH] [name Y] [mtu N] [address MAC] [alias TEXT] [promisc on] [master BR] [up|down]` */
+/**
+ * `ip link set dev X [netns PATH] [name Y] [mtu N] [address MAC] [alias TEXT] [promisc on]
+ * [allmulticast on] [txqueuelen N] [master BR] [up|down]`
+ */
 export function setLink(name: string, change: LinkChange): Command {
-  const { into, rename, mtu, up, master, address, alias, promisc } = change;
+  const { into, rename, mtu, up, master, address, alias, promisc, allmulti, txQLen } = change;
   return command("ip", [
     ...["link", "set", "dev", name],
     ...(into ? ["netns", into.path] : []),
@@ -121,6 +127,8 @@ export function setLink(name: string, change: LinkChange): Command {
     ...(address ? ["address", address] : []),
     ...(alias !== undefined ? ["alias", alias] : []),
     ...(promisc !== undefined ? ["promisc", onOff(promisc)] : []),
+    ...(allmulti !== undefined ? ["allmulticast", onOff(allmulti)] : []),
+    ...(txQLen !== undefined ? ["txqueuelen", String(txQLen)] : []),
     ...(master ? ["master", master] : []),
     ...(up !== undefined ? [up ? "up" : "down"] : []),
   ], change);
@@ -193,6 +201,10 @@ export interface Link {
   readonly linkName: string | undefined;
   /** The kernel's promiscuity counter. */
   readonly promiscuity: number;
+  /** Whether somebody set it to take every multicast packet. */
+  readonly allmulti: boolean;
+  /** Length of the transmit queue in packets. */
+  readonly txQLen: number;
   /** Whether somebody set it promiscuous; being the port of a bridge only counts. */
   readonly promisc: boolean;
   /** Other names that it has. */
@@ -253,6 +265,7 @@ interface RawLink {
   flags: string[];
   master?: string;
   promiscuity?: number;
+  txqlen?: number;
   altnames?: string[];
   parentbus?: string;
   parentdev?: string;
@@ -298,6 +311,8 @@ function toLink(raw: RawLink, indexByName: ReadonlyMap<string, number>): Link {
       (raw.link ? indexByName.get(raw.link) : undefined),
     linkName: raw.link ?? undefined,
     promiscuity: raw.promiscuity ?? 0,
+    allmulti: raw.flags.includes("ALLMULTI"),
+    txQLen: raw.txqlen ?? 0,
     promisc: raw.flags.includes("PROMISC"),
     altNames: raw.altnames ?? [],
     hardware: raw.parentbus && `${raw.parentbus}/${raw.parentdev}`,

@@ -69,6 +69,27 @@ Deno.test("setLink() writes what is to change, and nothing else", () => {
   );
 });
 
+Deno.test("setLink() writes switches that are off, and a queue of length 0", () => {
+  assertEquals(
+    shellLine(setLink("a", { promisc: false, allmulti: false, txQLen: 0 })),
+    "ip link set dev a promisc off allmulticast off txqueuelen 0",
+  );
+  assertEquals(
+    shellLine(setLink("a", { mtu: 1400, allmulti: true, txQLen: 20000 })),
+    "ip link set dev a mtu 1400 allmulticast on txqueuelen 20000",
+  );
+});
+
+Deno.test("parseLinks() reads flags that were set by hand, and the queue's length", () => {
+  const link = { ifname: "a", ifindex: 2, mtu: 1500, promiscuity: 1 };
+  const [plain, set] = parseLinks(JSON.stringify([
+    { ...link, flags: ["UP"] },
+    { ...link, flags: ["UP", "PROMISC", "ALLMULTI"], txqlen: 500 },
+  ]));
+  assertEquals([plain!.promisc, plain!.allmulti, plain!.txQLen], [false, false, 0]);
+  assertEquals([set!.promisc, set!.allmulti, set!.txQLen], [true, true, 500]);
+});
+
 Deno.test("setBridgePort() writes both options, off ones too", () => {
   assertEquals(
     shellLine(setBridgePort("a", { hairpin: true, isolated: false })),
@@ -226,6 +247,8 @@ Deno.test("parseLinks() reads a plain device", () => {
     linkName: undefined,
     promiscuity: 0,
     promisc: false,
+    allmulti: false,
+    txQLen: 0,
     altNames: [],
     hardware: undefined,
     alias: undefined,

@@ -70,6 +70,8 @@ export function testLink(fields: Partial<Link> = {}): Link {
     linkName: undefined,
     promiscuity: 0,
     promisc: false,
+    allmulti: false,
+    txQLen: 1000,
     altNames: [],
     hardware: undefined,
     alias: undefined,

@@ -9,22 +9,31 @@ import { expected, object, optional, scalar } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import type { Request } from "../cni/plugin.ts";
 
-/** Six octets as the reference reads them: between colons or hyphens, or by twos between dots. */
-const pattern = /^[0-9a-f]{2}([:-])[0-9a-f]{2}(\1[0-9a-f]{2}){4}$|^[0-9a-f]{4}(\.[0-9a-f]{4}){2}$/i;
+/** Octets as the reference reads them: between colons or hyphens, or by twos between dots. */
+const pattern = /^[0-9a-f]{2}([:-])[0-9a-f]{2}(\1[0-9a-f]{2})+$|^[0-9a-f]{4}(\.[0-9a-f]{4})+$/i;
+
+/** What a plugin takes for a hardware address. */
+interface MacOptions {
+  /** Numbers of octets; 6 when absent. */
+  readonly octets?: readonly number[];
+}
 
 const expects = "unicast hardware address like 02:00:00:00:00:01";
 
-/** A unicast hardware address of six octets; given back in lower case with colons. An empty text counts as absent. */
-export function mac(): Decoder<string> {
+/** A unicast hardware address; given back in lower case with colons. An empty text counts as absent. */
+export function mac(options: MacOptions = {}): Decoder<string> {
   return scalar(
     expects,
-    (value) => value === "" ? "" : typeof value === "string" ? parseMac(value) : undefined,
+    (value) => value === "" ? "" : typeof value === "string" ? parseMac(value, options) : undefined,
   );
 }
 
-function parseMac(text: string): string | undefined {
+function parseMac(text: string, { octets: lengths = [6] }: MacOptions): string | undefined {
   if (!pattern.test(text)) return undefined;
   const octets = text.toLowerCase().replaceAll(/[:.-]/g, "").match(/../g)!;
+  if (!lengths.includes(octets.length)) return undefined;
+  // Only the first octet of an Ethernet address tells of multicast.
+  if (octets.length !== 6) return octets.join(":");
   const isUnicast = (parseInt(octets[0]!, 16) & 1) === 0 && octets.some((octet) => octet !== "00");
   return isUnicast ? octets.join(":") : undefined;
 }
@@ -60,18 +69,24 @@ interface MacConf {
 
 /**
  * The address asked for, or `undefined`: the configuration's `mac` is the weakest
- * source, then `CNI_ARGS`, then `args.cni.mac`, then `runtimeConfig.mac`. Empty ones
- * do not count.
+ * source, then `CNI_ARGS`, then `args.cni.mac`, then `runtimeConfig.mac`; the last
+ * two the other way round where `args` is the strongest. Empty ones do not count.
  */
-export function requestedMac(req: Pick<Request<MacConf>, "conf" | "args">): string | undefined {
+export function requestedMac(
+  req: Pick<Request<MacConf>, "conf" | "args">,
+  { strongest = "runtimeConfig", ...options }: MacOptions & {
+    readonly strongest?: "runtimeConfig" | "args";
+  } = {},
+): string | undefined {
   const { mac, args, runtimeConfig } = req.conf;
   const fromArgs = parseCniArgs(req.args, ["MAC"]).MAC;
-  return runtimeConfig?.mac || args?.cni?.mac ||
-    (fromArgs ? macOrThrow(fromArgs) : mac || undefined);
+  const passed = [runtimeConfig?.mac, args?.cni?.mac];
+  if (strongest === "args") passed.reverse();
+  return passed.find(Boolean) || (fromArgs ? macOrThrow(fromArgs, options) : mac || undefined);
 }
 
-function macOrThrow(text: string): string {
-  const mac = parseMac(text);
+function macOrThrow(text: string, options: MacOptions): string {
+  const mac = parseMac(text, options);
   if (mac !== undefined) return mac;
   throw new CniError(
     codes.invalidEnvironment,

@@ -84,6 +84,32 @@ Deno.test("mac() refuses what no interface can have", () => {
   for (const text of bad) assertEquals(read(text), undefined, JSON.stringify(text));
 });
 
+Deno.test("mac() takes other numbers of octets where the plugin does", () => {
+  const long = mac({ octets: [6, 8, 20] });
+  const infiniband = Array.from({ length: 20 }, () => "ff").join(":");
+  const takes = ["02:00:00:00:00:01", "01:00:00:00:00:00:00:01", infiniband];
+  for (const text of takes) assertEquals(long.decode(text, "", []), text);
+  assertEquals(long.decode("0200.0000.0000.0001", "", []), "02:00:00:00:00:00:00:01");
+  for (const text of ["01:00:5e:00:00:01", "02:00:00:00:00", "02:00:00:00:00:00:01"]) {
+    assertEquals(long.decode(text, "", []), undefined, text);
+  }
+});
+
+Deno.test("args is the strongest source where the plugin says so", () => {
+  const config = {
+    args: { cni: { mac: "02:00:00:00:00:01" } },
+    runtimeConfig: { mac: "02:00:00:00:00:02" },
+  };
+  const conf = decodeOrThrow(decoder, config, "configuration");
+  assertEquals(requestedMac({ conf, args: "" }), "02:00:00:00:00:02");
+  assertEquals(requestedMac({ conf, args: "" }, { strongest: "args" }), "02:00:00:00:00:01");
+  const withoutArgs = { ...conf, args: undefined };
+  assertEquals(
+    requestedMac({ conf: withoutArgs, args: "" }, { strongest: "args" }),
+    "02:00:00:00:00:02",
+  );
+});
+
 Deno.test("a removal goes on with a bad address", () => {
   const config = { args: { cni: { mac: "x" } }, runtimeConfig: { mac: 7 } };
   const conf = decodeForRemoval(decoder, config, "configuration");

@@ -7,7 +7,7 @@
  */
 import type { AttachmentKey } from "../cni/types.ts";
 import { listNames, readOwnJson } from "../host/files.ts";
-import type { Step } from "../host/step.ts";
+import type { Step, WriteFile } from "../host/step.ts";
 import { sha512 } from "./names.ts";
 import type { Attachment } from "./own.ts";
 
@@ -28,17 +28,25 @@ export async function recordPath(kind: string, attachment: Attachment): Promise<
   return `${root}/${kind}/${hash.slice(0, 32)}.json`;
 }
 
-/** Writes a record; a rollback removes it. */
-export function keepRecord<T>({ path, network, containerId, ifName, data }: Kept<T>): Step[] {
-  const text = `${JSON.stringify({ network, containerId, ifName, data })}\n`;
+/** Writes a record; a rollback removes it, or writes the one before it again. */
+export function keepRecord<T>(
+  record: Kept<T>,
+  { before }: { readonly before?: Kept<T> | undefined } = {},
+): Step[] {
+  const { path } = record;
   return [
     { why: "make the folder of records", do: { kind: "mkdir", path: folderOf(path) } },
     {
       why: `record "${path}"`,
-      do: { kind: "write", path, text, mode: 0o600 },
-      undo: { kind: "remove", path },
+      do: writeRecord(record),
+      undo: before ? writeRecord(before) : { kind: "remove", path },
     },
   ];
+}
+
+function writeRecord<T>({ path, network, containerId, ifName, data }: Kept<T>): WriteFile {
+  const text = `${JSON.stringify({ network, containerId, ifName, data })}\n`;
+  return { kind: "write", path, text, mode: 0o600 };
 }
 
 /** Removes a record. */

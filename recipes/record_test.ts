@@ -27,6 +27,18 @@ Deno.test("a record is read as it was kept, and gone when it is dropped", async 
   Deno.removeSync(dir, { recursive: true });
 });
 
+Deno.test("a rollback of a record that replaced another writes that one again", async () => {
+  const dir = Deno.makeTempDirSync();
+  const before = { ...attachment, path: `${dir}/1.json`, data: 1 };
+  await new Machine().apply(keepRecord(before));
+  const machine = new Machine();
+  await machine.apply(keepRecord({ ...before, data: 2 }, { before }));
+  assertEquals(readRecord(before.path), { ...before, data: 2 });
+  assertEquals(await machine.rollback(), []);
+  assertEquals(readRecord(before.path), before);
+  Deno.removeSync(dir, { recursive: true });
+});
+
 Deno.test("a rollback takes a record back, and a broken one counts as none", async () => {
   const dir = Deno.makeTempDirSync();
   const path = `${dir}/1.json`;
