@@ -60,6 +60,13 @@ export function readRecord<T>(path: string): Kept<T> | undefined {
   return record?.network === undefined ? undefined : { ...record, path };
 }
 
+/** Every record of a kind. */
+export function allRecords<T>(kind: string): Kept<T>[] {
+  return listNames(`${root}/${kind}`)
+    .map((name) => readRecord<T>(`${root}/${kind}/${name}`))
+    .filter((record) => record !== undefined);
+}
+
 /** The records of a network that belong to none of the valid attachments. */
 export function staleRecords<T>(
   kind: string,
@@ -69,16 +76,9 @@ export function staleRecords<T>(
   },
 ): Kept<T>[] {
   const keep = new Set(valid.map(({ containerID, ifname }) => `${containerID}\0${ifname}`));
-  return listRecords<T>(kind).filter((record) =>
+  return allRecords<T>(kind).filter((record) =>
     record.network === network && !keep.has(`${record.containerId}\0${record.ifName}`)
   );
-}
-
-/** The records of one kind, of all networks. */
-export function listRecords<T>(kind: string): Kept<T>[] {
-  return listNames(`${root}/${kind}`)
-    .map((name) => readRecord<T>(`${root}/${kind}/${name}`))
-    .filter((record) => record !== undefined);
 }
 
 function folderOf(path: string): string {
