@@ -7,9 +7,11 @@ import type { Plugin } from "./cni/plugin.ts";
 
 const loaders: Readonly<Record<string, () => Promise<{ plugin: unknown }>>> = {
   "bridge": () => import("./plugins/bridge.ts"),
+  "ipvlan": () => import("./plugins/ipvlan.ts"),
   "loopback": () => import("./plugins/loopback.ts"),
   "macvlan": () => import("./plugins/macvlan.ts"),
   "ptp": () => import("./plugins/ptp.ts"),
+  "vlan": () => import("./plugins/vlan.ts"),
   "host-local": () => import("./ipam/host-local.ts"),
   "static": () => import("./ipam/static.ts"),
   "portmap": () => import("./meta/portmap.ts"),
