@@ -1,6 +1,7 @@
 /**
- * IPAM delegation (specification section 4): the plugin named by `ipam.type`
- * gets the whole request configuration and the same environment. When the file
+ * Delegation (specification section 4): the plugin named by `ipam.type` gets the
+ * whole request configuration and the same environment, any other delegate the
+ * configuration that its caller makes for it. When the file
  * found on `CNI_PATH` is our own it runs in this process (`request.ts`), so that
  * one process does the work of two; any other is executed here.
  *
@@ -61,7 +62,7 @@ export async function execDelegate(
   if (host.dryRun && changes.has(verb)) throw notPlannable(verb, file);
   if (verb !== "ADD") return void await run(verb);
   // The specification wants DEL also when the delegate's own ADD fails.
-  host.onRollback(`reserve addresses with "${type}"`, async () => void await run("DEL"));
+  host.onRollback(`call ADD of "${type}"`, async () => void await run("DEL"));
   return parseResult(parseStdout(type, await run("ADD")), call.cniVersion).result;
 }
 
@@ -70,7 +71,7 @@ const changes: ReadonlySet<DelegatedVerb> = new Set<DelegatedVerb>(["ADD", "DEL"
 function notPlannable(verb: DelegatedVerb, file: string): CniError {
   return new CniError(
     codes.notAvailable,
-    `Cannot plan ${verb} of IPAM plugin "${file}": it is not ours, and executing it would change what it has reserved`,
+    `Cannot plan ${verb} of plugin "${file}": it is not ours, and executing it would change what it keeps`,
   );
 }
 
@@ -94,7 +95,7 @@ function parseStdout(type: string, text: string): Json {
   } catch (error) {
     throw new CniError(
       codes.delegateFailed,
-      `Cannot read result of IPAM plugin "${type}": ${(error as Error).message}`,
+      `Cannot read result of plugin "${type}": ${(error as Error).message}`,
       text,
     );
   }

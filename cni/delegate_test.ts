@@ -6,7 +6,7 @@ import { fails, prints, Recorder } from "../tests/harness/recorder.ts";
 import { anyObject } from "./decode.ts";
 import { isOurs, markerName, ownPlugin } from "./delegate.ts";
 import { CniError, codes } from "./error.ts";
-import type { Ipam, Plugin } from "./plugin.ts";
+import type { Delegate, Plugin } from "./plugin.ts";
 import type { Surroundings } from "./request.ts";
 import { callPlugin } from "./request.ts";
 import { makeCall, spy } from "./testing.ts";
@@ -22,7 +22,7 @@ async function ipamOf(
     path?: readonly string[];
     text?: string;
   } = {},
-): Promise<Ipam> {
+): Promise<Delegate> {
   const { plugin, seen } = spy(anyObject());
   const made = { ...makeCall({ config, containerId: "c1", ifName: "eth7", args: "A=B" }), path };
   const surroundings = { host: new FakeHost(), load, ...rest };
@@ -40,7 +40,7 @@ async function theirs(
     config?: JsonObject;
     text?: string;
   } = {},
-): Promise<Ipam> {
+): Promise<Delegate> {
   recorder.add("theirs", answers);
   const { config = {}, ...options } = rest;
   return await ipamOf({ ...config, ipam: { type: "theirs" } }, {
@@ -111,7 +111,7 @@ Deno.test("an executed ADD has its DEL as undo before it runs", async () => {
   const ipam = await theirs(recorder, { host, answers: { ADD: fails(123, "no address") } });
   const error = await assertRejects(() => ipam.add(), CniError, "no address");
   assertEquals(error.code, 123);
-  assertEquals(host.undos.map(({ why }) => why), ['reserve addresses with "theirs"']);
+  assertEquals(host.undos.map(({ why }) => why), ['call ADD of "theirs"']);
   await host.undos[0]!.undo();
   assertEquals(recorder.log(), ["theirs ADD", "theirs DEL"]);
 });
@@ -145,7 +145,7 @@ Deno.test("output of an executed delegate that is no result is an error", async 
   const ipam = await theirs(recorder, { answers: { ADD: { stdout: "hello" } } });
   const error = await assertRejects(() => ipam.add(), CniError);
   assertEquals([error.code, error.details], [codes.delegateFailed, "hello"]);
-  assertStringIncludes(error.msg, 'Cannot read result of IPAM plugin "theirs": ');
+  assertStringIncludes(error.msg, 'Cannot read result of plugin "theirs": ');
 });
 
 Deno.test("a dry run executes no delegate that would change something", async () => {
@@ -154,7 +154,7 @@ Deno.test("a dry run executes no delegate that would change something", async ()
   for (const verb of ["add", "del", "gc"] as const) {
     const error = await assertRejects(() => ipam[verb](), CniError);
     assertEquals(error.code, codes.notAvailable);
-    assertStringIncludes(error.msg, `Cannot plan ${verb.toUpperCase()} of IPAM plugin`);
+    assertStringIncludes(error.msg, `Cannot plan ${verb.toUpperCase()} of plugin`);
   }
   assertEquals(recorder.log(), []);
   await ipam.check();

@@ -73,6 +73,8 @@ function ifNameProblem(name: string): [msg: string, details?: string] | undefine
     return ["interface name is too long", "interface name should be less than 16 characters"];
   }
   if (name === "." || name === "..") return ["interface name is . or .."];
+  // Half of a surrogate pair is in no UTF-8, which names are written in.
+  if (!name.isWellFormed()) return ["interface name contains half a character"];
   if (forbiddenInIfName.test(name)) {
     return ["interface name contains / or : or whitespace characters"];
   }

@@ -68,6 +68,7 @@ const badIfNames: readonly [string, typeof empty | typeof long][] = [
   ["eth0:1", characters],
   ["test name", characters],
   ["a\0b", characters],
+  ["a\ud800", { code: 4, msg: "interface name contains half a character" }],
 ];
 for (const [name, json] of badIfNames) {
   Deno.test(`${JSON.stringify(name)} is no interface name`, () => {

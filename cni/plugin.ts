@@ -46,7 +46,9 @@ export interface Request<C> {
   /** The machine: queries, plans, rollback. */
   readonly host: Host;
   /** The IPAM plugin named by `ipam.type`, in process when it is ours. */
-  readonly ipam: Ipam;
+  readonly ipam: Delegate;
+  /** Any other plugin, called as this one was but with a configuration of its own. */
+  delegate(type: string, config: JsonObject): Delegate;
 }
 
 /** A request of GC. */
@@ -55,19 +57,19 @@ export interface GcRequest<C> extends Request<C> {
   readonly valid: readonly AttachmentKey[];
 }
 
-/** The delegate that hands out addresses (specification section 4). */
-export interface Ipam {
-  /** `ipam.type`; empty when the configuration has none ("layer 2"). */
+/** A plugin that this one calls (specification section 4), above all for addresses. */
+export interface Delegate {
+  /** Its type; empty when the configuration names none ("layer 2"). */
   readonly type: string;
-  /** Reserves addresses; a later failure of the caller releases them. */
+  /** Attaches, or reserves addresses; a later failure of the caller takes it back. */
   add(): Promise<Result>;
-  /** Releases addresses; what is released already is a success. */
+  /** Takes back; what is gone already is a success. */
   del(): Promise<void>;
-  /** Fails when what ADD reserved is not reserved any more. */
+  /** Fails when what ADD made is not there any more. */
   check(): Promise<void>;
-  /** Releases what belongs to no valid attachment. */
+  /** Takes back what belongs to no valid attachment. */
   gc(): Promise<void>;
-  /** Fails when no address could be handed out. */
+  /** Fails when an ADD could not work. */
   status(): Promise<void>;
 }
 

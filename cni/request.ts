@@ -13,7 +13,7 @@ import type { DelegatedVerb } from "./delegate.ts";
 import { execDelegate, ownPlugin } from "./delegate.ts";
 import { CniError, codes } from "./error.ts";
 import { checkNewIfName } from "./names.ts";
-import type { GcRequest, Ipam, Plugin, Request } from "./plugin.ts";
+import type { Delegate, GcRequest, Plugin, Request } from "./plugin.ts";
 import { parsePrevResult } from "./result.ts";
 import type { AttachmentKey, JsonObject, Result, Verb } from "./types.ts";
 import { emptyResult } from "./types.ts";
@@ -123,7 +123,10 @@ function makeRequest(
       return prevResult(call, removal);
     },
     host: surroundings.host,
-    ipam: createIpam(call, surroundings),
+    ipam: createDelegate(ipamType(call.config), { call, surroundings }),
+    delegate(type, config) {
+      return createDelegate(type, { call: delegateCall(call, config), surroundings });
+    },
   };
 }
 
@@ -137,9 +140,17 @@ function prevResult(call: Call, removal: boolean): Result | undefined {
   }
 }
 
-/** The delegate of a call. Nothing is looked up before a verb is called. */
-function createIpam(call: Call, surroundings: Surroundings): Ipam {
-  const type = ipamType(call.config);
+/** The same call with another configuration. */
+function delegateCall(call: Call, config: JsonObject): Call {
+  const { text: _, ...rest } = call;
+  return { ...rest, config };
+}
+
+/** A delegate of a call. Nothing is looked up before a verb is called. */
+function createDelegate(
+  type: string,
+  { call, surroundings }: { call: Call; surroundings: Surroundings },
+): Delegate {
   const run = async (verb: DelegatedVerb) => {
     const own = await ownPlugin(type, call.path, surroundings);
     if (own) return await callPlugin(own, verb, call, surroundings);

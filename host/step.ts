@@ -33,6 +33,8 @@ export interface MakeDir {
   readonly kind: "mkdir";
   /** Full path. */
   readonly path: string;
+  /** Permission bits of a new directory; 0755 when absent. */
+  readonly mode?: number;
 }
 
 /** Removes a file; a file that is gone already is a success. */

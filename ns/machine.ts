@@ -195,7 +195,8 @@ function attemptLocal(
 ): ActionError | undefined {
   try {
     if (action.kind === "mkdir") {
-      Deno.mkdirSync(action.path, { recursive: true });
+      const { path, mode = 0o755 } = action;
+      Deno.mkdirSync(path, { recursive: true, mode });
     } else if (action.kind === "write") {
       writeFileAtomic(action.path, action.text, action);
     } else if (

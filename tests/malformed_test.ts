@@ -180,7 +180,7 @@ async function give(sandbox: Sandbox, plugin: Plugin, input: HostileInput): Prom
   JSON.parse(answer.stdout);
   const del = await plugin({ ...input, env: { ...input.env, CNI_COMMAND: "DEL" } });
   assertEquals([del.code, del.stdout], [0, ""], `DEL after ${input.about}`);
-  await removeBridge(sandbox, input);
+  await removeBridges(sandbox);
   return false;
 }
 
@@ -194,11 +194,10 @@ function refuse(input: HostileInput, answer: Answer): void {
 }
 
 /** A bridge of another name stays, as every bridge does. */
-async function removeBridge(sandbox: Sandbox, { stdin }: HostileInput): Promise<void> {
-  const { bridge = "cni0" } = JSON.parse(stdin) as { bridge?: Json };
-  if (typeof bridge !== "string" || bridge === bridgeName) return;
-  if (await sandbox.hasLink(sandbox.host, bridge)) {
-    await sandbox.inside(sandbox.host, ["ip", "link", "del", "dev", bridge]);
+async function removeBridges(sandbox: Sandbox): Promise<void> {
+  const bridges = await sandbox.ipJson<{ ifname: string }>(sandbox.host, "link show type bridge");
+  for (const { ifname } of bridges.filter(({ ifname }) => ifname !== bridgeName)) {
+    await sandbox.inside(sandbox.host, ["ip", "link", "del", "dev", ifname]);
   }
 }
 

@@ -33,7 +33,7 @@ export function formatKey({ containerID, ifname }: AttachmentKey): string {
 export function parseKey(text: string): AttachmentKey | undefined {
   const [containerID, ifname = "", ...rest] = text.trim().split(lineBreak);
   // deno-lint-ignore no-control-regex
-  const broken = /[\0-\x1f\x7f\ufffd]/.test(`${containerID}${ifname}`);
+  const broken = /[\0\t-\r\ufffd]/.test(`${containerID}${ifname}`);
   if (!containerID || broken || rest.length > 0) return undefined;
   return { containerID, ifname };
 }

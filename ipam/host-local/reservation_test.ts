@@ -20,3 +20,8 @@ Deno.test("an empty or damaged file names nobody", () => {
     assertEquals(parseKey(text), undefined, JSON.stringify(text));
   }
 });
+
+Deno.test("a name with control characters that a link may have is read as it was written", () => {
+  const key = { containerID: "c0", ifname: "a\u0002b\u007f" };
+  assertEquals(parseKey(formatKey(key)), key);
+});

@@ -38,6 +38,18 @@ const table = {
     pattern: new RegExp(linkLocks),
     reason: "lock files are never removed, so that nobody waits for a file that is gone",
   },
+  flannelDir: {
+    pattern: /^\+files: \/var\/lib\/cni\/flannel\/ 700$/,
+    reason: "the folder of the delegates' configurations",
+  },
+  deviceRecords: {
+    pattern: /^\+files: \/run\/cni\/(denocni\/(devices\/)?)? 755$/,
+    reason: "the folder for records of devices that containers have",
+  },
+  voidDeviceRecord: {
+    pattern: /^\+files: \/run\/cni\/denocni\/devices\/[0-9a-f]{32}\.json 600 /,
+    reason: "the reference does not know of records; one is void when its device is on the host",
+  },
   forwarding4: {
     pattern: /^[-+]host\/sysctls: net\/ipv4\/ip_forward=/,
     reason: "forwarding may have been switched on by others meanwhile",
@@ -69,6 +81,26 @@ const table = {
     pattern: /^\+files: \/run\/cni\/denocni\/ports\/[46]-(tcp|udp)-(8080-8080|8053-8053)-any 600 /,
     reason: "the reference does not know of claims; one is void when its container is gone",
   },
+  firewallRecords: {
+    pattern:
+      /^\+files: \/run\/cni\/(denocni\/(firewall\/ 755|firewall\.lock 600 "")|(denocni\/)? 755)$/,
+    reason: "the folder of records; the lock file is never removed",
+  },
+  firewallChains: {
+    pattern:
+      /^\+host\/iptables(-legacy)?: filter (:CNI-(FORWARD|ADMIN|ISOLATION-STAGE-[12]) -|-A CNI-ISOLATION-STAGE-[12] |-A (FORWARD|CNI-FORWARD) .* -j CNI-(FORWARD|ADMIN|ISOLATION-STAGE-1)$)/,
+    reason: "shared by all containers; a bridge keeps its policy",
+  },
+  nftFirewall: {
+    pattern:
+      /^\+host\/nft: \{"(table":\{"family":"(inet|bridge)","name":"denocni_firewall"|(set|chain)":\{"family":"(inet|bridge)",("name":"\w+",)?"table":"denocni_firewall"(?!.*"elem":.*net: )|rule":\{"family":"(inet|bridge)","table":"denocni_firewall")/,
+    reason: "chains and sets that all containers share; a bridge keeps its policy",
+  },
+  nftEntry: {
+    pattern:
+      /^\+host\/nft: \{"((set|chain)":\{"family":"inet",("name":"denocni_\w+",)?"table":"filter"(,"name":"denocni_\w+")?(?!.*"elem":)|rule":\{"family":"inet","table":"filter","chain":"(denocni_containers"|forward","comment":"denocni"))/,
+    reason: "what a chain of the administrator leads to, shared by all containers",
+  },
   nftMasquerade: {
     pattern:
       /^\+host\/nft: \{"(table":\{"family":"inet","name":"cni_plugins_masquerade"|chain":\{"family":"inet","table":"cni_plugins_masquerade"|rule":\{"family":"inet","table":"cni_plugins_masquerade","chain":"postrouting")/,
@@ -86,9 +118,17 @@ const table = {
   },
   hostLocal: {
     pattern:
-      /^[-+]files: (TEST|\/var\/lib\/cni)\/networks(\/[^/]+)?(\/ 755|\/lock \d+ ""|\/last_reserved_ip\.\d+ 6[04][04] ".*"|\/[^/]+\/((by-key\/)? 755|stamp 600 ".*"))$/,
+      /^[-+]files: (TEST\/[^/]+|\/var\/lib\/cni\/networks)(\/[^/]+)?(\/ 755|\/lock \d+ ""|\/last_reserved_ip\.\d+ 6[04][04] ".*"|\/[^/]+\/((by-key\/)? 755|stamp 600 ".*"))$/,
     reason:
       "round robin goes on from the last address; the lock file is never removed, so that nobody waits for a file that is gone; the index stays, empty",
+  },
+  tuningFolders: {
+    pattern: /^\+files: \/run\/cni\/(tuning\/|(denocni\/(tuning\/)?)?) 755$/,
+    reason: "folders for what interfaces and variables were before",
+  },
+  voidTuningRecord: {
+    pattern: /^\+files: \/run\/cni\/denocni\/tuning\/[0-9a-f]{32}\.json 600 /,
+    reason: "the reference does not know of records; GC removes one",
   },
   temporaryFile: {
     pattern: /^\+files: TEST\/networks\/[^/]+\/\.denocni-tmp 600 /,
