@@ -7,10 +7,12 @@ import type { Plugin } from "./cni/plugin.ts";
 
 const loaders: Readonly<Record<string, () => Promise<{ plugin: unknown }>>> = {
   "bridge": () => import("./plugins/bridge.ts"),
+  "dummy": () => import("./plugins/dummy.ts"),
   "ipvlan": () => import("./plugins/ipvlan.ts"),
   "loopback": () => import("./plugins/loopback.ts"),
   "macvlan": () => import("./plugins/macvlan.ts"),
   "ptp": () => import("./plugins/ptp.ts"),
+  "tap": () => import("./plugins/tap.ts"),
   "vlan": () => import("./plugins/vlan.ts"),
   "host-local": () => import("./ipam/host-local.ts"),
   "static": () => import("./ipam/static.ts"),

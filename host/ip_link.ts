@@ -12,6 +12,9 @@ export interface In {
   readonly netns?: NetnsRef | undefined;
 }
 
+/** MTU of a new link of Ethernet, in bytes, where none is asked for. */
+export const etherMtu = 1500;
+
 /** What a new bridge is. */
 export interface BridgeSpec extends In {
   readonly name: string;

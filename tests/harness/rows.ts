@@ -391,6 +391,80 @@ const vlan: readonly Row[] = [
   }),
 ];
 
+/** Links inside the container that stand on nothing. */
+function standaloneRow(
+  type: "dummy" | "tap",
+  name: string,
+  { keys = {}, subnets = [], needs = [], damage = [] }: RowOptions,
+): Row {
+  const layer3 = subnets.length > 0;
+  return {
+    name: `${type}: ${name}`,
+    type,
+    kind: "interface",
+    delegates: layer3,
+    addressless: !layer3,
+    needs: [`link:${type}`, ...layer3 ? ["plugin:host-local"] as const : [], ...needs],
+    conf: (sandbox) => ({ ...keys, ...(layer3 && { ipam: hostLocal(sandbox, ...subnets) }) }),
+    residue: layer3 ? ["hostLocal"] : [],
+    damage: [
+      ...interfaceDamage(...familiesOf(subnets)),
+      inside("set down", "link set dev IFNAME down"),
+      ...damage,
+    ],
+  };
+}
+
+const dummy: readonly Row[] = [
+  standaloneRow("dummy", "dual stack", { subnets: [subnet4, subnet6] }),
+];
+
+/** A bridge inside a container. */
+async function bridgeInside(sandbox: Sandbox, netns: string): Promise<void> {
+  if (await sandbox.hasLink(netns, "br1")) return;
+  await sandbox.ip(netns, ["link add br1 address 02:00:00:00:00:b1 type bridge", "link set br1 up"]);
+}
+
+/** Another tap device in the place of the plugin's, like it but for these words. */
+function replaced(name: string, words: string): Damage {
+  return {
+    name,
+    async inflict({ sandbox, netns, ifname, result }) {
+      const [{ mac, mtu }] = result!["interfaces"] as [{ mac: string; mtu: number }];
+      await sandbox.ip(netns, [
+        `link del dev ${ifname}`,
+        `tuntap add dev ${ifname} mode tap ${words}`,
+        `link set dev ${ifname} mtu ${mtu} address ${mac} up`,
+      ]);
+    },
+  };
+}
+
+const tap: readonly Row[] = [
+  standaloneRow("tap", "every key, layer 2", {
+    keys: { owner: 107, group: 0, multiQueue: true, mtu: 1400 },
+    damage: [
+      inside("MTU changed", "link set dev IFNAME mtu 1399"),
+      inside("hardware address changed", "link set dev IFNAME address 02:00:00:00:09:09"),
+      replaced("made for another user", "user 108 group 0 multi_queue"),
+      replaced("made for another group", "user 107 group 1 multi_queue"),
+      replaced("made for nobody", "multi_queue"),
+      replaced("made with one queue", "user 107 group 0"),
+    ],
+  }),
+  {
+    ...standaloneRow("tap", "on a bridge of the container, IPv4", {
+      keys: { bridge: "br1" },
+      subnets: [subnet4],
+      needs: ["link:bridge"],
+      damage: [inside("taken off the bridge", "link set dev IFNAME nomaster")],
+    }),
+    prepare: async (sandbox) => bridgeInside(sandbox, await sandbox.container("a")),
+    furnish: bridgeInside,
+  },
+  standaloneRow("tap", "dual stack", { subnets: [subnet4, subnet6] }),
+];
+
 function hostLocalRow(name: string, ...subnets: string[]): Row {
   return {
     name: `host-local: ${name}`,
@@ -507,6 +581,8 @@ export const rows: readonly Row[] = [
   ...macvlan,
   ...ipvlan,
   ...vlan,
+  ...dummy,
+  ...tap,
   ...ipam,
   ...portmap,
 ];
