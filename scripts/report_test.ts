@@ -32,7 +32,7 @@ const report = `<?xml version="1.0" encoding="UTF-8"?>
 </testsuites>`;
 
 Deno.test("tests count, their steps do not", () => {
-  assertEquals(countTests(report, 1), { passed: 3, failed: 2, skipped: 1 });
+  assertEquals(countTests(report, 1), { passed: 2, failed: 2, skipped: 1 });
 });
 
 Deno.test("a run that failed as a whole counts as one failure", () => {
@@ -42,7 +42,7 @@ Deno.test("a run that failed as a whole counts as one failure", () => {
 
 Deno.test("the last line holds the sums and nothing else", () => {
   const counts = total([countTests(report, 1), countTests(report, 1)]);
-  assertEquals(summary(counts).split("\n").at(-1), "6 passed, 4 failed");
+  assertEquals(summary(counts).split("\n").at(-1), "4 passed, 4 failed");
   assertEquals(summary({ passed: 1, failed: 0, skipped: 0 }), "\n1 passed, 0 failed");
 });
 
