@@ -32,6 +32,7 @@ export class Sandbox implements AsyncDisposable {
   readonly #prefix: string;
   readonly #netns = new Map<string, string>();
   readonly #agents = new Map<string, Agent>();
+  readonly #cards = new Set<string>();
 
   private constructor(
     /** The host stand-in of all tests, where they share one. */
@@ -82,7 +83,30 @@ export class Sandbox implements AsyncDisposable {
     this.#agents.delete(path);
     this.#netns.delete(name);
     if (path === this.standing?.netns) return;
+    if (this.#cards.size > 0) await this.#returnCards(path);
     await must(["ip", "netns", "del", path.slice(netnsDir.length + 1)]);
+  }
+
+  /**
+   * A link of the host that stands for a network card, with its cable in `NAME-far`:
+   * as the kernel does with real ones, {@linkcode removeNetns} brings it back to the
+   * host under the name it has then, or where that is taken, as `dev` and its index.
+   */
+  async card(name: string, address: string): Promise<void> {
+    this.#cards.add(address);
+    if (await this.hasLink(this.host, name)) return;
+    await this.ip(this.host, [
+      `link add ${name} address ${address} type veth peer name ${name}-far`,
+    ]);
+  }
+
+  async #returnCards(netns: string): Promise<void> {
+    const links = await this.ipJson<CardLink>(netns, "link show");
+    for (const { ifname, ifindex, address } of links) {
+      if (!this.#cards.has(address)) continue;
+      const name = await this.hasLink(this.host, ifname) ? `dev${ifindex}` : ifname;
+      await this.ip(netns, [`link set dev ${ifname} netns ${this.host} name ${name}`]);
+    }
   }
 
   /**
@@ -152,6 +176,7 @@ export class Sandbox implements AsyncDisposable {
       await agent[Symbol.asyncDispose]();
     }
     this.#agents.clear();
+    this.#cards.clear();
     for (const name of [...this.#netns.keys()]) await this.removeNetns(name);
     Deno.removeSync(this.dir, { recursive: true });
     for (const dir of ["/var/lib/cni", "/run/cni"]) emptyDir(dir);
@@ -164,6 +189,12 @@ export class Sandbox implements AsyncDisposable {
     this.#netns.set(name, path);
     return path;
   }
+}
+
+interface CardLink {
+  readonly ifname: string;
+  readonly ifindex: number;
+  readonly address: string;
 }
 
 function emptyDir(dir: string): void {
