@@ -422,7 +422,10 @@ const dummy: readonly Row[] = [
 /** A bridge inside a container. */
 async function bridgeInside(sandbox: Sandbox, netns: string): Promise<void> {
   if (await sandbox.hasLink(netns, "br1")) return;
-  await sandbox.ip(netns, ["link add br1 address 02:00:00:00:00:b1 type bridge", "link set br1 up"]);
+  await sandbox.ip(netns, [
+    "link add br1 address 02:00:00:00:00:b1 type bridge",
+    "link set br1 up",
+  ]);
 }
 
 /** Another tap device in the place of the plugin's, like it but for these words. */
