@@ -17,6 +17,7 @@ const loaders: Readonly<Record<string, () => Promise<{ plugin: unknown }>>> = {
   "host-local": () => import("./ipam/host-local.ts"),
   "static": () => import("./ipam/static.ts"),
   "portmap": () => import("./meta/portmap.ts"),
+  "firewall": () => import("./meta/firewall.ts"),
 };
 
 /** The types, in the order the documentation lists them. */

@@ -16,6 +16,7 @@ export const tools = [
   "ip6tables-restore",
   "nft",
   "conntrack",
+  "busctl",
   "nsenter",
   "sh",
   // Read /proc where Deno does not let the plugin do it (`proc.ts`).

@@ -37,6 +37,8 @@ export interface Row {
   readonly residue: readonly ResidueId[];
   /** Its result has no address, which versions before 0.3.0 cannot express. */
   readonly addressless?: boolean;
+  /** The first version that can express what it needs of the result before. */
+  readonly since?: string;
   /** What makes its CHECK fail; none for a plugin that keeps no state. */
   readonly damage: readonly Damage[];
   /** It hands the addresses to an IPAM plugin. */
@@ -576,6 +578,146 @@ const portmap: readonly Row[] = [
   }),
 ];
 
+const noFilter = onHost("iptables rules removed", "iptables -w -F; ip6tables -w -F");
+
+/** Behind a bridge, whose containers a policy can be for. */
+function firewallRow(
+  name: string,
+  { keys = {}, subnets = [subnet4], needs = [], residue = [], damage = [], prepare }:
+    & RowOptions
+    & Pick<Row, "prepare">,
+): Row {
+  return {
+    name: `firewall: ${name}`,
+    type: "firewall",
+    kind: "chained",
+    needs: [...bridgeNeeds, "plugin:bridge", "plugin:host-local", ...needs],
+    before: (sandbox) => [{
+      type: "bridge",
+      bridge: bridgeName,
+      isDefaultGateway: true,
+      ipam: hostLocal(sandbox, ...subnets),
+    }],
+    conf: () => keys,
+    // Older results have no interfaces, which a policy needs to know the bridge.
+    ...("ingressPolicy" in keys && { since: "0.3.0" }),
+    ...(prepare && { prepare }),
+    residue: [
+      "hostLocal",
+      "bridge",
+      "forwarding4",
+      "forwarding6",
+      "firewallRecords",
+      ...residue,
+    ],
+    repeatable: true,
+    damage,
+  };
+}
+
+const firewall: readonly Row[] = [
+  firewallRow("iptables, IPv4", {
+    keys: { backend: "iptables" },
+    needs: ["tool:iptables"],
+    residue: ["iptablesTables", "firewallChains"],
+    damage: [noFilter],
+  }),
+  firewallRow("iptables, dual stack, isolated", {
+    keys: { backend: "iptables", ingressPolicy: "isolated" },
+    subnets: [subnet4, subnet6],
+    needs: ["tool:iptables"],
+    residue: ["iptablesTables", "firewallChains"],
+    damage: [
+      noFilter,
+      onHost("the way to the policies removed", "iptables -w -D FORWARD 1"),
+      onHost("a policy's rule removed", "ip6tables -w -F CNI-ISOLATION-STAGE-2"),
+      onHost(
+        "packets let pass before the policies",
+        `set -- $(iptables -w -S FORWARD 2 | cut -d" " -f3-)
+         iptables -w -I FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD`,
+      ),
+    ],
+  }),
+  firewallRow("nftables, IPv4", {
+    keys: { backend: "nftables" },
+    needs: ["tool:nft"],
+    residue: ["nftFirewall"],
+    damage: [noNftables],
+  }),
+  firewallRow("nftables, dual stack, isolated, with mark and jump", {
+    keys: {
+      backend: "nftables",
+      ingressPolicy: "isolated",
+      mark: 0x100000,
+      insertInto: { family: "inet", table: "filter", chain: "forward" },
+    },
+    subnets: [subnet4, subnet6],
+    needs: ["tool:nft"],
+    prepare: (sandbox) =>
+      sandbox.inside(sandbox.host, [
+        "sh",
+        "-ec",
+        `nft add table inet filter
+         nft "add chain inet filter forward { type filter hook forward priority 0; policy drop; }"`,
+      ]),
+    residue: ["nftFirewall", "nftEntry"],
+    damage: [
+      onHost("the jump removed", "nft flush chain inet filter forward"),
+      onHost("the bridge's table removed", "nft delete table bridge denocni_firewall"),
+      onHost("marks removed", "nft flush chain inet denocni_firewall mark_0x00100000"),
+      // The administrator's table goes, too.
+      noNftables,
+    ],
+  }),
+];
+
+/** Damage done by a shell line inside the container, with `$link` its interface. */
+function inContainer(name: string, line: string): Damage {
+  return {
+    name,
+    inflict: ({ sandbox, netns, ifname }) =>
+      sandbox.inside(netns, ["sh", "-ec", `link=${ifname}; ${line}`]).then(() => {}),
+  };
+}
+
+function tuningRow(name: string, conf: JsonObject, damage: readonly Damage[]): Row {
+  return {
+    name: `tuning: ${name}`,
+    type: "tuning",
+    kind: "chained",
+    needs: ["link:veth", "plugin:ptp", "plugin:host-local"],
+    before: (sandbox) => [{ type: "ptp", ipam: hostLocal(sandbox, subnet4) }],
+    conf: () => conf,
+    residue: ["hostLocal", "forwarding4", "tuningFolders"],
+    repeatable: true,
+    damage,
+  };
+}
+
+const tuning: readonly Row[] = [
+  tuningRow("kernel variables", {
+    sysctl: { "net.ipv4.conf.IFNAME.proxy_arp": "1", "net/ipv4/conf/IFNAME/rp_filter": "2" },
+  }, [
+    inContainer("variable changed", 'echo 0 >"/proc/sys/net/ipv4/conf/$link/proxy_arp"'),
+  ]),
+  tuningRow("attributes and a kernel variable", {
+    sysctl: { "net.ipv4.conf.IFNAME.proxy_arp": "1" },
+    mac: "c2:11:22:33:44:55",
+    mtu: 1400,
+    promisc: true,
+    allmulti: true,
+    txQLen: 500,
+  }, [
+    inContainer("interface removed", 'ip link del dev "$link"'),
+    inContainer("hardware address changed", 'ip link set dev "$link" address c2:11:22:33:44:66'),
+    inContainer("MTU changed", 'ip link set dev "$link" mtu 1300'),
+    inContainer("promiscuous mode switched off", 'ip link set dev "$link" promisc off'),
+    inContainer("all-multicast mode switched off", 'ip link set dev "$link" allmulticast off'),
+    inContainer("queue's length changed", 'ip link set dev "$link" txqueuelen 400'),
+    inContainer("variable changed", 'echo 0 >"/proc/sys/net/ipv4/conf/$link/proxy_arp"'),
+  ]),
+];
+
 /** All rows. */
 export const rows: readonly Row[] = [
   ...loopback,
@@ -587,7 +729,10 @@ export const rows: readonly Row[] = [
   ...dummy,
   ...tap,
   ...ipam,
+  ...flannel,
   ...portmap,
+  ...tuning,
+  ...firewall,
 ];
 
 /**

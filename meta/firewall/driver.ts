@@ -1,0 +1,40 @@
+/**
+ * What a back end can do.
+ *
+ * @module
+ */
+import type { Cidr } from "../../host/ip.ts";
+import type { Host } from "../../ns/machine.ts";
+import type { Attachment } from "../../recipes/own.ts";
+import type { Conf, Place } from "./conf.ts";
+import type { Ingress } from "./ingress.ts";
+
+/** An attachment whose packets shall pass. */
+export interface Job extends Attachment {
+  readonly host: Host;
+  readonly conf: Conf;
+  /** The container's, as prefixes of full length; never empty. */
+  readonly addresses: readonly Cidr[];
+  readonly ingress: Ingress | undefined;
+  /** An ADD before this one has left a record: rules may be there. */
+  readonly known: boolean;
+}
+
+/** What goes with an attachment. */
+export interface Gone extends Attachment {
+  readonly addresses: readonly Cidr[];
+  readonly zone: string;
+  readonly places: readonly Place[];
+}
+
+/** One back end, by verb. */
+export interface Driver {
+  /** Lets the packets pass. False when the back end does not work on this host; nothing is done then. */
+  add(job: Job): Promise<boolean>;
+  /** A line for each thing that is missing. */
+  check(job: Job): Promise<string[]>;
+  /** Removes what is the attachment's own. */
+  del(host: Host, gone: Gone): Promise<void>;
+  /** Throws code 50 when it cannot be used. */
+  status(host: Host, conf: Conf): Promise<void>;
+}

@@ -1,0 +1,112 @@
+/**
+ * What is remembered of an attachment: rules in iptables and sources in firewalld
+ * carry no name, so whose they are is written down.
+ *
+ * @module
+ */
+import type { AttachmentKey, Result } from "../../cni/types.ts";
+import type { Cidr } from "../../host/ip.ts";
+import { formatCidr, hostPrefix, parseIpOrCidr } from "../../host/ip.ts";
+import type { Step } from "../../host/step.ts";
+import type { Attachment } from "../../recipes/own.ts";
+import type { Kept } from "../../recipes/record.ts";
+import {
+  allRecords,
+  dropRecord,
+  keepRecord,
+  readRecord,
+  recordPath,
+  staleRecords,
+} from "../../recipes/record.ts";
+import type { Backend, Place } from "./conf.ts";
+
+const kind = "firewall";
+
+/** What ADD has told to whom. */
+export interface Told {
+  /** The last one lets the packets pass; one before it did not work here. */
+  readonly backends: readonly Backend[];
+  /** With prefixes of full length. */
+  readonly addresses: readonly string[];
+  /** Zone of firewalld. */
+  readonly zone: string;
+  /** Chains that got a jump. */
+  readonly places: readonly Place[];
+}
+
+/** A record and where it is. */
+export type FirewallRecord = Kept<Told>;
+
+/** The record of an attachment. */
+export async function recordOf(attachment: Attachment): Promise<FirewallRecord | undefined> {
+  return readRecord<Told>(await recordPath(kind, attachment));
+}
+
+/** Steps that write a record, unless it says the same already. */
+export async function remember(attachment: Attachment, data: Told): Promise<Step[]> {
+  const { network, containerId, ifName } = attachment;
+  const path = await recordPath(kind, attachment);
+  const known = readRecord<Told>(path);
+  if (JSON.stringify(known?.data) === JSON.stringify(data)) return [];
+  const steps = keepRecord({ path, network, containerId, ifName, data });
+  // What an ADD before this one has told stays known when this one fails.
+  return known ? steps.map(({ why, do: action }) => ({ why, do: action })) : steps;
+}
+
+/** Steps that forget an attachment. */
+export async function forget(attachment: Attachment): Promise<Step[]> {
+  return dropRecord({ path: await recordPath(kind, attachment) });
+}
+
+/** The records of a network's attachments that are none of these. */
+export function staleIn(network: string, valid: readonly AttachmentKey[]): FirewallRecord[] {
+  return staleRecords<Told>(kind, { network, valid });
+}
+
+/**
+ * The addresses that go with an attachment: what its result and its record name,
+ * without those that another attachment has by now.
+ */
+export async function addressesToRemove(
+  attachment: Attachment,
+  { result, record }: {
+    readonly result: Result | undefined;
+    readonly record: FirewallRecord | undefined;
+  },
+): Promise<Cidr[]> {
+  const texts = [
+    ...(result?.ips ?? []).map(({ address }) => address),
+    ...(record?.data.addresses ?? []),
+  ];
+  if (texts.length === 0) return [];
+  const claimed = new Set((await others(attachment)).flatMap(({ data }) => data.addresses));
+  const known = texts.flatMap((text) => parseIpOrCidr(text) ?? []).map(hostPrefix);
+  return distinct(known).filter((address) => !claimed.has(formatCidr(address)));
+}
+
+/** Records of other attachments, whatever their network. */
+async function others(attachment: Attachment): Promise<FirewallRecord[]> {
+  const path = await recordPath(kind, attachment);
+  return allRecords<Told>(kind).filter((other) => other.path !== path);
+}
+
+/** A line for each address that is another attachment's by its record. */
+export async function foreignAddresses(
+  attachment: Attachment,
+  addresses: readonly Cidr[],
+): Promise<string[]> {
+  const records = await others(attachment);
+  return addresses.map(formatCidr).flatMap((address) => {
+    const holder = records.find(({ data }) => data.addresses.includes(address));
+    return holder
+      ? [
+        `address ${address} belongs to container "${holder.containerId}" (network "${holder.network}", interface "${holder.ifName}")`,
+      ]
+      : [];
+  });
+}
+
+/** Each address once. */
+export function distinct(addresses: readonly Cidr[]): Cidr[] {
+  return [...new Map(addresses.map((cidr) => [formatCidr(cidr), cidr])).values()];
+}
