@@ -181,7 +181,17 @@ async function give(sandbox: Sandbox, plugin: Plugin, input: HostileInput): Prom
   const del = await plugin({ ...input, env: { ...input.env, CNI_COMMAND: "DEL" } });
   assertEquals([del.code, del.stdout], [0, ""], `DEL after ${input.about}`);
   await removeBridges(sandbox);
+  removeData(sandbox, input);
   return false;
+}
+
+/** Reservations below another folder than the usual one keep their folder, too. */
+function removeData({ dir, dataDir }: Sandbox, { stdin }: HostileInput): void {
+  const { ipam } = JSON.parse(stdin) as { ipam?: { dataDir?: Json } };
+  const other = ipam?.dataDir;
+  if (typeof other !== "string" || !other.startsWith(`${dir}/`) || other === dataDir) return;
+  const [top] = other.slice(dir.length + 1).split("/");
+  if (top && !/^\.*$/.test(top)) Deno.removeSync(`${dir}/${top}`, { recursive: true });
 }
 
 function refuse(input: HostileInput, answer: Answer): void {
@@ -193,11 +203,20 @@ function refuse(input: HostileInput, answer: Answer): void {
   }
 }
 
-/** A bridge of another name stays, as every bridge does. */
+/** A bridge of another name stays, as every bridge does, and the gateways of its VLANs. */
 async function removeBridges(sandbox: Sandbox): Promise<void> {
-  const bridges = await sandbox.ipJson<{ ifname: string }>(sandbox.host, "link show type bridge");
-  for (const { ifname } of bridges.filter(({ ifname }) => ifname !== bridgeName)) {
-    await sandbox.inside(sandbox.host, ["ip", "link", "del", "dev", ifname]);
+  const links = await sandbox.ipJson<{ ifname: string; linkinfo?: { info_kind?: string } }>(
+    sandbox.host,
+    "link show",
+  );
+  const others = links.filter(({ ifname, linkinfo }) =>
+    linkinfo?.info_kind === "bridge" && ifname !== bridgeName
+  ).map(({ ifname }) => ifname);
+  // The gateway of a VLAN stands beside its bridge.
+  const gateways = links.map(({ ifname }) => ifname)
+    .filter((name) => others.some((bridge) => name.startsWith(`${bridge}.`)));
+  for (const name of [...others, ...gateways]) {
+    await sandbox.inside(sandbox.host, ["ip", "link", "del", "dev", name]);
   }
 }
 

@@ -37,7 +37,7 @@ async function breakEveryStep(
         });
       });
     } else assertEquals(output.code, 0, `${output.stdout}${output.stderr}`);
-    faults.arm(0);
+    faults.disarm();
     await succeed(sandbox, attachment.call("DEL"));
     // A step that may fail without harm (a removal, an optional variable) lets the ADD succeed.
     if (!fired) break;
@@ -55,7 +55,7 @@ for (const row of chosenRows()) {
     const before = await snapshot(sandbox);
     let fired = true;
     for (let step = 1; fired; step++) {
-      faults.arm(0);
+      faults.disarm();
       const attachment = await Attachment.create(sandbox, row);
       await attachment.add();
       faults.arm(step);
@@ -64,7 +64,7 @@ for (const row of chosenRows()) {
       fired = faults.fired;
       await test.step(`step ${step}`, async () => {
         if (output.code !== 0) errorObject(call, output);
-        faults.arm(0);
+        faults.disarm();
         await succeed(sandbox, call);
         await attachment.delBefore();
         assertSame(before, await snapshot(sandbox), {

@@ -25,48 +25,53 @@ const wrapped = [
   "iptables-restore",
   "ip6tables-restore",
   "conntrack",
+  "busctl",
 ] as const;
 
 const wrapper = (real: string) =>
   `#!/bin/sh
 # Counts steps in ${stateDir}/seen and breaks number ${stateDir}/target.
 state=${stateDir}
-[ -e $state/fired ] && exec ${real} "$@"
+[ -e $state/fired ] || [ -e $state/off ] && exec ${real} "$@"
 exec 9>>$state/lock
 flock 9
 read -r seen <$state/seen
 read -r target <$state/target
 lines=1
 batch=
+args=$*
 case " $* " in
 *" -batch - "*)
-  batch=$(cat; echo .)
-  batch=\${batch%.}
-  lines=$(printf %s "$batch" | grep -c .)
+  batch=$(cat)
+  lines=0
+  IFS='
+'
+  set -f
+  for _ in $batch; do lines=$((lines + 1)); done
   ;;
 esac
 echo $((seen + lines)) >$state/seen
-echo "${real} $*" >>$state/log
+echo "${real} $args" >>$state/log
 broken=$((target - seen))
 if [ $broken -lt 1 ] || [ $broken -gt $lines ]; then
-  flock -u 9
   exec 9>&-
   [ "$batch" ] || exec ${real} "$@"
-  printf %s "$batch" | exec ${real} "$@"
-  exit
+  exec ${real} "$@" <<END
+$batch
+END
 fi
 : >$state/fired
-flock -u 9
 exec 9>&-
 if [ -e $state/hold ]; then
   echo held >$state/held
   read -r _ <$state/go
   [ "$batch" ] || exec ${real} "$@"
-  printf %s "$batch" | exec ${real} "$@"
-  exit
+  exec ${real} "$@" <<END
+$batch
+END
 fi
 if [ "$batch" ]; then
-  printf %s "$batch" | head -n $((broken - 1)) | ${real} "$@" || exit
+  printf '%s\\n' "$batch" | head -n $((broken - 1)) | ${real} "$@" || exit
   echo "Error: injected fault." >&2
   echo "Command failed -:$broken" >&2
 else
@@ -125,11 +130,16 @@ export class Faults implements AsyncDisposable {
 
   /** Lets step `step` from now on fail, counted from 1; 0 only counts. */
   arm(step: number): void {
-    for (const name of ["fired", "log", "hold"]) {
+    for (const name of ["fired", "log", "hold", "off"]) {
       if (exists(`${stateDir}/${name}`)) Deno.removeSync(`${stateDir}/${name}`);
     }
     Deno.writeTextFileSync(`${stateDir}/seen`, "0\n");
     Deno.writeTextFileSync(`${stateDir}/target`, `${step}\n`);
+  }
+
+  /** Lets everything through, until the next {@linkcode arm}. */
+  disarm(): void {
+    Deno.writeTextFileSync(`${stateDir}/off`, "");
   }
 
   /** Lets the program run of step `step` wait instead of failing. */
