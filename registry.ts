@@ -8,6 +8,7 @@ import type { Plugin } from "./cni/plugin.ts";
 const loaders: Readonly<Record<string, () => Promise<{ plugin: unknown }>>> = {
   "bridge": () => import("./plugins/bridge.ts"),
   "dummy": () => import("./plugins/dummy.ts"),
+  "host-device": () => import("./plugins/host-device.ts"),
   "ipvlan": () => import("./plugins/ipvlan.ts"),
   "loopback": () => import("./plugins/loopback.ts"),
   "macvlan": () => import("./plugins/macvlan.ts"),

@@ -474,6 +474,54 @@ const tap: readonly Row[] = [
   standaloneRow("tap", "dual stack", { subnets: [subnet4, subnet6] }),
 ];
 
+/** Cards of the host, each with everything that it loses when it moves. */
+async function cards(sandbox: Sandbox): Promise<void> {
+  for (let index = 0; index < 8; index++) {
+    const name = `card${index}`;
+    if (await sandbox.hasLink(sandbox.host, name)) continue;
+    await sandbox.card(name, `02:00:00:00:ca:0${index}`);
+    await sandbox.ip(sandbox.host, [
+      `link set dev ${name} mtu 1400 alias slot-${index}`,
+      `addr add 192.0.2.${index + 1}/32 dev ${name}`,
+      `addr add 2001:db8:ca::${index + 1}/128 dev ${name}`,
+      `link set dev ${name} up`,
+    ]);
+  }
+}
+
+function hostDeviceRow(name: string, ...subnets: string[]): Row {
+  const layer3 = subnets.length > 0;
+  const gone = "interface removed";
+  return {
+    name: `host-device: ${name}`,
+    type: "host-device",
+    kind: "interface",
+    delegates: layer3,
+    addressless: !layer3,
+    needs: ["link:veth", ...layer3 ? ["plugin:host-local"] as const : []],
+    prepare: cards,
+    conf: (sandbox) => ({
+      device: "card0",
+      ...(layer3 && { ipam: hostLocal(sandbox, ...subnets) }),
+    }),
+    beside: (index) => ({ device: `card${index}` }),
+    residue: ["deviceRecords", ...layer3 ? ["hostLocal"] as const : []],
+    damage: [
+      // A card does not go; what is done to it here DEL has to undo.
+      ...interfaceDamage(...familiesOf(subnets)).filter(({ name }) => name !== gone),
+      inside("renamed", "link set dev IFNAME name other0"),
+      inside("set down", "link set dev IFNAME down"),
+      inside("hardware address changed", "link set dev IFNAME address 02:00:00:00:09:09"),
+    ],
+  };
+}
+
+const hostDevice: readonly Row[] = [
+  hostDeviceRow("layer 2"),
+  hostDeviceRow("IPv4", subnet4),
+  hostDeviceRow("dual stack", subnet4, subnet6),
+];
+
 function hostLocalRow(name: string, ...subnets: string[]): Row {
   return {
     name: `host-local: ${name}`,
@@ -742,6 +790,7 @@ export const rows: readonly Row[] = [
   ...bridge,
   ...ptp,
   ...macvlan,
+  ...hostDevice,
   ...ipvlan,
   ...vlan,
   ...dummy,

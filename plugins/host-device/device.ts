@@ -1,0 +1,145 @@
+/**
+ * Finds the device that a configuration selects, on the host.
+ *
+ * @module
+ */
+import type { Host } from "../../ns/machine.ts";
+import type { Attachment } from "../../recipes/own.ts";
+import { CniError, codes } from "../../cni/error.ts";
+import type { Command } from "../../host/command.ts";
+import type { GivenAddress } from "../../host/ip_addr.ts";
+import { parseGivenAddresses } from "../../host/ip_addr.ts";
+import type { Link } from "../../host/ip_link.ts";
+import { parseLinks, showLink, showLinks } from "../../host/ip_link.ts";
+import { inspectNetns, sameNetns } from "../../ns/netns.ts";
+import { look } from "../../recipes/look.ts";
+import { dropRecord } from "../../recipes/record.ts";
+import type { Selection } from "./conf.ts";
+import { linksOf } from "./conf.ts";
+import { giveBack } from "./give_back.ts";
+import type { DeviceRecord } from "./record.ts";
+import { deviceRecords, findRecorded, isSame, ownAddress, recordOf } from "./record.ts";
+
+/** A device on the host. */
+export interface HostDevice {
+  readonly link: Link;
+  readonly addresses: readonly GivenAddress[];
+}
+
+/** The device that is selected, if the host has it. */
+async function findDevice(host: Host, selection: Selection): Promise<HostDevice | undefined> {
+  const { key, value, folder } = selection;
+  const name = folder === undefined ? value : linksOf(folder)?.[0];
+  if (name === undefined) return undefined;
+  const text = await query(host, key === "hwaddr" ? showLinks() : showLink(name));
+  const links = parseLinks(text);
+  const link = key === "hwaddr"
+    ? links.find(({ mac }) => mac === value) ?? links.find((link) => ownAddress(link) === value)
+    : links[0];
+  return link && { link, addresses: parseGivenAddresses(text, link.name) };
+}
+
+async function query(host: Host, show: Command): Promise<string> {
+  return await host.query(show, { why: "look at links", tolerate: ["missing"] }) ?? "";
+}
+
+/**
+ * The device, free to be taken. What an ADD or DEL that was stopped has left of it,
+ * or the kernel that brought it back, is put right first. Throws code 103 when the
+ * host does not have it, and 11 while it is on its way to another container.
+ */
+export async function findFreeDevice(
+  host: Host,
+  { selection, attachment }: { readonly selection: Selection; readonly attachment: Attachment },
+): Promise<HostDevice> {
+  const records = deviceRecords();
+  const found = await findDevice(host, selection);
+  const record = found
+    ? recordOf(found.link, { where: "host", records })
+    : records.find((record) => isSelected(record, selection));
+  if (found && !record) return found;
+  const links = found ? [found.link] : await look(host, showLinks());
+  const link = record && findRecorded(links, record, { where: "host", records });
+  if (!link) throw missing(selection, { links, record });
+  await free(host, { record, link, attachment });
+  const freed = await findDevice(host, selection);
+  if (freed) return freed;
+  throw missing(selection, { links: await look(host, showLinks()) });
+}
+
+/** Settles a record whose device is on the host: it was not taken, or is back. */
+async function free(
+  host: Host,
+  { record, link, attachment }: {
+    readonly record: DeviceRecord;
+    readonly link: Link;
+    readonly attachment: Attachment;
+  },
+): Promise<void> {
+  if (isAlive(record) && !isSame(record, attachment)) {
+    throw new CniError(
+      codes.tryAgainLater,
+      `Cannot take host device "${link.name}": it is promised to ${describe(record)}`,
+      `if nobody is attaching that container, call DEL for it; the promise is ${record.path}`,
+    );
+  }
+  const { name, alias } = record.data.device;
+  // As it was, or given back by another plugin, which tells nobody: what somebody did to it since counts.
+  if (link.name === name && link.alias === alias) await host.apply(dropRecord(record));
+  else await giveBack(host, record, []);
+}
+
+/** Throws code 103 when neither the host nor a container that we gave it to has the device. */
+export async function requireDevice(host: Host, selection: Selection): Promise<void> {
+  const records = deviceRecords();
+  if (records.some((record) => isSelected(record, selection) && isAlive(record))) return;
+  if (await findDevice(host, selection)) return;
+  throw missing(selection, { links: await look(host, showLinks()) });
+}
+
+/** Whether a record tells of the device that is selected. */
+function isSelected({ data }: DeviceRecord, { key, value, folder, pciId }: Selection): boolean {
+  const { device } = data;
+  if (folder !== undefined) {
+    return data.folder === folder || pciId !== undefined && device.hardware === `pci/${pciId}`;
+  }
+  return key === "device"
+    ? device.name === value
+    : device.mac === value || ownAddress(device) === value;
+}
+
+function isAlive({ data: { netns, identity } }: DeviceRecord): boolean {
+  const state = inspectNetns(netns);
+  return state.is === "namespace" && sameNetns(state.identity, identity);
+}
+
+function describe({ network, containerId, ifName }: Attachment): string {
+  return `container "${containerId}" (network "${network}", interface "${ifName}")`;
+}
+
+function missing(
+  { key, value, folder }: Selection,
+  { links, record }: { links: readonly Link[]; record?: DeviceRecord | undefined },
+): CniError {
+  const state = folder !== undefined
+    ? stateOf(folder)
+    : key === "device"
+    ? "no such link on this host"
+    : "failed to find physical interface";
+  const holder = record && isAlive(record) ? `; ${describe(record)} has it` : "";
+  const others = links.filter(({ name, alias = "" }) => name !== "lo" && !alias.startsWith("cni:"))
+    .map(({ name, mac }) => key === "hwaddr" ? `"${name}" (${mac})` : `"${name}"`);
+  return new CniError(
+    codes.objectMissing,
+    `failed to find host device: ${key} "${value}": ${state}${holder}; there are: ${
+      others.join(", ") || "none"
+    }`,
+  );
+}
+
+function stateOf(folder: string): string {
+  const names = linksOf(folder);
+  if (names === undefined) return `no folder "net" in ${folder}`;
+  if (names.length === 0) return `it has no link on this host`;
+  return `its link "${names[0]}" is not on this host`;
+}

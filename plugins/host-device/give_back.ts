@@ -1,0 +1,220 @@
+/**
+ * Gives a device back to the host as it was: the one way for DEL, GC and the
+ * rollback of an ADD. It can be stopped anywhere, and repeated.
+ *
+ * @module
+ */
+import type { Request } from "../../cni/plugin.ts";
+import { CniError, codes } from "../../cni/error.ts";
+import { isIfName } from "../../cni/names.ts";
+import type { NetnsRef } from "../../host/command.ts";
+import { addGivenAddress } from "../../host/ip_addr.ts";
+import type { Link, LinkChange } from "../../host/ip_link.ts";
+import { setLink, showLinks } from "../../host/ip_link.ts";
+import type { Step } from "../../host/step.ts";
+import type { Host } from "../../ns/machine.ts";
+import type { NetnsState } from "../../ns/netns.ts";
+import { currentNetns, inspectNetns, ownNetns, sameNetns } from "../../ns/netns.ts";
+import { look } from "../../recipes/look.ts";
+import { isContradicted } from "../../recipes/own.ts";
+import { dropRecord } from "../../recipes/record.ts";
+import { enableFamilies } from "../../recipes/veth.ts";
+import type { Conf } from "./conf.ts";
+import type { Device, DeviceRecord } from "./record.ts";
+import { deviceOf, deviceRecords, findRecorded, recordOf } from "./record.ts";
+
+/** A namespace where a device may be. */
+export interface Place {
+  readonly netns: NetnsRef;
+  /** Whether it is the one that the device was given to. */
+  readonly recorded: boolean;
+}
+
+/** A device that was found, and what else the host has. */
+export interface Found {
+  readonly link: Link;
+  /** The namespace it is in; absent on the host. */
+  readonly netns?: NetnsRef | undefined;
+  readonly onHost: readonly Link[];
+}
+
+/**
+ * Gives a device back and drops its record. One that is nowhere is gone with its
+ * container (as a virtual link is), or unplugged: the record goes all the same.
+ */
+export async function giveBack(
+  host: Host,
+  record: DeviceRecord,
+  places: readonly Place[],
+): Promise<void> {
+  const found = await find(host, record, places);
+  await host.apply([
+    ...(found ? planReturn(record.data.device, found) : []),
+    ...dropRecord(record),
+  ]);
+}
+
+async function find(
+  host: Host,
+  record: DeviceRecord,
+  places: readonly Place[],
+): Promise<Found | undefined> {
+  const records = deviceRecords();
+  const [onHost, ...inside] = await Promise.all([
+    look(host, showLinks()),
+    ...places.map(({ netns }) => look(host, showLinks({ netns }))),
+  ]);
+  for (const [index, { netns, recorded }] of places.entries()) {
+    const where = recorded ? "container" : "elsewhere";
+    const link = findRecorded(inside[index]!, record, { where, records });
+    if (link) return { link, netns, onHost };
+  }
+  const link = findRecorded(onHost, record, { where: "host", records });
+  return link && { link, onHost };
+}
+
+/** Where a recorded device may be: in the namespace it was given to, or in the one that has its path now. */
+export function placesOf({ data }: DeviceRecord, live?: NetnsState): Place[] {
+  const places = [inspectNetns(data.netns), live].flatMap((state): Place[] => {
+    if (state?.is !== "namespace" || sameNetns(state.identity, currentNetns())) return [];
+    return [{ netns: state.netns, recorded: sameNetns(state.identity, data.identity) }];
+  });
+  const distinct = [...new Map(places.map((place) => [place.netns.path, place])).values()];
+  return distinct.sort((a, b) => Number(b.recorded) - Number(a.recorded));
+}
+
+/**
+ * One message moves the device, names it and sets what has changed, so that no name
+ * is taken for a moment on either side. Throws code 102 when another link of the
+ * host has its name: then it stays where it is.
+ */
+export function planReturn(device: Device, found: Found): Step[] {
+  const { link, netns } = found;
+  refuseConflict(device, found);
+  const change = differences(link, device);
+  const mustBeDown = !netns && link.up && (change.rename ?? change.address) !== undefined;
+  const rest = remaining(device, mustBeDown || netns ? { ...link, addresses: [] } : link);
+  const up = device.up && (netns !== undefined || mustBeDown || !link.up);
+  const all: LinkChange = {
+    ...(netns && { netns, into: ownNetns(), rename: device.name }),
+    ...change,
+    ...(up && rest.length === 0 && { up }),
+  };
+  const why = `give "${device.name}" back to the host`;
+  return [
+    ...(mustBeDown
+      ? [{ why: `set "${link.name}" down`, do: setLink(link.name, { up: false }) }]
+      : []),
+    ...(Object.keys(all).length > 0 ? [{ why, do: setLink(link.name, all) }] : []),
+    ...rest,
+    ...(up && rest.length > 0
+      ? [{ why: `set "${device.name}" up`, do: setLink(device.name, { up }) }]
+      : []),
+  ];
+}
+
+function refuseConflict({ name }: Device, { link, netns, onHost }: Found): void {
+  const other = onHost.find((it) =>
+    (netns || it !== link) && (it.name === name || it.altNames.includes(name))
+  );
+  if (!other) return;
+  const where = netns ? "in the container" : `on the host as "${link.name}"`;
+  throw new CniError(
+    codes.alreadyExists,
+    `Cannot give "${name}" back to the host: the host has another link of that name`,
+    `the device stays ${where}; the other link has index ${other.index} and hardware address ${other.mac}: remove or rename it and call DEL again`,
+  );
+}
+
+/** What of a link is not as it was, as far as one message can set it. */
+function differences(link: Link, device: Device): LinkChange {
+  return {
+    ...(link.name !== device.name && { rename: device.name }),
+    ...(link.mtu !== device.mtu && { mtu: device.mtu }),
+    ...(link.mac !== device.mac && { address: device.mac }),
+    ...(link.promisc !== device.promisc && { promisc: device.promisc }),
+    ...((link.alias ?? "") !== (device.alias ?? "") && { alias: device.alias ?? "" }),
+  };
+}
+
+/** Addresses and master, which the device loses when it moves. */
+function remaining(device: Device, link: Pick<Link, "addresses" | "master">): Step[] {
+  const { name, master } = device;
+  const lost = device.addresses.filter((given) =>
+    !link.addresses.some(({ address, prefix }) =>
+      address === given.address && prefix === given.prefix
+    )
+  );
+  const ipv6 = lost.some(({ address }) => address.includes(":"));
+  return [
+    ...enableFamilies(name, ipv6 ? [6] : []),
+    ...lost.map((given): Step => ({
+      why: `give "${name}" address ${given.address}/${given.prefix} again`,
+      do: addGivenAddress(name, given),
+      tolerate: ["exists"],
+    })),
+    ...(master && link.master !== master
+      ? [{
+        why: `make "${name}" a port of "${master}" again`,
+        do: setLink(name, { master }),
+        tolerate: ["missing" as const],
+      }]
+      : []),
+  ];
+}
+
+/**
+ * Gives back a device of which there is no record: the reference took it, or the
+ * records are lost. Its alias, the reference's mark, tells its name; how it was is
+ * not known, so it stays down. A link that cannot be told is left alone.
+ */
+export async function giveBackByAlias(
+  req: Request<Conf>,
+  netns: NetnsRef | undefined,
+): Promise<void> {
+  const found = await findByAlias(req, netns);
+  if (!found) return;
+  const { link } = found;
+  const device: Device = {
+    ...deviceOf(link, []),
+    name: link.alias!,
+    alias: undefined,
+    up: !found.netns && link.up,
+  };
+  await req.host.apply(planReturn({ ...device, master: undefined }, found));
+}
+
+async function findByAlias(
+  req: Request<Conf>,
+  netns: NetnsRef | undefined,
+): Promise<Found | undefined> {
+  const records = deviceRecords();
+  const isMarked = (link: Link) =>
+    isIfName(link.alias ?? "") && !recordOf(link, { where: "elsewhere", records });
+  const [onHost, inside] = await Promise.all([
+    look(req.host, showLinks()),
+    netns ? look(req.host, showLinks({ netns })) : [],
+  ]);
+  const marked = inside.filter(isMarked);
+  const taken = marked.find((link) => link.name === req.ifName && !isContradicted(link, req)) ??
+    marked.find((link) => isSelected(link, req));
+  if (taken) return { link: taken, netns: netns!, onHost };
+  const link = onHost.find((link) => isMarked(link) && isReturned(link, req));
+  return link && { link, onHost };
+}
+
+/** Whether configuration or result name this very device. */
+function isSelected(link: Link, req: Request<Conf>): boolean {
+  const { device, hwaddr, pciBusID, runtimeConfig } = req.conf;
+  const id = runtimeConfig?.deviceID || pciBusID;
+  const recorded = req.prevResult?.interfaces.find(({ sandbox }) => sandbox)?.mac?.toLowerCase();
+  return [link.alias, ...link.altNames].includes(device || undefined) ||
+    [link.mac, link.permanentMac].some((mac) => mac && (mac === hwaddr || mac === recorded)) ||
+    id !== undefined && link.hardware?.endsWith(`/${id}`) === true;
+}
+
+/** Whether the kernel has brought it back under the container's name for it, or under one of its own. */
+function isReturned(link: Link, req: Request<Conf>): boolean {
+  const byKernel = link.name === req.ifName || /^dev\d+$/.test(link.name);
+  return byKernel && link.name !== link.alias && isSelected(link, req);
+}

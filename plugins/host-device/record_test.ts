@@ -1,0 +1,89 @@
+import { assertEquals } from "@std/assert";
+import type { Link } from "../../host/ip_link.ts";
+import { testLink } from "../../ns/testing.ts";
+import type { DeviceRecord, Where } from "./record.ts";
+import { deviceOf, findRecorded, recordOf } from "./record.ts";
+
+const card = testLink({ name: "eth1", index: 3, mac: "02:00:00:00:ca:01", hardware: "pci/1" });
+
+function recordFor(link: Link, id = "c1"): DeviceRecord {
+  return {
+    network: "net",
+    containerId: id,
+    ifName: "net1",
+    path: `/run/${id}`,
+    data: {
+      device: deviceOf(link, []),
+      netns: `/run/netns/${id}`,
+      identity: { dev: 4, ino: 1 },
+      passing: "cni000000000001",
+      index: 7,
+    },
+  };
+}
+
+/** Whether a link like the card but for these fields is found, among strangers. */
+function isFound(fields: Partial<Link>, where: Where, link = card): boolean {
+  const strangers = [
+    testLink({ name: "lo", mac: "00:00:00:00:00:00", index: 1 }),
+    testLink({ name: "net1", kind: "veth", mac: "02:00:00:00:00:77", index: 2 }),
+    testLink({ name: "eth9", mac: "02:00:00:00:00:78", index: 9, hardware: "pci/2" }),
+  ];
+  const same = testLink({ ...link, ...fields });
+  const found = findRecorded([...strangers, same], recordFor(link), { where, records: [] });
+  return found === same;
+}
+
+const changed = { mac: "02:00:00:00:09:09", index: 99 };
+
+Deno.test("a device is found wherever it is, by the address that it came with", () => {
+  for (const where of ["host", "container", "elsewhere"] as const) {
+    assertEquals(isFound({ name: "x", alias: "y", index: 99 }, where), true, where);
+    const renewed = { ...changed, permanentMac: card.mac, name: "x", alias: "y" };
+    assertEquals(isFound(renewed, where), true, where);
+  }
+});
+
+Deno.test("a device is found by its alias when its name and its address are others", () => {
+  for (const where of ["host", "container", "elsewhere"] as const) {
+    assertEquals(isFound({ ...changed, name: "x", alias: "eth1" }, where), true, where);
+  }
+});
+
+Deno.test("a device is found in its namespace by its index or its hardware alone", () => {
+  const virtual = testLink({ ...card, hardware: undefined, kind: "veth" });
+  const nothing = { ...changed, name: "x", alias: "y" };
+  assertEquals(isFound({ ...nothing, index: 7 }, "container", virtual), true);
+  assertEquals(isFound({ ...nothing, index: 7 }, "elsewhere", virtual), false);
+  assertEquals(isFound({ ...nothing, index: 7 }, "host", virtual), false);
+  assertEquals(isFound(nothing, "container"), true);
+  assertEquals(isFound(nothing, "elsewhere"), false);
+  assertEquals(isFound(nothing, "host"), false);
+});
+
+Deno.test("a link of another kind or of other hardware is another device", () => {
+  for (const other of [{ kind: "bridge" }, { hardware: "pci/2" }, { hardware: undefined }]) {
+    assertEquals(isFound({ ...other, alias: "eth1", index: 7, name: "net1" }, "container"), false);
+  }
+});
+
+Deno.test("links without an address are not alike by that", () => {
+  const tunnel = testLink({ name: "tun7", mac: "", kind: "tun" });
+  assertEquals(isFound({ name: "x", index: 99 }, "container", tunnel), false);
+});
+
+Deno.test("of two ports of one card each is its own", () => {
+  const ports = [
+    testLink({ ...card, name: "eth1", mac: "02:00:00:00:ca:01" }),
+    testLink({ ...card, name: "eth2", mac: "02:00:00:00:ca:02" }),
+  ] as const;
+  const records = [recordFor(ports[0], "c1"), recordFor(ports[1], "c2")];
+  for (const where of ["host", "container"] as const) {
+    for (const [index, record] of records.entries()) {
+      assertEquals(findRecorded(ports, record, { where, records }), ports[index]);
+      assertEquals(recordOf(ports[index]!, { where, records }), record);
+    }
+    // The first port is gone: the second is not taken for it.
+    assertEquals(findRecorded([ports[1]], records[0]!, { where, records }), undefined);
+  }
+});
