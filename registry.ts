@@ -18,6 +18,7 @@ const loaders: Readonly<Record<string, () => Promise<{ plugin: unknown }>>> = {
   "host-local": () => import("./ipam/host-local.ts"),
   "static": () => import("./ipam/static.ts"),
   "portmap": () => import("./meta/portmap.ts"),
+  "tuning": () => import("./meta/tuning.ts"),
   "firewall": () => import("./meta/firewall.ts"),
 };
 

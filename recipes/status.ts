@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { CniError, codes } from "../cni/error.ts";
+import { CniError, codes, toCniError } from "../cni/error.ts";
 import type { Tool } from "../host/command.ts";
 import { toolDirs } from "../host/command.ts";
 import { hasTool } from "../host/spawn.ts";
@@ -17,4 +17,14 @@ export function requireTools(tools: readonly Tool[]): void {
     `Cannot serve ADD: program ${missing.map((tool) => `"${tool}"`).join(", ")} is missing`,
     `looked in ${toolDirs.join(", ")}`,
   );
+}
+
+/** Throws with code 50 what a look at something that ADD needs throws. */
+export function requireUsable(look: () => void): void {
+  try {
+    look();
+  } catch (error) {
+    const { msg, details } = toCniError(error);
+    throw new CniError(codes.notAvailable, msg, details, { cause: error });
+  }
 }

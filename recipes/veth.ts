@@ -116,7 +116,14 @@ function isPair(link: Link, inside: Link): boolean {
 /** A path may have come to name another container's namespace (a reused process id). */
 function isForeign(link: Link, inside: Link, search: VethSearch): boolean {
   if (link.alias?.startsWith("cni:")) return link.alias !== search.own.alias;
-  return isContradicted(inside, search);
+  return !isRecorded(link, search.prevResult) && isContradicted(inside, search);
+}
+
+/** Of an interface that tuning has given its own address back only the host end is as it is recorded. */
+function isRecorded({ name, mac }: Link, result: Result | undefined): boolean {
+  return result?.interfaces.some((entry) =>
+    entry.name === name && !entry.sandbox && entry.mac?.toLowerCase() === mac
+  ) ?? false;
 }
 
 /**

@@ -191,6 +191,17 @@ Deno.test("findVeth() leaves an interface alone whose address is not the recorde
   assertEquals((await find(hostWith(outside()), { prevResult }))[0], undefined);
 });
 
+Deno.test("findVeth() takes a recorded host end, whatever address tuning has given back inside", async () => {
+  const tuned = { name: "eth0", mac: "c2:11:22:33:44:55", sandbox: "/run/netns/c1" };
+  const end = { name: "vethabcd", mac: "02:00:00:00:00:09" };
+  const found = async (host: Interface) =>
+    (await find(hostWith(outside()), { prevResult: recorded(host, tuned) }))[0]?.link.name;
+  assertEquals(await found(end), "vethabcd");
+  assertEquals(await found({ ...end, mac: "02:00:00:00:00:08" }), undefined);
+  assertEquals(await found({ ...end, name: "vethdcba" }), undefined);
+  assertEquals(await found({ ...end, sandbox: "/run/netns/c2" }), undefined);
+});
+
 Deno.test("findVeth() takes an interface that the record does not contradict", async () => {
   const sandbox = "/proc/7/ns/net";
   for (

@@ -46,6 +46,15 @@ function ptp(sandbox: Sandbox, keys: JsonObject, ...subnets: string[]): JsonObje
 }
 
 const portmap: JsonObject = { type: "portmap", capabilities: { portMappings: true } };
+const tuning: JsonObject = {
+  type: "tuning",
+  mac: "c2:11:22:33:44:55",
+  mtu: 1400,
+  promisc: true,
+  allmulti: true,
+  // Release 1.1.1 does not know IFNAME in CHECK.
+  sysctl: { "net.ipv4.conf.eth0.proxy_arp": "1" },
+};
 const bridgeNeeds = ["link:bridge", "plugin:bridge", "plugin:host-local"] as const;
 const ptpNeeds = ["link:veth", "plugin:ptp", "plugin:host-local"] as const;
 
@@ -108,6 +117,12 @@ const cases: readonly Case[] = [
     // Release 1.1.1 looks for the IPv4 rules of a dual stack container in ip6tables.
     noPeerCheck: true,
   },
+  {
+    title: "ptp and tuning",
+    plugins: (sandbox) => [ptp(sandbox, {}, both[0]), tuning],
+    needs: [...ptpNeeds, "plugin:tuning"],
+    residue: ["tuningFolders", ...forwarding],
+  },
 ];
 
 function chainOf(plugins: readonly JsonObject[], netns: string): Chain {
@@ -122,7 +137,11 @@ function chainOf(plugins: readonly JsonObject[], netns: string): Chain {
 }
 
 /** Notes of ours that the reference does not know of; void once what they tell of is gone. */
-const unknownToThem: readonly ResidueId[] = ["voidPortClaims", "voidIndexEntries"];
+const unknownToThem: readonly ResidueId[] = [
+  "voidPortClaims",
+  "voidIndexEntries",
+  "voidTuningRecord",
+];
 
 const directions = [
   { title: "ADD by theirs, DEL by ours", add: () => peerDir, del: binDir },

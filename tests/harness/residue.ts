@@ -123,7 +123,8 @@ const table = {
       "round robin goes on from the last address; the lock file is never removed, so that nobody waits for a file that is gone; the index stays, empty",
   },
   tuningFolders: {
-    pattern: /^\+files: \/run\/cni\/(tuning\/|(denocni\/(tuning\/)?)?) 755$/,
+    // The reference makes the first one with another mode.
+    pattern: /^\+files: \/run\/cni\/(tuning\/ 600|(tuning\/|(denocni\/(tuning\/)?)?) 755)$/,
     reason: "folders for what interfaces and variables were before",
   },
   voidTuningRecord: {

@@ -43,6 +43,8 @@ export interface Row {
   readonly damage: readonly Damage[];
   /** It hands the addresses to an IPAM plugin. */
   readonly delegates?: boolean;
+  /** Its result is not the one before it, by design. */
+  readonly changesResult?: boolean;
   /** A second ADD of one attachment succeeds and changes nothing. */
   readonly repeatable?: boolean;
 }
@@ -731,6 +733,7 @@ function inContainer(name: string, line: string): Damage {
 
 function tuningRow(name: string, conf: JsonObject, damage: readonly Damage[]): Row {
   return {
+    changesResult: conf["mac"] !== undefined,
     name: `tuning: ${name}`,
     type: "tuning",
     kind: "chained",

@@ -136,6 +136,7 @@ interface Link {
   readonly address?: string;
   readonly ifalias?: string;
   readonly promiscuity: number;
+  readonly txqlen?: number;
   readonly linkinfo?: {
     readonly info_kind?: string;
     readonly info_data?: Readonly<Record<string, unknown>>;
@@ -170,6 +171,8 @@ function linkLine(link: Link): string {
     link.master && `master ${link.master}`,
     link.ifalias && `alias "${link.ifalias}"`,
     link.promiscuity > 0 && `promiscuity ${link.promiscuity}`,
+    link.flags.includes("ALLMULTI") && "allmulti",
+    link.txqlen && `qlen ${link.txqlen}`,
     ...["vlan_filtering", "mode", "id", "table"].map((key) => word(key, info_data[key])),
     ...["hairpin", "isolated"].map((key) => word(key, info_slave_data[key])),
   ];

@@ -1,0 +1,128 @@
+/**
+ * What changes: only what is not right already, each change with its undo.
+ *
+ * @module
+ */
+import type { NetnsRef } from "../../host/command.ts";
+import type { Link, LinkChange } from "../../host/ip_link.ts";
+import { setLink } from "../../host/ip_link.ts";
+import type { Step } from "../../host/step.ts";
+import { sysctl } from "../../host/step.ts";
+import type { Attributes } from "./conf.ts";
+import type { TunedVariable } from "./memory.ts";
+import type { Variable } from "./variables.ts";
+import { sameValue } from "./variables.ts";
+
+/** An attribute: how messages call it and how it is set. */
+interface Attribute {
+  readonly key: keyof Attributes;
+  readonly name: string;
+  readonly change: (from: Attributes) => LinkChange;
+}
+
+/** In the order in which the reference sets them. */
+const attributes: readonly Attribute[] = [
+  {
+    key: "mac",
+    name: "hardware address",
+    change: ({ mac }) => mac === undefined ? {} : { address: mac },
+  },
+  { key: "promisc", name: "promiscuous mode", change: ({ promisc }) => ({ promisc }) },
+  { key: "mtu", name: "MTU", change: ({ mtu }) => ({ mtu }) },
+  { key: "allmulti", name: "all-multicast mode", change: ({ allmulti }) => ({ allmulti }) },
+  { key: "txQLen", name: "length of transmit queue", change: ({ txQLen }) => ({ txQLen }) },
+];
+
+/** The interface and its namespace. */
+export interface Where {
+  readonly netns: NetnsRef;
+  readonly ifName: string;
+}
+
+/** Of the attributes that are not as they shall be: what they are. */
+export function differing(link: Link, wanted: Attributes): Attributes {
+  const keys = attributes.map(({ key }) => key)
+    .filter((key) => wanted[key] !== undefined && wanted[key] !== link[key]);
+  return Object.fromEntries(keys.map((key) => [key, link[key]]));
+}
+
+/** One step for each attribute: the kernel does not take back half of a request that it refuses. */
+export function setAttributes(
+  { netns, ifName }: Where,
+  { to, from }: { readonly to: Attributes; readonly from: Attributes },
+): Step[] {
+  return attributes.filter(({ key }) => from[key] !== undefined).map(({ key, name, change }) => ({
+    why: `set ${name} of container interface "${ifName}" to ${to[key]}`,
+    do: setLink(ifName, { ...change(to), netns }),
+    undo: setLink(ifName, { ...change(from), netns }),
+    ...(key === "mac" && { meaning }),
+  }));
+}
+
+const meaning: NonNullable<Step["meaning"]> = {
+  busy: "its driver takes another address only while the interface is down",
+};
+
+/** A variable that is not as it shall be, and what it holds; absent when it cannot be read. */
+export interface Change extends Variable {
+  readonly was: string | undefined;
+}
+
+/** The variables that are not as they shall be. */
+export function changedVariables(
+  variables: readonly Variable[],
+  now: ReadonlyMap<string, string>,
+): Change[] {
+  return variables
+    .map((variable) => ({ ...variable, was: now.get(variable.key) }))
+    .filter(({ was, value }) => !sameValue(was, value));
+}
+
+/** One step for each variable. What cannot be read is written, and not taken back. */
+export function setVariables({ netns }: Pick<Where, "netns">, changes: readonly Change[]): Step[] {
+  return changes.map(({ name, key, value, was }) => ({
+    why: `set ${name} to "${value}" in the container`,
+    do: sysctl(key, value, { netns }),
+    ...(was !== undefined && { undo: sysctl(key, was, { netns }) }),
+    meaning: { missing: "a network namespace has no variable of this name to itself" },
+  }));
+}
+
+/** The variables that still hold what ADD has set, and what they held before; the last one first. */
+export function untouched(
+  variables: readonly TunedVariable[],
+  now: ReadonlyMap<string, string>,
+): Change[] {
+  return variables
+    .filter(({ key, set }) => sameValue(now.get(key), set))
+    .map(({ key, was, set }) => ({ name: key, key, value: was, was: set }))
+    .toReversed();
+}
+
+/** Steps of a removal: what is gone by now is no matter, and nothing is taken back. */
+export function forGood(steps: readonly Step[]): Step[] {
+  return steps.map(({ undo: _, ...step }) => ({ ...step, tolerate: ["missing"] }));
+}
+
+/** What is not as it shall be, a line each. */
+export function compareAttributes(link: Link, wanted: Attributes): string[] {
+  // A bridge or a program may have made it promiscuous as well: only the counter shows.
+  const { promisc: _, ...others } = wanted;
+  const compared = link.promiscuity > 0 ? others : wanted;
+  const differ = differing(link, compared);
+  return attributes.filter(({ key }) => differ[key] !== undefined).map(({ key, name }) =>
+    `container interface "${link.name}" has ${name} ${differ[key]}, expected ${wanted[key]}`
+  );
+}
+
+/** What is not as it shall be, a line each. */
+export function compareVariables(
+  variables: readonly Variable[],
+  now: ReadonlyMap<string, string>,
+): string[] {
+  return changedVariables(variables, now).map(({ key, value, was }) =>
+    was === undefined
+      ? `/proc/sys/${key} cannot be read, expected "${value}"`
+      : `/proc/sys/${key} is "${was}", expected "${value}"`
+  );
+}
