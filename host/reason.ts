@@ -36,11 +36,11 @@ const table: readonly (readonly [RegExp, Reason])[] = [
   // The kernel does not want this of this link, and says no more.
   [/^RTNETLINK answers: Invalid argument/, "invalid"],
   [
-    /File exists|already assigned|already exists|Address already in use|NLM_F_REPLACE needed|Exclusivity flag on/i,
+    /File exists|already assigned|already exists|ZONE_ALREADY_SET|Address already in use|NLM_F_REPLACE needed|Exclusivity flag on/i,
     "exists",
   ],
   [
-    /No such file|No such process|does not exist|Directory nonexistent|nonexistent directory|Cannot find (bridge )?device|Cannot find specified qdisc|No such device|Address not found|Cannot assign requested address|No chain\/target\/match|Bad rule|Invalid "netns" value|0 flow entries have been deleted/i,
+    /No such file|No such process|does not exist|Directory nonexistent|nonexistent directory|Cannot find (bridge )?device|Cannot find specified qdisc|No such device|Address not found|Cannot assign requested address|No chain\/target\/match|Bad rule|UNKNOWN_SOURCE|INVALID_ZONE|Invalid "netns" value|0 flow entries have been deleted/i,
     "missing",
   ],
 ];

@@ -45,6 +45,11 @@ const samples: readonly [string, Reason][] = [
     "missing",
   ],
   ["iptables: Bad rule (does a matching rule exist in that chain?).", "missing"],
+  ["Call failed: ZONE_ALREADY_SET: '10.0.0.2/32' already bound to 'trusted'", "exists"],
+  ["Call failed: ZONE_CONFLICT: '10.0.0.2/32' already bound to a zone", "other"],
+  ["Call failed: UNKNOWN_SOURCE: '10.0.0.2/32' is not in any zone", "missing"],
+  ["Call failed: INVALID_ZONE: nosuch", "missing"],
+  ['Call failed: Name "org.fedoraproject.FirewallD1" does not exist', "missing"],
   [
     "iptables-restore: line 2 failed: Bad rule (does a matching rule exist in that chain?).",
     "missing",

@@ -7,6 +7,7 @@
 import type { JsonObject } from "../../cni/types.ts";
 import type { Attachment } from "./attachment.ts";
 import { isForHere } from "./guest.ts";
+import { Firewalld } from "./firewalld.ts";
 import type { Need } from "./need.ts";
 import { unmet } from "./need.ts";
 import type { ResidueId } from "./residue.ts";
@@ -43,8 +44,6 @@ export interface Row {
   readonly damage: readonly Damage[];
   /** It hands the addresses to an IPAM plugin. */
   readonly delegates?: boolean;
-  /** Its result is not the one before it, by design. */
-  readonly changesResult?: boolean;
   /** A second ADD of one attachment succeeds and changes nothing. */
   readonly repeatable?: boolean;
 }
@@ -689,6 +688,19 @@ const firewall: readonly Row[] = [
       ),
     ],
   }),
+  firewallRow("firewalld, dual stack", {
+    keys: { backend: "firewalld" },
+    subnets: [subnet4, subnet6],
+    needs: ["tool:firewalld", "tool:dbus-daemon", "tool:busctl"],
+    prepare: async (sandbox) => sandbox.keep(await Firewalld.start(sandbox)),
+    damage: [
+      onHost(
+        "firewalld told to reload",
+        `name=org.fedoraproject.FirewallD1
+         busctl --system call $name /org/fedoraproject/FirewallD1 $name reload`,
+      ),
+    ],
+  }),
   firewallRow("nftables, IPv4", {
     keys: { backend: "nftables" },
     needs: ["tool:nft"],
@@ -733,7 +745,6 @@ function inContainer(name: string, line: string): Damage {
 
 function tuningRow(name: string, conf: JsonObject, damage: readonly Damage[]): Row {
   return {
-    changesResult: conf["mac"] !== undefined,
     name: `tuning: ${name}`,
     type: "tuning",
     kind: "chained",

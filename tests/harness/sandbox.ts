@@ -33,6 +33,7 @@ export class Sandbox implements AsyncDisposable {
   readonly #netns = new Map<string, string>();
   readonly #agents = new Map<string, Agent>();
   readonly #cards = new Set<string>();
+  readonly #resources: AsyncDisposable[] = [];
 
   private constructor(
     /** The host stand-in of all tests, where they share one. */
@@ -171,7 +172,14 @@ export class Sandbox implements AsyncDisposable {
     return agent;
   }
 
+  /** Keeps something until the end of the test. */
+  keep<T extends AsyncDisposable>(resource: T): T {
+    this.#resources.push(resource);
+    return resource;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const resource of this.#resources.toReversed()) await resource[Symbol.asyncDispose]();
     for (const agent of this.#agents.values()) {
       await agent[Symbol.asyncDispose]();
     }
