@@ -32,7 +32,6 @@ export function formatKey({ containerID, ifname }: AttachmentKey): string {
  */
 export function parseKey(text: string): AttachmentKey | undefined {
   const [containerID, ifname = "", ...rest] = text.trim().split(lineBreak);
-  // deno-lint-ignore no-control-regex
   const broken = /[\0\t-\r\ufffd]/.test(`${containerID}${ifname}`);
   if (!containerID || broken || rest.length > 0) return undefined;
   return { containerID, ifname };
