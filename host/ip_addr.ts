@@ -58,15 +58,16 @@ export interface GivenAddress {
   /** `global`, `link`, `host` or a number. */
   readonly scope: string;
   readonly metric?: number;
+  readonly nodad?: boolean;
   readonly noprefixroute?: boolean;
 }
 
 /**
- * `ip addr add A [peer B]/P [brd C] [label L] scope S [metric N] [noprefixroute] dev X`: gives a link
- * an address that it had.
+ * `ip addr add A [peer B]/P [brd C] [label L] scope S [metric N] [nodad] [noprefixroute] dev X`: gives
+ * a link an address that it had.
  */
 export function addGivenAddress(dev: string, given: GivenAddress): Command {
-  const { address, prefix, peer, broadcast, label, scope, metric, noprefixroute } = given;
+  const { address, prefix, peer, broadcast, label, scope, metric } = given;
   const ends = peer ? [address, "peer", `${peer}/${prefix}`] : [`${address}/${prefix}`];
   return command("ip", [
     ...["addr", "add", ...ends],
@@ -74,7 +75,8 @@ export function addGivenAddress(dev: string, given: GivenAddress): Command {
     ...(label ? ["label", label] : []),
     ...["scope", scope],
     ...(metric ? ["metric", String(metric)] : []),
-    ...(noprefixroute ? ["noprefixroute"] : []),
+    ...(given.nodad ? ["nodad"] : []),
+    ...(given.noprefixroute ? ["noprefixroute"] : []),
     ...["dev", dev],
   ]);
 }
@@ -89,6 +91,7 @@ interface RawGiven {
   label?: string;
   scope: string;
   metric?: number;
+  nodad?: boolean;
   noprefixroute?: boolean;
   dynamic?: boolean;
 }
@@ -108,6 +111,7 @@ export function parseGivenAddresses(json: string, dev: string): GivenAddress[] {
     ...(raw.label !== undefined && raw.label !== dev && { label: raw.label }),
     scope: raw.scope,
     ...(raw.metric !== undefined && { metric: raw.metric }),
+    ...(raw.nodad && { nodad: true }),
     ...(raw.noprefixroute && { noprefixroute: true }),
   }));
 }

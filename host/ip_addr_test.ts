@@ -64,7 +64,7 @@ const shown = [{
       label: "dev0:1",
       valid_life_time: 4294967295,
     },
-    { family: "inet6", local: "fd00::1", prefixlen: 64, metric: 100, scope: "global" },
+    { family: "inet6", local: "fd00::1", prefixlen: 64, metric: 100, scope: "global", nodad: true },
     { family: "inet6", local: "fd00::7", prefixlen: 64, scope: "global", dynamic: true },
     { family: "inet", local: "10.7.0.7", prefixlen: 24, scope: "global", dynamic: true },
     { family: "inet6", local: "fe80::5", prefixlen: 64, scope: "link" },
@@ -76,7 +76,7 @@ Deno.test("addGivenAddress() gives what parseGivenAddresses() has read", () => {
   assertEquals(given.map((address) => shellLine(addGivenAddress("dev0", address))), [
     "ip addr add 10.8.0.1 peer 10.8.0.2/32 scope link dev dev0",
     "ip addr add 10.9.0.5/24 brd 10.9.0.255 label dev0:1 scope global metric 50 noprefixroute dev dev0",
-    "ip addr add fd00::1/64 scope global metric 100 dev dev0",
+    "ip addr add fd00::1/64 scope global metric 100 nodad dev dev0",
   ]);
 });
 

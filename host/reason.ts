@@ -36,7 +36,7 @@ const table: readonly (readonly [RegExp, Reason])[] = [
   // The kernel does not want this of this link, and says no more.
   [/^RTNETLINK answers: Invalid argument/, "invalid"],
   [
-    /File exists|already assigned|already exists|ZONE_ALREADY_SET|Address already in use|NLM_F_REPLACE needed|Exclusivity flag on/i,
+    /File exists|already assigned|already exists|exists in the target netns|ZONE_ALREADY_SET|Address already in use|NLM_F_REPLACE needed|Exclusivity flag on/i,
     "exists",
   ],
   [

@@ -11,6 +11,8 @@ const samples: readonly [string, Reason][] = [
   ["Error: ipv4: Address already assigned.", "exists"],
   ["Error: ipv6: address already assigned.", "exists"],
   ["Error: Address already assigned to an ipvlan device.", "exists"],
+  ["Error: An interface with the altname enp9s0 exists in the target netns.", "exists"],
+  ["Error: The interface netns is immutable.", "other"],
   ["Error: 8021q: VLAN device already exists.", "exists"],
   ["RTNETLINK answers: Address already in use", "exists"],
   ["iptables: Chain already exists.", "exists"],

@@ -212,7 +212,7 @@ Deno.test("DEL releases the addresses first, whatever becomes of the device", as
 });
 
 Deno.test("DEL names what the kernel brought back by its alias, if the configuration selects it", async () => {
-  const returned = { ...card, ifname: "dev7", ifalias: "eth1", flags: [] };
+  const returned = { ...card, ifindex: 7, ifname: "dev7", ifalias: "eth1", flags: [] };
   const given = ["ip link set dev dev7 name eth1 alias ''"];
   const cases: readonly (readonly [config: JsonObject, link: object, lines: string[]])[] = [
     [{ device: "eth1" }, returned, given],
@@ -222,8 +222,11 @@ Deno.test("DEL names what the kernel brought back by its alias, if the configura
     [{ device: "eth1" }, { ...returned, ifname: "eth0" }, [
       "ip link set dev eth0 name eth1 alias ''",
     ]],
-    // Another's link, a name that somebody chose, a mark that is no name.
+    // Another's link, a name that somebody chose, an alias that may be somebody's, a mark that is no name.
     [{ device: "eth2" }, returned, []],
+    [{ device: "dev7" }, { ...returned, ifalias: "uplink" }, []],
+    [{ hwaddr: "02:00:00:00:ca:01" }, { ...returned, ifname: "eth0", ifalias: "uplink" }, []],
+    [{ device: "eth1" }, { ...returned, ifname: "dev8" }, []],
     [{}, returned, []],
     [{ device: "eth1" }, { ...returned, ifname: "wan" }, []],
     [{ device: "eth1" }, { ...returned, ifalias: "cni:net/c1/eth0" }, []],

@@ -205,16 +205,27 @@ async function findByAlias(
 
 /** Whether configuration or result name this very device. */
 function isSelected(link: Link, req: Request<Conf>): boolean {
-  const { device, hwaddr, pciBusID, runtimeConfig } = req.conf;
-  const id = runtimeConfig?.deviceID || pciBusID;
   const recorded = req.prevResult?.interfaces.find(({ sandbox }) => sandbox)?.mac?.toLowerCase();
-  return [link.alias, ...link.altNames].includes(device || undefined) ||
-    [link.mac, link.permanentMac].some((mac) => mac && (mac === hwaddr || mac === recorded)) ||
-    id !== undefined && link.hardware?.endsWith(`/${id}`) === true;
+  return isNamed(link, req) || isHardware(link, req) || link.mac === recorded;
 }
 
-/** Whether the kernel has brought it back under the container's name for it, or under one of its own. */
+/** Whether the configuration names the device as its alias does. */
+function isNamed({ alias, altNames }: Link, { conf }: Request<Conf>): boolean {
+  return [alias, ...altNames].includes(conf.device || undefined);
+}
+
+function isHardware({ mac, permanentMac, hardware }: Link, { conf }: Request<Conf>): boolean {
+  const id = conf.runtimeConfig?.deviceID || conf.pciBusID;
+  return [mac, permanentMac].some((mac) => mac && mac === conf.hwaddr) ||
+    id !== undefined && hardware?.endsWith(`/${id}`) === true;
+}
+
+/**
+ * Whether the kernel has brought it back: under its own name for such a link, or under
+ * the container's. An administrator may give a link an alias, too.
+ */
 function isReturned(link: Link, req: Request<Conf>): boolean {
-  const byKernel = link.name === req.ifName || /^dev\d+$/.test(link.name);
-  return byKernel && link.name !== link.alias && isSelected(link, req);
+  if (link.name === link.alias) return false;
+  if (link.name === `dev${link.index}`) return isNamed(link, req) || isHardware(link, req);
+  return link.name === req.ifName && isNamed(link, req);
 }

@@ -136,7 +136,7 @@ function likeness(link: Link, { ifName, data }: DeviceRecord, where: Where): num
   const { device, index, passing } = data;
   if (link.kind !== device.kind || link.hardware !== device.hardware) return 0;
   const evidence: readonly (readonly [number, boolean])[] = [
-    [4, ownAddress(link) !== "" && ownAddress(link) === ownAddress(device)],
+    [4, /[^0:]/.test(ownAddress(link)) && ownAddress(link) === ownAddress(device)],
     [3, link.alias === device.name],
     [2, link.hardware !== undefined],
     [2, where === "container" && link.index === index],

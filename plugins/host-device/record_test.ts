@@ -68,8 +68,10 @@ Deno.test("a link of another kind or of other hardware is another device", () =>
 });
 
 Deno.test("links without an address are not alike by that", () => {
-  const tunnel = testLink({ name: "tun7", mac: "", kind: "tun" });
-  assertEquals(isFound({ name: "x", index: 99 }, "container", tunnel), false);
+  for (const mac of ["", "00:00:00:00:00:00"]) {
+    const link = testLink({ name: "x7", mac, kind: "tun" });
+    assertEquals(isFound({ name: "y", index: 99 }, "container", link), false);
+  }
 });
 
 Deno.test("of two ports of one card each is its own", () => {
