@@ -68,11 +68,12 @@ export function hostLocal(sandbox: Sandbox, ...subnets: string[]): JsonObject {
   };
 }
 
-const subnet4 = "10.1.2.0/24";
+/** The subnet of most rows. */
+export const subnet4 = "10.1.2.0/24";
 const subnet6 = "2001:db8:1::/64";
 
 /** Damage to the container's interface, its address and its default route. */
-function interfaceDamage(...families: readonly (4 | 6)[]): Damage[] {
+export function interfaceDamage(...families: readonly (4 | 6)[]): Damage[] {
   return [
     {
       name: "interface removed",
@@ -315,7 +316,7 @@ const ptp: readonly Row[] = [
 ];
 
 /** Damage done by a line of `ip` inside the container, with `IFNAME` for its interface. */
-function inside(name: string, line: string): Damage {
+export function inside(name: string, line: string): Damage {
   return {
     name,
     inflict: ({ sandbox, netns, ifname }) => sandbox.ip(netns, [line.replace("IFNAME", ifname)]),
