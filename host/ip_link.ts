@@ -70,12 +70,14 @@ export interface LinkSpec extends In {
   /** Bytes; the kernel's default when 0 or absent. */
   readonly mtu?: number | undefined;
   readonly address?: string | undefined;
+  /** Packets. */
+  readonly txQLen?: number | undefined;
   /** The namespace it is made in; the command's own when absent. */
   readonly into?: NetnsRef | undefined;
 }
 
 /**
- * `ip link add [link PARENT] name X [mtu N] [address MAC] [netns PATH] type KIND …`.
+ * `ip link add [link PARENT] name X [mtu N] [address MAC] [txqueuelen N] [netns PATH] type KIND …`.
  * Kernels before 6.15 refuse a name that the command's own namespace has, too.
  */
 export function addLink(spec: LinkSpec): Command {
@@ -84,6 +86,7 @@ export function addLink(spec: LinkSpec): Command {
     ...(spec.parent ? ["link", spec.parent] : []),
     ...["name", spec.name],
     ...attributes(spec),
+    ...(spec.txQLen !== undefined ? ["txqueuelen", String(spec.txQLen)] : []),
     ...(spec.into ? ["netns", spec.into.path] : []),
     ...["type", ...spec.type],
   ], spec);
@@ -208,6 +211,8 @@ export interface Link {
   readonly allmulti: boolean;
   /** Length of the transmit queue in packets. */
   readonly txQLen: number;
+  /** Kind of its root queueing discipline, where iproute2 tells it. */
+  readonly qdisc?: string;
   /** Whether somebody set it promiscuous; being the port of a bridge only counts. */
   readonly promisc: boolean;
   /** Other names that it has. */
@@ -269,6 +274,7 @@ interface RawLink {
   master?: string;
   promiscuity?: number;
   txqlen?: number;
+  qdisc?: string;
   altnames?: string[];
   parentbus?: string;
   parentdev?: string;
@@ -316,6 +322,7 @@ function toLink(raw: RawLink, indexByName: ReadonlyMap<string, number>): Link {
     promiscuity: raw.promiscuity ?? 0,
     allmulti: raw.flags.includes("ALLMULTI"),
     txQLen: raw.txqlen ?? 0,
+    ...(raw.qdisc !== undefined && { qdisc: raw.qdisc }),
     promisc: raw.flags.includes("PROMISC"),
     altNames: raw.altnames ?? [],
     hardware: raw.parentbus && `${raw.parentbus}/${raw.parentdev}`,

@@ -3,6 +3,7 @@ import { shellLine } from "./command.ts";
 import type { Link } from "./ip_link.ts";
 import {
   addBridge,
+  addLink,
   addVeth,
   deleteLink,
   enableVlanFiltering,
@@ -88,6 +89,16 @@ Deno.test("parseLinks() reads flags that were set by hand, and the queue's lengt
   ]));
   assertEquals([plain!.promisc, plain!.allmulti, plain!.txQLen], [false, false, 0]);
   assertEquals([set!.promisc, set!.allmulti, set!.txQLen], [true, true, 500]);
+});
+
+Deno.test("addLink() writes a queue of length 0; parseLinks() reads the queueing discipline", () => {
+  assertEquals(
+    shellLine(addLink({ name: "i0", type: ["ifb"], mtu: 1400, txQLen: 0 })),
+    "ip link add name i0 mtu 1400 txqueuelen 0 type ifb",
+  );
+  const link = { ifname: "a", ifindex: 2, mtu: 1500, flags: [] };
+  const links = parseLinks(JSON.stringify([{ ...link, qdisc: "tbf" }, link]));
+  assertEquals(links.map(({ qdisc }) => qdisc), ["tbf", undefined]);
 });
 
 Deno.test("setBridgePort() writes both options, off ones too", () => {

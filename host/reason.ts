@@ -25,7 +25,7 @@ const table: readonly (readonly [RegExp, Reason])[] = [
   // `ip tuntap add` asks for a new device: the name is taken.
   [/TUNSETIFF\): Device or resource busy/, "exists"],
   [
-    /Unknown device type|qdisc kind is unknown|Operation not supported|Protocol not supported|not supported|Extension .* revision .* not supported|Couldn't load (match|target)|No such device or address|^open: No such (file|device)|Address family not supported|do you need to insmod|(generation id|cache initialization failed): Invalid argument/i,
+    /Unknown device type|qdisc kind is unknown|TC classifier not found|Failed to load TC (action|classifier)|Operation not supported|Protocol not supported|not supported|Extension .* revision .* not supported|Couldn't load (match|target)|No such device or address|^open: No such (file|device)|Address family not supported|do you need to insmod|(generation id|cache initialization failed): Invalid argument/i,
     "unsupported",
   ],
   [
@@ -40,7 +40,7 @@ const table: readonly (readonly [RegExp, Reason])[] = [
     "exists",
   ],
   [
-    /No such file|No such process|does not exist|Directory nonexistent|nonexistent directory|Cannot find (bridge )?device|Cannot find specified qdisc|No such device|Address not found|Cannot assign requested address|No chain\/target\/match|Bad rule|UNKNOWN_SOURCE|INVALID_ZONE|Invalid "netns" value|0 flow entries have been deleted/i,
+    /No such file|No such process|does not exist|Directory nonexistent|nonexistent directory|Cannot find (bridge )?device|Cannot find specified qdisc|Cannot delete qdisc with handle of zero|No such device|Address not found|Cannot assign requested address|No chain\/target\/match|Bad rule|UNKNOWN_SOURCE|INVALID_ZONE|Invalid "netns" value|0 flow entries have been deleted/i,
     "missing",
   ],
 ];

@@ -35,6 +35,13 @@ const samples: readonly [string, Reason][] = [
   ['Cannot find device "x"\nCommand failed -:1\n', "missing"],
   ['Cannot find bridge device "x"', "missing"],
   ["Error: Cannot find specified qdisc on specified device.", "missing"],
+  ["Error: Cannot delete qdisc with handle of zero.", "missing"],
+  ["Error: Exclusivity flag on, cannot modify.\nWe have an error talking to the kernel", "exists"],
+  [
+    "Error: Failed to load TC action module.\nWe have an error talking to the kernel",
+    "unsupported",
+  ],
+  ["Error: TC classifier not found.\nWe have an error talking to the kernel", "unsupported"],
   ['Cannot open network namespace "x": No such file or directory', "missing"],
   [
     'Error: argument "/run/netns/x" is wrong: Invalid "netns" value\n\n',

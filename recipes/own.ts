@@ -79,7 +79,7 @@ function hostId(): string {
 }
 
 /** A locally administered unicast address from hex digits. */
-function macFrom(hex: string): string {
+export function macFrom(hex: string): string {
   const octets = hex.match(/../g)!.slice(0, 6);
   const first = parseInt(octets[0]!, 16) & 0xfc | 0x02;
   return [first.toString(16).padStart(2, "0"), ...octets.slice(1)].join(":");

@@ -108,7 +108,8 @@ export async function findVeth(
   return link && !isForeign(link, inside, search) ? { link, inside } : undefined;
 }
 
-function isPair(link: Link, inside: Link): boolean {
+/** Whether these are the host's and the container's end of one pair. */
+export function isPair(link: Link, inside: Link): boolean {
   return link.kind === "veth" && link.index === inside.linkIndex &&
     link.linkIndex === inside.index;
 }

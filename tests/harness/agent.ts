@@ -30,7 +30,27 @@ export type AgentRequest =
       /** Milliseconds until it gives up. */
       readonly timeout: number;
     }
+    | {
+      /** Open a TCP server that sends each caller as much as the caller takes. */
+      readonly do: "pour";
+      readonly address: string;
+    }
+    | {
+      /** Take what such a server sends. */
+      readonly do: "draw";
+      readonly port: number;
+      readonly address: string;
+      /** Milliseconds from the first byte on. */
+      readonly duration: number;
+    }
   );
+
+/** What came in how much time. */
+export interface Flow {
+  readonly bytes: number;
+  /** Time that it really took. */
+  readonly milliseconds: number;
+}
 
 /** What came of a call. `from` is the caller's address as the server saw it. */
 export type Outcome =
@@ -43,6 +63,7 @@ export type AgentReply =
   & (
     | { readonly port: number }
     | { readonly outcome: Outcome }
+    | { readonly flow: Flow }
     | { readonly error: string }
   );
 
@@ -131,14 +152,54 @@ function outcomeOf(error: unknown): Outcome {
   return { is: "unreachable" };
 }
 
+function pour(hostname: string): number {
+  const listener = Deno.listen({ port: 0, hostname });
+  (async () => {
+    for await (const connection of listener) pourInto(connection).catch(() => {});
+  })();
+  return listener.addr.port;
+}
+
+async function pourInto(connection: Deno.TcpConn): Promise<void> {
+  using _open = connection;
+  const chunk = new Uint8Array(16_384);
+  while (true) await connection.write(chunk);
+}
+
+type Draw = Extract<AgentRequest, { do: "draw" }>;
+
+/** The time ends with a packet, so that the rate is exact for slow links, too. */
+async function draw({ address, port, duration }: Draw): Promise<Flow> {
+  using connection = await Deno.connect({ hostname: address, port });
+  const buffer = new Uint8Array(65_536);
+  let bytes = await connection.read(buffer) ?? 0;
+  const start = performance.now();
+  let milliseconds = 0;
+  while (milliseconds < duration) {
+    bytes += await connection.read(buffer) ?? 0;
+    milliseconds = performance.now() - start;
+  }
+  return { bytes, milliseconds };
+}
+
 async function reply(request: AgentRequest): Promise<AgentReply> {
   try {
-    if (request.do === "listen") {
-      return { id: request.id, port: listen(request) };
-    }
-    return { id: request.id, outcome: await call(request) };
+    return { id: request.id, ...await act(request) };
   } catch (error) {
     return { id: request.id, error: String(error) };
+  }
+}
+
+async function act(request: AgentRequest) {
+  switch (request.do) {
+    case "listen":
+      return { port: listen(request) };
+    case "call":
+      return { outcome: await call(request) };
+    case "pour":
+      return { port: pour(request.address) };
+    case "draw":
+      return { flow: await draw(request) };
   }
 }
 

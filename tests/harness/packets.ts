@@ -4,10 +4,10 @@
  *
  * @module
  */
-import type { AgentReply, AgentRequest, Outcome, Transport } from "./agent.ts";
+import type { AgentReply, AgentRequest, Flow, Outcome, Transport } from "./agent.ts";
 import { Child } from "./process.ts";
 
-export type { Outcome, Transport } from "./agent.ts";
+export type { Flow, Outcome, Transport } from "./agent.ts";
 
 /** Options of a call. */
 export interface CallOptions {
@@ -80,6 +80,20 @@ export class Agent implements AsyncDisposable {
   async ping(address: string, timeout = 3000): Promise<boolean> {
     const { is } = await this.call(address, 9, { timeout });
     return is === "refused" || is === "answered";
+  }
+
+  /** Opens a TCP server on all addresses that sends as much as callers take, and gives its port. */
+  async pour(address = "0.0.0.0"): Promise<number> {
+    const reply = await this.#ask({ do: "pour", address });
+    if ("port" in reply) return reply.port;
+    throw new Error(`Cannot listen: ${JSON.stringify(reply)}`);
+  }
+
+  /** Takes from such a server for some milliseconds. */
+  async draw(address: string, port: number, duration: number): Promise<Flow> {
+    const reply = await this.#ask({ do: "draw", address, port, duration });
+    if ("flow" in reply) return reply.flow;
+    throw new Error(`Cannot draw from ${address}: ${JSON.stringify(reply)}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
