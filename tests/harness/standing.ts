@@ -9,7 +9,7 @@ import type { Outcome } from "../../cni/serve.ts";
 import { prepareTools } from "./fault.ts";
 import { inProcessVariable } from "./guest.ts";
 import type { InProcessCall, InProcessReply } from "./in_process.ts";
-import { Child, execute, must } from "./process.ts";
+import { Child, must } from "./process.ts";
 import type { State } from "./state.ts";
 import { difference, stateOf } from "./state.ts";
 
@@ -129,9 +129,8 @@ export class StandingHost {
   /** Gives what it cannot take away. */
   async #clean(): Promise<string[]> {
     const lines = [...linksOf(this.#worker.pid)].map((name) => `link del dev ${name}\n`);
-    const argv = ["nsenter", `--net=${this.netns}`, "--", "sh", "-c", clean];
-    await execute(argv, { stdin: lines.join("") });
-    return difference(this.#pristine, await stateOf("host", this.netns));
+    const state = await stateOf("host", this.netns, { script: clean, stdin: lines.join("") });
+    return difference(this.#pristine, state);
   }
 }
 

@@ -28,13 +28,14 @@ export interface SameOptions {
  */
 const script = `export LC_ALL=C
 at() { printf '\\n@@@ %s\\n' "$1"; }
-at links; ip -d -j address
+links=$(ip -d -j address)
+at links; echo "$links"
 at routes; ip -6 rule; ip -batch - <<END
 rule
 route show table all
 neigh show nud permanent
 END
-at vlans; bridge vlan show
+case $links in *'"bridge"'*) at vlans; bridge vlan show ;; esac
 at qdiscs; tc qdisc show
 legacy=
 for names in ip ip6; do
@@ -67,11 +68,16 @@ export async function snapshot(sandbox: Sandbox): Promise<State> {
   return state;
 }
 
-/** Takes the state of one namespace. */
-export async function stateOf(name: string, path: string): Promise<State> {
+/** Takes the state of one namespace, in which a script may run before. */
+export async function stateOf(
+  name: string,
+  path: string,
+  before: { script?: string; stdin?: string } = {},
+): Promise<State> {
   const state = new Map<string, readonly string[]>();
-  const argv = ["nsenter", `--net=${path}`, "--", "sh", "-c", script];
-  for (const [section, text] of sections(await must(argv))) {
+  const lines = `${before.script ?? ""}\n${script}`;
+  const argv = ["nsenter", `--net=${path}`, "--", "sh", "-c", lines];
+  for (const [section, text] of sections(await must(argv, { stdin: before.stdin }))) {
     for (const [key, lines] of Object.entries(canonical(section, text))) {
       state.set(`${name}/${key}`, [...lines].sort());
     }
