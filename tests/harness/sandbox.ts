@@ -131,7 +131,15 @@ export class Sandbox implements AsyncDisposable {
       `addr add ${client6}/64 dev eth0 nodad`,
       `link set eth0 up`,
     ]);
+    await this.#usable(this.host, host6);
+    await this.#usable(path, client6);
     return path;
+  }
+
+  /** Waits until the kernel has made the route of an address of its own: it does so a little later. */
+  async #usable(netns: string, address: string): Promise<void> {
+    const found = `ip -6 route show table local | grep -q '^local ${address} '`;
+    await this.inside(netns, ["sh", "-ec", `until ${found}; do sleep 0.01; done`]);
   }
 
   /** Runs a program that must succeed inside a namespace and gives its stdout. */
