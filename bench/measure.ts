@@ -10,7 +10,7 @@ import type { JsonObject } from "../cni/types.ts";
 import { execute, must } from "../tests/harness/process.ts";
 import { fill } from "./host_local.ts";
 import type { Scenario } from "./scenario.ts";
-import { configuration, dataDir } from "./scenario.ts";
+import { configuration, crowd, dataDir } from "./scenario.ts";
 
 /** What ADD or DEL of one container costs. */
 export interface Cost {
@@ -22,7 +22,7 @@ export interface Cost {
   readonly memory: number;
   /** Programs that are executed. */
   readonly processes: number;
-  /** Milliseconds until all of {@linkcode crowd} containers are done that started at once. */
+  /** Milliseconds until all containers of the crowd are done that started at once. */
   readonly together: number;
 }
 
@@ -31,9 +31,6 @@ export interface Measurement {
   readonly add: Cost;
   readonly del: Cost;
 }
-
-/** Containers that are attached at once. */
-export const crowd = 20;
 
 type Verb = "ADD" | "DEL";
 
@@ -171,5 +168,7 @@ if (import.meta.main) {
     await execute(["ip", "netns", "add", netnsOf(container).split("/").at(-1)!]);
   }
   const bench = new Bench(dir!, JSON.parse(scenario!));
+  const links = (bench.scenario.links ?? []).map((line) => `${line}\n`).join("");
+  await must(["ip", "-batch", "-"], { stdin: links });
   console.log(JSON.stringify(await measure(bench, Number(rounds))));
 }

@@ -10,9 +10,14 @@ export interface Scenario {
   readonly name: string;
   /** Plugins in the order of ADD, each without the keys that every configuration has. */
   readonly plugins: readonly JsonObject[];
+  /** Lines of `ip` that make what the host must have before. */
+  readonly links?: readonly string[];
   /** Reservations that are there before, for IPAM called on its own. */
   readonly reserved?: number;
 }
+
+/** Containers that are attached at once; one more is attached all the time. */
+export const crowd = 20;
 
 /** Where reservations are kept; empty in private namespaces. */
 export const dataDir = "/var/lib/cni/networks";
@@ -24,8 +29,24 @@ const attachments: readonly Scenario[] = [
   { name: "bridge", plugins: [bridge] },
   { name: "bridge with masquerade", plugins: [{ ...bridge, ipMasq: true }] },
   { name: "ptp", plugins: [{ type: "ptp", ipam }] },
+  { name: "macvlan", plugins: [{ type: "macvlan", master: "card0", ipam }], links: card(0) },
+  {
+    name: "host-device",
+    plugins: [{ type: "host-device", ipam }],
+    links: Array.from({ length: crowd + 1 }, (_, container) => card(container)).flat(),
+  },
   { name: "bridge, then portmap", plugins: [bridge, { type: "portmap", snat: true }] },
 ];
+
+/** A link with a cable. */
+function card(index: number): string[] {
+  const [name, far] = [`card${index}`, `far${index}`];
+  return [
+    `link add ${name} type veth peer name ${far}`,
+    `link set ${name} up`,
+    `link set ${far} up`,
+  ];
+}
 
 function reservations(count: number): Scenario {
   const wide = { type: "host-local", dataDir, ranges: [[{ subnet: "10.0.0.0/15" }]] };
@@ -46,6 +67,7 @@ export function configuration(plugin: JsonObject, container: number): JsonObject
     cniVersion: "1.0.0",
     name: "bench",
     ...plugin,
+    ...(plugin["type"] === "host-device" && { device: `card${container}` }),
     ...(plugin["type"] === "portmap" && {
       runtimeConfig: {
         portMappings: [{ hostPort: 20_000 + container, containerPort: 80, protocol: "tcp" }],

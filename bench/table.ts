@@ -4,7 +4,7 @@
  * @module
  */
 import type { Cost, Measurement } from "./measure.ts";
-import { crowd } from "./measure.ts";
+import { crowd } from "./scenario.ts";
 
 /** One folder of plugins in a comparison. */
 export interface Row {
