@@ -57,7 +57,7 @@ const conf = refine(
     mode: withDefault(
       map(oneOf(["l2", "l3", "l3s", ""]), (mode) => mode || "l2"),
       "l2",
-      "What the kernel does with packets: `l2` switches them, `l3` routes them without broadcasts, `l3s` too, past the host's netfilter. All links of one master have the mode of the last one.",
+      "`l2` switches packets; `l3` routes them, without broadcasts; `l3s` too, through the host's netfilter. All links of one master are in the mode of the last one made.",
     ),
     ipam: withDefault(
       ipamDecoder,
@@ -79,8 +79,7 @@ type Conf = Infer<typeof conf>;
 /** The ipvlan plugin. */
 export const plugin = definePlugin<Conf>({
   type: "ipvlan",
-  about:
-    "gives a container an address on the network of a master, and the master's hardware address",
+  about: "puts a container on the network of a master under the master's hardware address",
   permissions: { run: "any", read: true, write: true },
   conf,
   add,

@@ -21,6 +21,8 @@ import { assertSame, snapshot } from "./harness/state.ts";
 /** A list of plugins that both sides understand. */
 interface Case {
   readonly title: string;
+  /** Makes what the host must have before. */
+  readonly prepare?: (sandbox: Sandbox) => Promise<unknown>;
   readonly plugins: (sandbox: Sandbox) => readonly JsonObject[];
   readonly needs: readonly Need[];
   readonly residue: readonly ResidueId[];
@@ -125,6 +127,34 @@ const cases: readonly Case[] = [
   },
 ];
 
+/** Links on `out0`. */
+function belowCase(
+  type: "macvlan" | "ipvlan" | "vlan",
+  title: string,
+  { keys = {}, subnets = both }: { keys?: JsonObject; subnets?: readonly string[] },
+): Case {
+  const layer3 = subnets.length > 0;
+  return {
+    title: `${type}${title}`,
+    prepare: (sandbox) => sandbox.outside(),
+    plugins: (sandbox) => [{
+      type,
+      master: "out0",
+      ...keys,
+      ...(layer3 && { ipam: hostLocal(sandbox, ...subnets) }),
+    }],
+    needs: [`link:${type}`, `plugin:${type}`, "plugin:host-local"],
+    residue: layer3 ? ["hostLocal"] : [],
+  };
+}
+
+const belowCases: readonly Case[] = [
+  belowCase("macvlan", ", layer 2", { keys: { mode: "private", mtu: 1400 }, subnets: [] }),
+  belowCase("macvlan", ", dual stack", {}),
+  belowCase("ipvlan", ", dual stack", { keys: { mode: "l3", mtu: 1400 } }),
+  belowCase("vlan", ", dual stack", { keys: { vlanId: 100, mtu: 1400 } }),
+];
+
 function chainOf(plugins: readonly JsonObject[], netns: string): Chain {
   return {
     name: "net1",
@@ -148,9 +178,10 @@ const directions = [
   { title: "ADD by ours, DEL by theirs", add: binDir, del: () => peerDir },
 ] as const;
 
-for (const { title, plugins, needs, residue, noPeerCheck } of cases) {
+for (const { title, prepare, plugins, needs, residue, noPeerCheck } of [...cases, ...belowCases]) {
   for (const direction of directions) {
     kernelTest(`${title}: ${direction.title}`, { needs: ["peer", ...needs] }, async (sandbox) => {
+      await prepare?.(sandbox);
       const netns = await sandbox.container();
       const before = await snapshot(sandbox);
       const chain = chainOf(plugins(sandbox), netns);
@@ -171,6 +202,7 @@ for (const { title, plugins, needs, residue, noPeerCheck } of cases) {
   kernelTest(`${title}: DEL by ours of theirs after the container is gone`, {
     needs: ["peer", ...needs],
   }, async (sandbox) => {
+    await prepare?.(sandbox);
     const netns = await sandbox.container("gone");
     const chain = chainOf(plugins(sandbox), netns);
     const before = await snapshot(sandbox);
@@ -183,6 +215,7 @@ for (const { title, plugins, needs, residue, noPeerCheck } of cases) {
   kernelTest(`${title}: the container gets the same from both`, {
     needs: ["peer", ...needs],
   }, async (sandbox) => {
+    await prepare?.(sandbox);
     const seen = [];
     for (const dir of [peerDir, binDir()]) {
       const netns = await sandbox.container("same");
