@@ -150,6 +150,15 @@ Deno.test("requireMaster() fails with code 50, and asks nothing about a containe
   assertEquals(req.host.asked, []);
 });
 
+Deno.test("requireMaster() fails with code 50 where no default route names one", async () => {
+  const req = request({}, { [routes(4)]: [], [routes(6)]: [] });
+  const error = await assertRejects(() => requireMaster(req), CniError);
+  assertEquals([error.code, error.msg], [
+    codes.notAvailable,
+    'Cannot choose a master: there is no default route on this host, and "master" is not set',
+  ]);
+});
+
 Deno.test("mtuBelow() is the master's unless the configuration names one", () => {
   const master = { link: testLink({ mtu: 1500 }), netns: undefined };
   const conf = (mtu: number) => decodeOrThrow(decoder, { mtu }, "configuration");
