@@ -40,6 +40,10 @@ const commands: Readonly<Record<string, Entry>> = {
   add: { about: "attach a namespace to a network", load: () => import("./add.ts") },
   check: { about: "check that an attachment is as it was made", load: () => import("./check.ts") },
   del: { about: "detach a namespace from a network", load: () => import("./del.ts") },
+  repair: {
+    about: "put back rules of attachments that a firewall has flushed",
+    load: () => import("./repair.ts"),
+  },
   gc: { about: "remove attachments that are not valid any more", load: () => import("./gc.ts") },
   status: { about: "ask whether a network is ready", load: () => import("./status.ts") },
   version: {

@@ -208,7 +208,7 @@ Deno.test("help is on stdout, one screen for every command", async () => {
   const overview = await shell.cni();
   assertEquals(overview.exit, 0);
   const names = [...overview.stdout.matchAll(/^ {2}(\w+) {2,}\w/gm)].map(([, name]) => name!);
-  assertEquals(names.length, 11);
+  assertEquals(names.length, 12);
   for (const name of names) {
     const help = await shell.cni("help", name);
     const flag = await shell.cni(name, "-h");

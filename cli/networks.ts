@@ -40,7 +40,8 @@ export function networkOf(cli: Cli, attachment: CachedAttachment): NetworkConfig
   }
 }
 
-function networkAtAdd({ config }: CachedAttachment): NetworkConfig {
+/** The network of an attachment as it was at ADD. */
+export function networkAtAdd({ config }: CachedAttachment): NetworkConfig {
   try {
     return parseNetwork(config);
   } catch {

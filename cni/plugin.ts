@@ -98,6 +98,14 @@ export interface Plugin<C = unknown> {
   gc(req: GcRequest<C>): Promise<void>;
   /** Fails with code 50 or 51 when an ADD could not work. */
   status(req: Request<C>): Promise<void>;
+  /**
+   * Puts back what others have taken away of an attachment that still stands: rules
+   * that a firewall has lost. `prevResult` is what the ADD gave. Gives a line for
+   * each thing that was missing; nothing missing, nothing done. No verb of the
+   * protocol: the runtime calls it in process (`cni repair`). Absent where a plugin
+   * makes nothing that others flush.
+   */
+  repair?(req: Request<C>): Promise<string[]>;
 }
 
 /** Gives a plugin its type. */

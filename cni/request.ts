@@ -77,6 +77,16 @@ export async function callPlugin(
   }
 }
 
+/** Puts back what is missing of an attachment; gives a line for each thing. */
+export async function repairWith(
+  plugin: Plugin,
+  call: Call,
+  surroundings: Surroundings,
+): Promise<string[]> {
+  if (!plugin.repair) return [];
+  return await plugin.repair(makeRequest(plugin, "CHECK", call, surroundings));
+}
+
 /** What stands at `CNI_NETNS`, looked at once a call: a delegate gets the same call. */
 const sandboxes = new WeakMap<Call, NetnsState>();
 

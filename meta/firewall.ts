@@ -69,13 +69,14 @@ export const plugin = definePlugin<Conf>({
   del,
   gc,
   status,
+  repair,
 });
 
 async function add(req: Request<Conf>): Promise<Result> {
   const result = requireChained(req);
   const record = await recordOf(req);
   const job = jobOf(req, { result, record });
-  if (job.addresses.length > 0) await allow(job);
+  if (job.addresses.length > 0) await allow(job, record);
   return result;
 }
 
@@ -92,11 +93,13 @@ export function jobOf(
 }
 
 /** Records come before rules, so that DEL knows of them whatever happens in between. */
-async function allow(job: Job): Promise<void> {
+async function allow(job: Job, record: FirewallRecord | undefined): Promise<void> {
+  const before = record?.data.backends ?? [];
   const backend = await chooseBackend(job);
-  await job.host.apply(await remember(job, toldOf(job, [backend])));
+  const used = [...before.filter((other) => other !== backend), backend];
+  await job.host.apply(await remember(job, toldOf(job, used)));
   if (await drivers[backend].add(job)) return;
-  await job.host.apply(await remember(job, toldOf(job, [backend, "nftables"])));
+  await job.host.apply(await remember(job, toldOf(job, [...used, "nftables"])));
   await nftables.add(job);
 }
 
@@ -187,6 +190,15 @@ async function gc(req: GcRequest<Conf>): Promise<void> {
 async function status({ host, conf }: Request<Conf>): Promise<void> {
   const backend = await chooseBackend({ host, conf });
   await drivers[backend].status(host, conf);
+}
+
+async function repair(req: Request<Conf>): Promise<string[]> {
+  const record = await recordOf(req);
+  const job = jobOf(req, { result: requirePrevResult(req), record });
+  if (job.addresses.length === 0) return [];
+  const problems = await drivers[await chooseBackend(job)].check(job);
+  if (problems.length > 0) await allow(job, record);
+  return problems;
 }
 
 if (import.meta.main) await serve(plugin);

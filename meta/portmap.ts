@@ -32,7 +32,14 @@ import { claimsOf, releaseClaims, releaseStaleClaims, takeClaims } from "./portm
 import { conf, mappingsOf, requireOptionsFor } from "./portmap/conf.ts";
 import { flushUdp } from "./portmap/flows.ts";
 import { checkLocalnet, enableLocalnet } from "./portmap/localnet.ts";
-import { checkRules, collectRules, isMapped, mapPorts, unmapPorts } from "./portmap/rules.ts";
+import {
+  checkRules,
+  collectRules,
+  isMapped,
+  mapPorts,
+  missingGuard,
+  unmapPorts,
+} from "./portmap/rules.ts";
 
 /** The portmap plugin. */
 export const plugin = definePlugin<Conf>({
@@ -58,6 +65,7 @@ export const plugin = definePlugin<Conf>({
   del,
   gc,
   status,
+  repair,
 });
 
 async function add(req: Request<Conf>): Promise<Result> {
@@ -156,6 +164,22 @@ function status(req: Request<Conf>): Promise<void> {
     (backend === undefined && !hasTool("iptables-restore") && hasTool("nft"));
   requireTools([nft ? "nft" : "iptables-restore"]);
   return Promise.resolve();
+}
+
+async function repair(req: Request<Conf>): Promise<string[]> {
+  const targets = targetsOf(req, requirePrevResult(req));
+  if (targets.length === 0) return [];
+  const backend = chooseBackend(req.conf);
+  const problems = [
+    ...await checkRules(req, { targets, backend: req.conf.backend }),
+    ...await checkLocalnet(req, targets),
+    ...(backend.backend === "iptables" ? await missingGuard(req, targets) : []),
+  ];
+  if (problems.length === 0) return [];
+  const { guarded } = await mapPorts(req, { targets, backend });
+  await flushUdp(req, targets.map(({ family }) => family));
+  if (guarded) await enableLocalnet(req, targets);
+  return problems;
 }
 
 if (import.meta.main) await serve(plugin);

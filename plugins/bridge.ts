@@ -33,7 +33,7 @@ import { serve } from "../cni/serve.ts";
 import { emptyResult } from "../cni/types.ts";
 import { parseVlans, showVlans } from "../host/bridge_vlan.ts";
 import { showLink, showLinks, showPorts } from "../host/ip_link.ts";
-import { compareContainer, gatherCheck, report } from "../recipes/check.ts";
+import { compareContainer, gatherCheck, report, requirePrevResult } from "../recipes/check.ts";
 import { addressesOf, addRoutes, bringUp, configureInterface } from "../recipes/configure.ts";
 import { knownAddresses, waitForDetection } from "../recipes/configure.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
@@ -70,6 +70,7 @@ export const plugin = definePlugin<Conf>({
   del,
   gc,
   status,
+  repair,
 });
 
 async function add(req: Request<Conf>): Promise<Result> {
@@ -242,6 +243,18 @@ async function status(req: Request<Conf>): Promise<void> {
     );
   }
   if (conf.ipam.type) await req.ipam.status();
+}
+
+async function repair(req: Request<Conf>): Promise<string[]> {
+  const { conf } = req;
+  const result = requirePrevResult(req);
+  const [, port, inside] = result.interfaces;
+  return [
+    ...(conf.macspoofchk && port && inside?.mac
+      ? await spoofCheck(req).repair(port.name, inside.mac)
+      : []),
+    ...(conf.ipMasq ? await masquerade(req).repair(knownAddresses(result, undefined)!) : []),
+  ];
 }
 
 if (import.meta.main) await serve(plugin);

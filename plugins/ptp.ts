@@ -35,7 +35,13 @@ import { addAddress } from "../host/ip_addr.ts";
 import { formatCidr, hostPrefix, network, width } from "../host/ip.ts";
 import { setLink, showLink } from "../host/ip_link.ts";
 import { addRoute } from "../host/ip_route.ts";
-import { compareContainer, compareLink, gatherCheck, report } from "../recipes/check.ts";
+import {
+  compareContainer,
+  compareLink,
+  gatherCheck,
+  report,
+  requirePrevResult,
+} from "../recipes/check.ts";
 import {
   addressesOf,
   addRoutes,
@@ -94,6 +100,7 @@ export const plugin = definePlugin<Conf>({
   del,
   gc,
   status,
+  repair,
 });
 
 async function add(req: Request<Conf>): Promise<Result> {
@@ -283,6 +290,11 @@ async function status(req: Request<Conf>): Promise<void> {
   requireTools(["ip", "sh", "nsenter"]);
   if (req.conf.ipMasq) masquerade(req).status();
   await req.ipam.status();
+}
+
+async function repair(req: Request<Conf>): Promise<string[]> {
+  if (!req.conf.ipMasq) return [];
+  return await masquerade(req).repair(knownAddresses(requirePrevResult(req), undefined)!);
 }
 
 if (import.meta.main) await serve(plugin);

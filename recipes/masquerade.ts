@@ -63,6 +63,8 @@ export interface Masquerade {
   gc(valid: readonly AttachmentKey[]): Promise<void>;
   /** Throws code 50 when the program for it is missing. */
   status(): void;
+  /** Adds the rules if any of them is missing; gives a line for each that was. */
+  repair(addresses: readonly Cidr[]): Promise<string[]>;
 }
 
 /** Masquerading of one attachment, or, for GC, of one network. */
@@ -73,6 +75,7 @@ export function masquerade(req: MasqueradeRequest): Masquerade {
     del: (addresses) => del(req, addresses),
     gc: (valid) => gc(req, valid),
     status: () => status(req.conf.ipMasqBackend),
+    repair: (addresses) => repair(req, addresses),
   };
 }
 
@@ -111,6 +114,12 @@ async function gc(req: MasqueradeRequest, valid: readonly AttachmentKey[]): Prom
     () => gcIptables(req, { family: 6, valid }),
     () => gcNft(req, valid),
   ]);
+}
+
+async function repair(req: MasqueradeRequest, addresses: readonly Cidr[]): Promise<string[]> {
+  const problems = await check(req, addresses);
+  if (problems.length > 0) await add(req, addresses);
+  return problems;
 }
 
 function status(backend: Backend | undefined): void {

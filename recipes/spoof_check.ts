@@ -49,6 +49,8 @@ export interface SpoofCheck {
    * these attachments; call it after the interfaces are gone.
    */
   gc(valid: readonly AttachmentKey[]): Promise<void>;
+  /** Adds the rules if any of them is missing; gives a line for each that was. */
+  repair(hostVeth: string, mac: string): Promise<string[]>;
 }
 
 /** The spoof check of one attachment. */
@@ -58,6 +60,11 @@ export function spoofCheck(req: SpoofCheckRequest): SpoofCheck {
     check: () => check(req),
     del: () => del(req),
     gc: (valid) => gc(req.host, valid),
+    repair: async (hostVeth, mac) => {
+      const problems = await check(req);
+      if (problems.length > 0) await add(req, { hostVeth, mac });
+      return problems;
+    },
   };
 }
 

@@ -48,7 +48,7 @@ const usual: Budget = { lines: 220, bytes: 280_000 };
 const budgets: Readonly<Record<string, Partial<Budget>>> = {
   loopback: { lines: 110 },
   ptp: { lines: 260 },
-  bridge: { lines: 320 },
+  bridge: { lines: 330, bytes: 290_000 },
 };
 
 /** What a plugin may be at most. */

@@ -6,16 +6,18 @@
  */
 import type { Host } from "../../ns/machine.ts";
 import { Machine } from "../../ns/machine.ts";
+import { lookup } from "../decode.ts";
 import { ownPlugin } from "../delegate.ts";
 import { readEnv } from "../env.ts";
 import { CniError, codes } from "../error.ts";
 import type { ExecOptions, PluginEnv } from "../invoke.ts";
 import { execPlugin, execVersion, findPlugin } from "../invoke.ts";
 import type { Plugin } from "../plugin.ts";
-import type { Load } from "../request.ts";
+import type { Call, Load } from "../request.ts";
+import { repairWith } from "../request.ts";
 import { dispatch, withUndoFailures } from "../serve.ts";
 import type { JsonObject, Verb } from "../types.ts";
-import { versions } from "../version.ts";
+import { oldest, versions } from "../version.ts";
 
 /** One call of one plugin. */
 export interface PluginCall {
@@ -43,6 +45,8 @@ export interface Runnable {
   call(call: PluginCall): Promise<string>;
   /** Versions of the protocol it supports. */
   versions(): Promise<readonly string[]>;
+  /** Puts back what is missing of an attachment; absent when the plugin is executed. */
+  repair?(call: PluginCall): Promise<string[]>;
 }
 
 /** Finds plugins by type. Throws a `CniError` when there is none. */
@@ -117,18 +121,37 @@ function inProcess(plugin: Plugin, options: ExecutorOptions): Runnable {
   return {
     type: plugin.type,
     versions: () => Promise.resolve(plugin.versions ?? versions),
-    async call(call) {
-      const host = options.host?.(plugin.type);
-      if (host) return await carryOut(plugin, call, { ...options, host });
-      const { signal } = options;
-      const machine = new Machine(signal ? { signal } : {});
-      try {
-        return await carryOut(plugin, call, { ...options, host: machine });
-      } catch (error) {
-        throw withUndoFailures(error, await machine.rollback());
-      }
-    },
+    call: (call) =>
+      onMachine(plugin, options, (host) => carryOut(plugin, call, { ...options, host })),
+    repair: (call) =>
+      onMachine(
+        plugin,
+        options,
+        (host) => repairWith(plugin, directCall(call, options.path), { ...options, host }),
+      ),
   };
+}
+
+/** On a machine that takes back what fails, unless there is one already. */
+async function onMachine<T>(
+  plugin: Plugin,
+  { host, signal }: ExecutorOptions,
+  work: (host: Host) => Promise<T>,
+): Promise<T> {
+  const given = host?.(plugin.type);
+  if (given) return await work(given);
+  const machine = new Machine(signal ? { signal } : {});
+  try {
+    return await work(machine);
+  } catch (error) {
+    throw withUndoFailures(error, await machine.rollback());
+  }
+}
+
+/** A call that does not come through an environment. */
+function directCall({ verb: _, ...call }: PluginCall, path: readonly string[]): Call {
+  const version = lookup(call.config, "cniVersion");
+  return { ...call, path, cniVersion: typeof version === "string" && version ? version : oldest };
 }
 
 /** The same checks in the same order as in a process of its own. */

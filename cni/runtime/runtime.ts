@@ -31,6 +31,8 @@ import {
 import type { NetworkConfig, PluginConfig } from "./config.ts";
 import { CheckNotSupportedError, join, wrap } from "./errors.ts";
 import type { Executor } from "./executor.ts";
+import type { Repaired } from "./repair.ts";
+import { repairChain } from "./repair.ts";
 
 /** What a runtime works with. */
 export interface RuntimeOptions {
@@ -87,6 +89,22 @@ export class Runtime {
   /** {@linkcode Runtime.check} of a single plugin. */
   checkPlugin(plugin: PluginConfig, attachment: Attachment): Promise<void> {
     return this.#check(chainOfOne(plugin), attachment, false);
+  }
+
+  /**
+   * Puts back what others have taken away of an attachment outside of its container,
+   * with the remembered result. Throws when there is none.
+   */
+  async repair(network: NetworkConfig, attachment: Attachment): Promise<Repaired[]> {
+    const chain = chainOf(network);
+    const prevResult = this.#rememberedOrThrow(chain, attachment);
+    if (prevResult) {
+      return await repairChain(this.#executor, { chain, attachment, prevResult });
+    }
+    throw new CniError(
+      codes.unknownContainer,
+      `Cannot repair attachment of container "${attachment.containerId}" to network "${chain.name}": no result is remembered`,
+    );
   }
 
   /**

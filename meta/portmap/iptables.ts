@@ -71,7 +71,7 @@ export interface IptablesPortmap {
 }
 
 /** A rule that must stand in a chain. */
-interface Rule {
+export interface Rule {
   readonly chain: string;
   readonly text: string;
   /** Goes to the head of its chain. */
@@ -114,6 +114,11 @@ export function planPortmapAgain(plan: IptablesPortmap, { nat, raw }: Saved): St
       ...ownRules(plan).map(addition),
     ],
   })];
+}
+
+/** The rules that a table lacks, as they follow `-A`. */
+export function missingRulesOf(rules: readonly Rule[], saved: SavedTable): string[] {
+  return rules.filter((rule) => !isThere(rule, saved)).map(whole);
 }
 
 /** Lines for the shared chains and rules that a table lacks. */

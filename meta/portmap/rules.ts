@@ -33,6 +33,8 @@ import type { IptablesPortmap, Saved } from "./iptables.ts";
 import {
   chainsOf,
   expectedRules,
+  guardRules,
+  missingRulesOf,
   planChainRemoval,
   planPortmap,
   planPortmapAgain,
@@ -326,6 +328,21 @@ export async function checkRules(
   const problems = await checkIptables(req, targets);
   if (backend === "iptables" || problems.length === 0 || !hasTool("nft")) return problems;
   return (await checkNft(req, targets)).length === 0 ? [] : problems;
+}
+
+/**
+ * A line for each rule that keeps neighbours from 127.0.0.1 and is missing. CHECK
+ * does without, because the reference has none.
+ */
+export async function missingGuard(
+  req: Request<Conf>,
+  targets: readonly Cidr[],
+): Promise<string[]> {
+  const target = targets.find((target) => wantsLocalnet({ snat: req.conf.snat, target }));
+  const raw = target && await listIptables(req.host, { family: 4, table: "raw" });
+  if (!target || !raw) return [];
+  return missingRulesOf(guardRules(await iptablesPlan(req, target)), raw)
+    .map((rule) => `rule "-A ${rule}" is missing from table "raw" of iptables`);
 }
 
 async function checkIptables(req: Request<Conf>, targets: readonly Cidr[]): Promise<string[]> {
