@@ -68,8 +68,7 @@ testWith("new-plugin: a new plugin of each kind passes gate and suites as it is"
     const suites = ["conformance", "rollback", "idempotence"].map((name) =>
       `tests/${name}_test.ts`
     );
-    const some =
-      "--filter=/CHECK notices|result is passed|any step of ADD|DEL twice/";
+    const some = "--filter=/CHECK notices|result is passed|any step of ADD|DEL twice/";
     const words = deno("test", "-A", "--no-check", some, ...suites);
     const output = await must(["tests/harness/private.sh", ...words], {
       ...options,
