@@ -155,6 +155,10 @@ const keys: readonly string[] = [
   "externalSetMarkChain",
   "conditionsV4",
   "conditionsV6",
+  "device",
+  "hwaddr",
+  "kernelpath",
+  "pciBusID",
   "__proto__",
   "",
 ];
