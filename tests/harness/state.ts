@@ -35,7 +35,7 @@ rule
 route show table all
 neigh show nud permanent
 END
-case $links in *'"bridge"'*) at vlans; bridge vlan show ;; esac
+case $links in *'"bridge"'*) at vlans; bridge -j vlan show ;; esac
 at qdiscs; tc qdisc show
 legacy=
 for names in ip ip6; do
@@ -103,6 +103,8 @@ export function canonical(section: string, text: string): Record<string, readonl
     }
     case "routes":
       return routing(linesOf(trimmed));
+    case "vlans":
+      return { vlans: (jsonOf(trimmed) as PortVlans[]).flatMap(vlanLines) };
     case "qdiscs":
       return { qdiscs: linesOf(trimmed).map((line) => line.replace(/ refcnt \d+/, "")) };
     case "iptables":
@@ -187,6 +189,21 @@ function linkLine(link: Link): string {
 
 function word(key: string, value: unknown): string | undefined {
   return value === undefined || value === false || value === 0 ? undefined : `${key} ${value}`;
+}
+
+interface PortVlans {
+  readonly ifname: string;
+  readonly vlans?: readonly {
+    readonly vlan: number;
+    readonly vlanEnd?: number;
+    readonly flags?: readonly string[];
+  }[];
+}
+
+function vlanLines({ ifname, vlans = [] }: PortVlans): string[] {
+  return vlans.map(({ vlan, vlanEnd = vlan, flags = [] }) =>
+    [ifname, vlanEnd === vlan ? vlan : `${vlan}-${vlanEnd}`, ...flags].join(" ")
+  );
 }
 
 function addressLines({ ifname, addr_info = [] }: Link): string[] {
