@@ -105,6 +105,16 @@ export function isDirectory(path: string): boolean {
   }
 }
 
+/** When a file was written, in milliseconds since 1970; `undefined` when there is none. */
+export function writtenAt(path: string): number | undefined {
+  try {
+    return Deno.statSync(path).mtime?.getTime();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
 /** Removes a file; one that is gone already is a success. Tells whether there was one. */
 export function removeFile(path: string): boolean {
   try {

@@ -8,6 +8,7 @@ import {
   readOwnJson,
   removeFile,
   writeFileAtomic,
+  writtenAt,
 } from "./files.ts";
 import type { Output } from "./spawn.ts";
 import { spawn } from "./spawn.ts";
@@ -30,6 +31,14 @@ class Folder implements Disposable {
     return Object.fromEntries(names.map((name) => [name, Deno.readTextFileSync(this.path(name))]));
   }
 }
+
+Deno.test("writtenAt() tells when, and nothing of what is not there", () => {
+  const path = Deno.makeTempFileSync();
+  Deno.utimeSync(path, 1000, 2000);
+  assertEquals(writtenAt(path), 2_000_000);
+  Deno.removeSync(path);
+  assertEquals(writtenAt(path), undefined);
+});
 
 Deno.test("writeFileAtomic makes a file and leaves nothing else", () => {
   using folder = new Folder();

@@ -7,6 +7,7 @@
 import type { AttachmentKey, Result } from "../../cni/types.ts";
 import type { Cidr } from "../../host/ip.ts";
 import { formatCidr, hostPrefix, parseIpOrCidr } from "../../host/ip.ts";
+import { writtenAt } from "../../host/files.ts";
 import type { Step } from "../../host/step.ts";
 import type { Attachment } from "../../recipes/own.ts";
 import type { Kept } from "../../recipes/record.ts";
@@ -42,12 +43,11 @@ export async function recordOf(attachment: Attachment): Promise<FirewallRecord |
   return readRecord<Told>(await recordPath(kind, attachment));
 }
 
-/** Steps that write a record, unless it says the same already. */
+/** Steps that write a record. One that says the same is written, too: the last one has its addresses. */
 export async function remember(attachment: Attachment, data: Told): Promise<Step[]> {
   const { network, containerId, ifName } = attachment;
   const path = await recordPath(kind, attachment);
   const known = readRecord<Told>(path);
-  if (JSON.stringify(known?.data) === JSON.stringify(data)) return [];
   const steps = keepRecord({ path, network, containerId, ifName, data });
   // What an ADD before this one has told stays known when this one fails.
   return known ? steps.map(({ why, do: action }) => ({ why, do: action })) : steps;
@@ -65,7 +65,7 @@ export function staleIn(network: string, valid: readonly AttachmentKey[]): Firew
 
 /**
  * The addresses that go with an attachment: what its result and its record name,
- * without those that another attachment has by now.
+ * without those that another attachment has got since.
  */
 export async function addressesToRemove(
   attachment: Attachment,
@@ -79,7 +79,9 @@ export async function addressesToRemove(
     ...(record?.data.addresses ?? []),
   ];
   if (texts.length === 0) return [];
-  const claimed = new Set((await others(attachment)).flatMap(({ data }) => data.addresses));
+  const own = record && writtenAt(record.path) || 0;
+  const later = (await others(attachment)).filter(({ path }) => (writtenAt(path) ?? 0) > own);
+  const claimed = new Set(later.flatMap(({ data }) => data.addresses));
   const known = texts.flatMap((text) => parseIpOrCidr(text) ?? []).map(hostPrefix);
   return distinct(known).filter((address) => !claimed.has(formatCidr(address)));
 }

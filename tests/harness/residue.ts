@@ -86,6 +86,10 @@ const table = {
       /^\+files: \/run\/cni\/(denocni\/(firewall\/ 755|firewall\.lock 600 "")|(denocni\/)? 755)$/,
     reason: "the folder of records; the lock file is never removed",
   },
+  voidFirewallRecords: {
+    pattern: /^\+files: \/run\/cni\/denocni\/firewall\/[0-9a-f]{32}\.json 600 /,
+    reason: "the reference does not know of records; one is void when the address is another's",
+  },
   firewallChains: {
     pattern:
       /^\+host\/iptables(-legacy)?: filter (:CNI-(FORWARD|ADMIN|ISOLATION-STAGE-[12]) -|-A CNI-ISOLATION-STAGE-[12] |-A (FORWARD|CNI-FORWARD) .* -j CNI-(FORWARD|ADMIN|ISOLATION-STAGE-1)$)/,
