@@ -159,6 +159,10 @@ const keys: readonly string[] = [
   "hwaddr",
   "kernelpath",
   "pciBusID",
+  "multiQueue",
+  "owner",
+  "group",
+  "selinuxContext",
   "__proto__",
   "",
 ];
