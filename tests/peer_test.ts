@@ -176,6 +176,30 @@ const belowCases: readonly Case[] = [
   belowCase("vlan", ", dual stack", { keys: { vlanId: 100, mtu: 1400 } }),
 ];
 
+/** A card of the host, down and without addresses: the reference's DEL leaves it so. */
+function cardCase(title: string, ...subnets: readonly string[]): Case {
+  const layer3 = subnets.length > 0;
+  return {
+    title: `host-device${title}`,
+    prepare: async (sandbox) => {
+      await sandbox.card("card0", "02:00:00:00:ca:00");
+      await sandbox.ip(sandbox.host, ["link set card0-far up"]);
+    },
+    plugins: (sandbox) => [{
+      type: "host-device",
+      device: "card0",
+      ...(layer3 && { ipam: hostLocal(sandbox, ...subnets) }),
+    }],
+    needs: ["link:veth", "plugin:host-device", "plugin:host-local"],
+    residue: ["deviceRecords", ...layer3 ? ["hostLocal"] as const : []],
+  };
+}
+
+const cardCases: readonly Case[] = [
+  cardCase(", layer 2"),
+  cardCase(", dual stack", ...both),
+];
+
 function chainOf(plugins: readonly JsonObject[], netns: string): Chain {
   return {
     name: "net1",
@@ -192,6 +216,8 @@ const unknownToThem: readonly ResidueId[] = [
   "voidFirewallRecords",
   "voidPortClaims",
   "voidIndexEntries",
+  "voidDeviceRecord",
+  "theirAlias",
   "voidTuningRecord",
 ];
 
@@ -205,6 +231,7 @@ for (
     ...cases,
     ...firewallCases,
     ...belowCases,
+    ...cardCases,
   ]
 ) {
   for (const direction of directions) {

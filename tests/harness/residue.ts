@@ -46,6 +46,10 @@ const table = {
     pattern: /^\+files: \/run\/cni\/(denocni\/(devices\/)?)? 755$/,
     reason: "the folder for records of devices that containers have",
   },
+  theirAlias: {
+    pattern: /^[-+]host\/links: (card0 .*?)( alias "card0")?( qlen \d+)?$/,
+    reason: "release 1.1.1 of the reference leaves its mark on a device that it has given back",
+  },
   voidDeviceRecord: {
     pattern: /^\+files: \/run\/cni\/denocni\/devices\/[0-9a-f]{32}\.json 600 /,
     reason: "the reference does not know of records; one is void when its device is on the host",
