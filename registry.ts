@@ -19,6 +19,7 @@ const loaders: Readonly<Record<string, () => Promise<{ plugin: unknown }>>> = {
   "static": () => import("./ipam/static.ts"),
   "portmap": () => import("./meta/portmap.ts"),
   "tuning": () => import("./meta/tuning.ts"),
+  "sbr": () => import("./meta/sbr.ts"),
   "firewall": () => import("./meta/firewall.ts"),
 };
 

@@ -102,7 +102,7 @@ function unit(steps: readonly Step[]): Unit {
   if (segments.length === 1 && only.tool !== "sysctl") {
     return {
       steps,
-      run: command(only.tool, batchArgs(only.tool), {
+      run: command(only.tool, batchArgs(only), {
         netns: first.kind === "command" ? first.netns : undefined,
         stdin: batchText(steps),
       }),
@@ -132,9 +132,11 @@ function transactionStep(stderr: string, texts: readonly string[]): number {
   return index < 0 ? texts.length - 1 : index;
 }
 
-/** Neighbouring steps of one tool inside a script. */
+/** Neighbouring steps of one tool and family inside a script. */
 interface Segment {
   readonly tool: Tool | "sysctl";
+  /** `-6`; empty where commands name none. */
+  readonly family: string;
   /** Index of its first step. */
   readonly start: number;
   readonly steps: Step[];
@@ -143,10 +145,12 @@ interface Segment {
 function segmentsOf(steps: readonly Step[]): Segment[] {
   const segments: Segment[] = [];
   steps.forEach((step, start) => {
-    const tool = step.do.kind === "command" ? step.do.tool : "sysctl";
+    const [tool, family] = step.do.kind === "command"
+      ? [step.do.tool, familyOf(step.do)] as const
+      : ["sysctl", ""] as const;
     const last = segments.at(-1);
-    if (last?.tool === tool) last.steps.push(step);
-    else segments.push({ tool, start, steps: [step] });
+    if (last?.tool === tool && last.family === family) last.steps.push(step);
+    else segments.push({ tool, family, start, steps: [step] });
   });
   return segments;
 }
@@ -157,10 +161,15 @@ function segmentsOf(steps: readonly Step[]): Segment[] {
  */
 const batchWord = /^[^\s"'#\\]+$/;
 
-/** A command's words inside a batch, which shows details and JSON by itself. */
+/** A command's words inside a batch, which shows details and JSON by itself and is for one family. */
 function lineOf({ tool, args }: Command): readonly string[] {
-  const start = args.findIndex((word) => word !== "-d" && word !== "-j");
+  const start = args.findIndex((word) => !/^-[dj46]$/.test(word));
   return tool === "ip" ? args.slice(start) : args;
+}
+
+/** `-6` where a command is told its family, which a line of a batch cannot be. */
+function familyOf({ tool, args }: Command): string {
+  return tool === "ip" ? args.find((word) => word === "-4" || word === "-6") ?? "" : "";
 }
 
 function batchText(steps: readonly Step[]): string {
@@ -169,8 +178,9 @@ function batchText(steps: readonly Step[]): string {
 }
 
 /** What a batch shows it shows as JSON with details; the other lines print nothing. */
-function batchArgs(tool: Tool | "sysctl"): string[] {
-  return tool === "ip" ? ["-d", "-j", "-batch", "-"] : ["-batch", "-"];
+function batchArgs({ tool, family }: Pick<Segment, "tool" | "family">): string[] {
+  if (tool !== "ip") return ["-batch", "-"];
+  return [...family ? [family] : [], "-d", "-j", "-batch", "-"];
 }
 
 /**
@@ -233,7 +243,7 @@ function batchCall(segment: Segment, last: boolean): string {
   const body = `<<'EOF'${
     last ? "" : ` || { echo "Segment failed ${segment.start}" >&2; exit 1; }`
   }\n${batchText(segment.steps)}EOF\n`;
-  return `${last ? "exec " : ""}${segment.tool} ${batchArgs(segment.tool).join(" ")} ${body}`;
+  return `${last ? "exec " : ""}${segment.tool} ${batchArgs(segment).join(" ")} ${body}`;
 }
 
 function failedStep(stderr: string, segments: readonly Segment[]): number {

@@ -82,7 +82,7 @@ const alone: readonly [string, Command][] = [
   ["a quote", ip("link", "set", "dev", "a'", "up")],
   ["a backslash", ip("link", "set", "dev", "a\\", "up")],
   ["an empty word", ip("link", "set", "dev", "a", "alias", "")],
-  ["an option", ip("-4", "route", "show")],
+  ["an option", ip("-s", "route", "show")],
   ["its own stdin", command("ip", ["-batch", "-"], { stdin: "link show\n" })],
 ];
 for (const [name, cmd] of alone) {
@@ -343,4 +343,20 @@ Deno.test("a script passes words with dollar signs to the tools as they are", as
   const output = await stage.run(fold(steps(odd, sysctl("a", 1), odd))[0]!);
   assertEquals([output.code, output.stderr], [0, ""]);
   assertEquals(stage.log(), ["ip link set dev $PATH`x` up", "ip link set dev $PATH`x` up"]);
+});
+
+Deno.test("fold() gives what is told its family a batch of its own, in the same process", () => {
+  const six = (last: number) =>
+    ip("-6", "rule", "add", "from", `fd00::${last}/128`, "table", "100");
+  assertEquals(lines(fold(steps(six(1), six(2)))), [
+    "ip -6 -d -j -batch - <<'EOF'\nrule add from fd00::1/128 table 100\nrule add from fd00::2/128 table 100\nEOF",
+  ]);
+  assertEquals(lines(fold(steps(six(1)))), ["ip -6 rule add from fd00::1/128 table 100"]);
+  const mixed = steps(a, six(1), six(2), b);
+  assertEquals(processes(mixed), 1);
+  const unit = fold(mixed)[0]!;
+  assertEquals(unit.steps.length, 4);
+  const text = (unit.run as Command).args[1]!;
+  assertStringIncludes(text, "ip -6 -d -j -batch - <<'EOF'");
+  assertEquals(unit.failed("Command failed -:2\nSegment failed 1\n"), 2);
 });

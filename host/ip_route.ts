@@ -115,7 +115,8 @@ export function parseRoutes(json: string, family: Family): KernelRoute[] {
   );
 }
 
-function fullPrefix(dst: string, family: Family): string {
+/** A destination with its prefix; `default` is that of the family. */
+export function fullPrefix(dst: string, family: Family): string {
   if (dst === "default") return family === 4 ? "0.0.0.0/0" : "::/0";
   return dst.includes("/") ? dst : `${dst}/${family === 4 ? 32 : 128}`;
 }

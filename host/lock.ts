@@ -32,12 +32,41 @@ export async function lockFile(
   path: string,
   options: LockOptions,
 ): Promise<Locking> {
-  const file = open(path, options.mode);
-  const locked = file.lock(!options.shared);
-  if (await endsWithin(locked, options.deadline)) return { is: "locked", file };
+  return await awaitLock(open(path, options.mode), { path, ...options });
+}
+
+/** Waits for the lock of an open file, which is closed when the wait is over. */
+async function awaitLock(
+  file: Deno.FsFile,
+  { path, deadline, shared }: Omit<LockOptions, "mode"> & { readonly path: string },
+): Promise<Locking> {
+  const locked = file.lock(!shared);
+  if (await endsWithin(locked, deadline)) return { is: "locked", file };
   // The wait itself cannot be called off: when it ends, the lock is given back at once.
   locked.finally(() => file.close()).catch(() => {});
   return { is: "held", by: describeHolder(path) };
+}
+
+/**
+ * Waits for the lock of a file that is there already and may be the kernel's: it is neither made
+ * nor written to. Gives `undefined` where Deno does not open it (below `/proc`) or it is gone.
+ */
+export async function lockExisting(
+  path: string,
+  { deadline }: Pick<LockOptions, "deadline">,
+): Promise<Locking | undefined> {
+  const file = openExisting(path);
+  return file && await awaitLock(file, { path, deadline });
+}
+
+function openExisting(path: string): Deno.FsFile | undefined {
+  try {
+    return Deno.openSync(path, { read: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) return undefined;
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw ActionError.fromSystem(`open "${path}"`, { kind: "write", path, text: "" }, error);
+  }
 }
 
 function open(path: string, mode: number): Deno.FsFile {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { ActionError } from "./error.ts";
-import { formatAge, lockFile, parseHolder } from "./lock.ts";
+import { formatAge, lockExisting, lockFile, parseHolder } from "./lock.ts";
 
 const options = { mode: 0o750, deadline: 10_000 };
 
@@ -73,4 +73,24 @@ Deno.test("the holder is found among waiters, other kinds and other files", () =
 Deno.test("an age is told in its largest unit", () => {
   const ages = [350, 12_345, 5 * 60_000, 3 * 3_600_000 + 1, 50 * 3_600_000];
   assertEquals(ages.map(formatAge), ["350 ms", "12 s", "5 min", "3 h", "2 d"]);
+});
+
+Deno.test("lockExisting() locks what is there, and makes nothing", async () => {
+  const dir = Deno.makeTempDirSync();
+  const path = `${dir}/lock`;
+  assertEquals(await lockExisting(path, options), undefined);
+  assertEquals([...Deno.readDirSync(dir)], []);
+  const first = await lockFile(path, options);
+  assert(first.is === "locked");
+  const second = await lockExisting(path, { deadline: 1 });
+  assert(second?.is === "held");
+  assertMatch(second.by, /^process \d+ /);
+  first.file.close();
+  Deno.removeSync(dir, { recursive: true });
+});
+
+Deno.test("lockExisting() locks a namespace's file", async () => {
+  const locking = await lockExisting("/proc/self/ns/net", options);
+  assert(locking?.is === "locked");
+  using _ = locking.file;
 });

@@ -32,18 +32,11 @@ import { report, requirePrevResult } from "../recipes/check.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { look } from "../recipes/look.ts";
 import { staleRecords } from "../recipes/record.ts";
+import { recordedNetns, recordNetns } from "../recipes/recorded_netns.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools, requireUsable } from "../recipes/status.ts";
 import { conf, wantedOf } from "./tuning/conf.ts";
-import {
-  backupPath,
-  forget,
-  readBackup,
-  recordedNetns,
-  recordKind,
-  recordOf,
-  remember,
-} from "./tuning/memory.ts";
+import { backupPath, forget, readBackup, recordKind, recordOf, remember } from "./tuning/memory.ts";
 import {
   changedVariables,
   compareAttributes,
@@ -92,11 +85,8 @@ async function add(req: Request<Conf>): Promise<Result> {
   return tunedResult(prevResult, { ifName: req.ifName, attributes });
 }
 
-/** What the record says of this namespace; containerNetns() has made sure that there is one. */
-function place({ sandbox, conf, containerId, ifName }: Request<Conf>): TunedPlace {
-  if (sandbox.is !== "namespace") throw new Error("Cannot record a namespace that is none");
-  const backup = backupPath(conf.dataDir, { containerId, ifName });
-  return { netns: sandbox.netns.path, identity: sandbox.identity, backup };
+function place(req: Request<Conf>): TunedPlace {
+  return { ...recordNetns(req), backup: backupPath(req.conf.dataDir, req) };
 }
 
 async function lookAtVariables(

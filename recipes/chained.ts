@@ -17,15 +17,20 @@ export function requireChained({ prevResult }: Pick<Request<unknown>, "prevResul
 
 /**
  * The addresses of the container's interface. One without an index, or with an index
- * of no interface, counts; those of other interfaces and of the host's do not.
+ * of no interface, counts; those of other interfaces and of the host's do not. Where
+ * `unmarked`, an interface without a sandbox is the container's if no other has its name.
  */
 export function ownAddresses(
   { ifName }: Pick<Request<unknown>, "ifName">,
   { ips, interfaces }: Pick<Result, "ips" | "interfaces">,
+  { unmarked = false }: { readonly unmarked?: boolean } = {},
 ): Address[] {
+  const own = interfaces.filter(({ name }) => name === ifName);
+  const marked = own.filter(({ sandbox }) => sandbox);
+  const accepted = unmarked && marked.length === 0 ? own : marked;
   const isForeign = (index: number | undefined) => {
     const link = index === undefined ? undefined : interfaces[index];
-    return link !== undefined && (link.name !== ifName || !link.sandbox);
+    return link !== undefined && !accepted.includes(link);
   };
   return addressesOf({ ips: ips.filter((ip) => !isForeign(ip.interface)) });
 }

@@ -1,5 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { CniError } from "../cni/error.ts";
+import type { Interface } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
 import { formatCidr } from "../host/ip.ts";
 import { ownAddresses, requireChained } from "./chained.ts";
@@ -28,4 +29,16 @@ Deno.test("ownAddresses() passes over those of other interfaces", () => {
     ownAddresses({ ifName: "eth0" }, { interfaces, ips }).map(({ cidr }) => formatCidr(cidr)),
     ["10.0.0.2/24", "10.0.0.4/24", "fd00::5/64"],
   );
+});
+
+Deno.test("ownAddresses() takes an interface that nobody has marked, where that is asked for", () => {
+  const ips = [{ address: "10.0.0.1/24", interface: 0 }, { address: "10.0.0.2/24", interface: 1 }];
+  const own = (interfaces: Interface[], unmarked: boolean) =>
+    ownAddresses({ ifName: "eth0" }, { interfaces, ips }, { unmarked })
+      .map(({ cidr }) => formatCidr(cidr));
+  const [plain, other] = [{ name: "eth0" }, { name: "eth1" }];
+  const marked = { name: "eth0", sandbox: "/run/netns/c1" };
+  assertEquals(own([plain, other], false), []);
+  assertEquals(own([plain, other], true), ["10.0.0.1/24"]);
+  assertEquals(own([plain, marked], true), ["10.0.0.2/24"]);
 });

@@ -127,6 +127,14 @@ const cases: readonly Case[] = [
     needs: [...ptpNeeds, "plugin:tuning"],
     residue: ["tuningFolders", ...forwarding],
   },
+  {
+    title: "ptp and sbr, dual stack",
+    plugins: (sandbox) => [ptp(sandbox, {}, ...both), { type: "sbr" }],
+    needs: [...ptpNeeds, "plugin:sbr"],
+    residue: ["sbrFolders", ...forwarding],
+    // Their ptp looks for its routes in the main table alone.
+    noPeerCheck: true,
+  },
 ];
 
 /** A bridge and firewall behind it. */
@@ -219,6 +227,7 @@ const unknownToThem: readonly ResidueId[] = [
   "voidDeviceRecord",
   "theirAlias",
   "voidTuningRecord",
+  "voidSbrRecord",
 ];
 
 const directions = [

@@ -6,14 +6,13 @@
  * @module
  */
 import { isObject } from "../../cni/decode.ts";
-import type { NetnsRef } from "../../host/command.ts";
 import { readFileIfExists, readOwnJson } from "../../host/files.ts";
 import type { Step, WriteFile } from "../../host/step.ts";
-import type { NetnsIdentity, NetnsState } from "../../ns/netns.ts";
-import { inspectNetns, sameNetns } from "../../ns/netns.ts";
+import { sameNetns } from "../../ns/netns.ts";
 import type { Attachment } from "../../recipes/own.ts";
 import type { Kept } from "../../recipes/record.ts";
 import { dropRecord, keepRecord, readRecord, recordPath } from "../../recipes/record.ts";
+import type { RecordedNetns } from "../../recipes/recorded_netns.ts";
 import type { Attributes } from "./conf.ts";
 import type { Change } from "./plan.ts";
 
@@ -21,10 +20,7 @@ import type { Change } from "./plan.ts";
 export const recordKind = "tuning";
 
 /** Where an ADD changes something. */
-export interface TunedPlace {
-  /** Path of the namespace, and what stood there. */
-  readonly netns: string;
-  readonly identity: NetnsIdentity;
+export interface TunedPlace extends RecordedNetns {
   /** Path of the file with the attributes. */
   readonly backup: string;
 }
@@ -145,19 +141,4 @@ export function forget(paths: readonly string[], record: Kept<Tuned> | undefined
     })),
     ...(record ? dropRecord(record) : []),
   ];
-}
-
-/**
- * The namespace of a record: what a DEL is given, or what stands where it was; absent
- * when it is gone, or another one stands in its place.
- */
-export function recordedNetns(
-  { netns, identity }: TunedPlace,
-  given?: NetnsState,
-): NetnsRef | undefined {
-  const states = [...(given ? [given] : []), inspectNetns(netns)];
-  const found = states.find((state) =>
-    state.is === "namespace" && sameNetns(state.identity, identity)
-  );
-  return found?.is === "namespace" ? found.netns : undefined;
 }

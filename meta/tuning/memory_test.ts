@@ -1,8 +1,7 @@
 import { assertEquals } from "@std/assert";
 import type { Step } from "../../host/step.ts";
 import { Machine } from "../../ns/machine.ts";
-import { inspectNetns } from "../../ns/netns.ts";
-import { backupPath, forget, readBackup, recordedNetns, remember } from "./memory.ts";
+import { backupPath, forget, readBackup, remember } from "./memory.ts";
 
 const attachment = { network: "net", containerId: "c1", ifName: "eth0" };
 const identity = { dev: 4, ino: 7 };
@@ -94,14 +93,4 @@ Deno.test("readBackup() takes what it understands of a file", () => {
     assertEquals(readBackup(it.backup), expected, text);
   }
   assertEquals(forget([it.backup, "/nowhere/x"], undefined).length, 1);
-});
-
-Deno.test("recordedNetns() finds no other namespace at the same path", () => {
-  const own = inspectNetns("/proc/self/ns/net");
-  if (own.is !== "namespace") throw new Error("no namespace");
-  const place = { netns: "/proc/self/ns/net", identity: own.identity, backup: "" };
-  assertEquals(recordedNetns(place), own.netns);
-  assertEquals(recordedNetns({ ...place, identity: { dev: 1, ino: 1 } }), undefined);
-  assertEquals(recordedNetns({ ...place, netns: "/nowhere" }), undefined);
-  assertEquals(recordedNetns({ ...place, netns: "/nowhere" }, own), own.netns);
 });

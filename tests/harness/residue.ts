@@ -135,6 +135,14 @@ const table = {
     pattern: /^\+files: \/run\/cni\/(tuning\/ 600|(tuning\/|(denocni\/(tuning\/)?)?) 755)$/,
     reason: "folders for what interfaces and variables were before",
   },
+  sbrFolders: {
+    pattern: /^\+files: \/run\/cni\/(denocni\/(sbr\/)?)? 755$/,
+    reason: "folders for what was added to rules and routes",
+  },
+  voidSbrRecord: {
+    pattern: /^\+files: \/run\/cni\/denocni\/sbr\/[0-9a-f]{32}\.json 600 /,
+    reason: "the reference does not know of records; GC removes one",
+  },
   voidTuningRecord: {
     pattern: /^\+files: \/run\/cni\/denocni\/tuning\/[0-9a-f]{32}\.json 600 /,
     reason: "the reference does not know of records; GC removes one",

@@ -817,6 +817,45 @@ const tuning: readonly Row[] = [
   ]),
 ];
 
+function sbrRow(name: string, conf: JsonObject, ...subnets: string[]): Row {
+  const inTables = conf["table"] === undefined;
+  return {
+    name: `sbr: ${name}`,
+    type: "sbr",
+    kind: "chained",
+    needs: ["link:veth", "plugin:ptp", "plugin:host-local"],
+    before: (sandbox) => [{ type: "ptp", ipam: hostLocal(sandbox, ...subnets) }],
+    conf: () => conf,
+    residue: [
+      "hostLocal",
+      ...familiesOf(subnets).map((family) => `forwarding${family}` as const),
+      "sbrFolders",
+    ],
+    repeatable: true,
+    damage: [
+      inContainer("interface removed", 'ip link del dev "$link"'),
+      ...familiesOf(subnets).flatMap((family) => [
+        inContainer(`IPv${family} rule removed`, `ip -${family} rule del priority 32765`),
+        ...inTables
+          ? [
+            inContainer(
+              `IPv${family} table emptied`,
+              `ip -${family} route flush table 100 || ip -${family} route flush table 101`,
+            ),
+          ]
+          : [],
+      ]),
+    ],
+  };
+}
+
+const sbr: readonly Row[] = [
+  sbrRow("IPv4", {}, subnet4),
+  sbrRow("dual stack", {}, subnet4, subnet6),
+  sbrRow("dual stack with source hints", { addSourceHints: true }, subnet4, subnet6),
+  sbrRow("fixed table", { table: 5000 }, subnet4),
+];
+
 /** All rows. */
 export const rows: readonly Row[] = [
   ...loopback,
@@ -832,6 +871,7 @@ export const rows: readonly Row[] = [
   ...flannel,
   ...portmap,
   ...tuning,
+  ...sbr,
   ...firewall,
 ];
 

@@ -1,0 +1,186 @@
+/**
+ * sbr: source based routing. Each address of the container's interface gets a
+ * routing table of its own, and a rule that sends what leaves from the address
+ * there: replies leave by the interface that the request came in by.
+ *
+ * Owns: rules `from <address>` and the routes of their tables, in the container; a
+ * record below `/run/cni/denocni/sbr` with these and with the routes that have left
+ * the main table. Locks the namespace's file. Runs: `ip`, `sh`, `nsenter`.
+ *
+ * ```json
+ * { "type": "sbr" }
+ * ```
+ *
+ * @module
+ */
+import type { GcRequest, Request } from "../cni/plugin.ts";
+import type { Result } from "../cni/types.ts";
+import type { NetnsRef } from "../host/command.ts";
+import type { Host } from "../ns/machine.ts";
+import type { Address } from "../recipes/configure.ts";
+import type { Kept } from "../recipes/record.ts";
+import type { Conf } from "./sbr/conf.ts";
+import type { Facts } from "./sbr/facts.ts";
+import type { Routed } from "./sbr/memory.ts";
+import type { Plan } from "./sbr/plan.ts";
+import { CniError, codes } from "../cni/error.ts";
+import { definePlugin } from "../cni/plugin.ts";
+import { serve } from "../cni/serve.ts";
+import { formatIp, parseIp } from "../host/ip.ts";
+import { ownAddresses, requireChained } from "../recipes/chained.ts";
+import { report, requirePrevResult } from "../recipes/check.ts";
+import { containerNetns, liveNetns } from "../recipes/container.ts";
+import { withNetnsLock } from "../recipes/netns_lock.ts";
+import { dropRecord, staleRecords } from "../recipes/record.ts";
+import { recordedNetns, recordNetns } from "../recipes/recorded_netns.ts";
+import { removeAll } from "../recipes/removal.ts";
+import { requireTools } from "../recipes/status.ts";
+import { conf } from "./sbr/conf.ts";
+import { gather } from "./sbr/facts.ts";
+import { knownPlan, recordKind, recordOf, remember } from "./sbr/memory.ts";
+import { nothing, planTables } from "./sbr/plan.ts";
+import { comparePlan, planSteps, revertSteps, rulesFrom } from "./sbr/steps.ts";
+
+/** The sbr plugin. */
+export const plugin = definePlugin<Conf>({
+  type: "sbr",
+  about: "routes what a container sends by the address it sends from",
+  permissions: { run: ["ip", "sh", "nsenter"], read: true, write: ["/run/cni/denocni"] },
+  conf,
+  add,
+  check,
+  del,
+  gc,
+  status,
+});
+
+async function add(req: Request<Conf>): Promise<Result> {
+  const { host, ifName } = req;
+  const prevResult = requireChained(req);
+  const addresses = addressesFor(req, prevResult);
+  const netns = containerNetns(req);
+  if (addresses.length > 0) {
+    await withNetnsLock(host, netns, async () => {
+      const facts = await gather(host, { netns, ifName });
+      if (!facts.link) throw noInterface(ifName);
+      await route(req, { facts, addresses, netns });
+    });
+  }
+  return prevResult;
+}
+
+async function route(
+  req: Request<Conf>,
+  { facts, addresses, netns }: { facts: Facts; addresses: readonly Address[]; netns: NetnsRef },
+): Promise<void> {
+  const { conf, ifName, host } = req;
+  const place = recordNetns(req);
+  const before = await recordOf(req);
+  const known = knownPlan(before, place);
+  const plan = planTables({ facts, ifName, addresses, conf, known });
+  await host.apply([
+    ...await remember(req, { data: { ...place, ...plan }, before }),
+    ...planSteps(plan, { facts, netns }),
+  ]);
+}
+
+/** The interface's addresses; those of other interfaces in the result are none of ours. */
+function addressesFor(req: Request<Conf>, result: Result): Address[] {
+  if (result.ips.length > 0) return ownAddresses(req, result, { unmarked: true });
+  throw new CniError(
+    codes.invalidNetworkConfig,
+    `No IP addresses supplied on interface: ${req.ifName}`,
+  );
+}
+
+function noInterface(ifName: string): CniError {
+  return new CniError(
+    codes.objectMissing,
+    `Cannot find network interface "${ifName}": no such link in the container`,
+  );
+}
+
+async function check(req: Request<Conf>): Promise<void> {
+  const { host, ifName, conf } = req;
+  const addresses = addressesFor(req, requirePrevResult(req));
+  const netns = containerNetns(req);
+  if (addresses.length === 0) return;
+  const facts = await gather(host, { netns, ifName });
+  const known = knownPlan(await recordOf(req), recordNetns(req));
+  report(req.network, [
+    ...(facts.link ? [] : [`container interface "${ifName}" is missing`]),
+    ...(known === nothing
+      ? compareUnrecorded(facts, { addresses, table: conf.table })
+      : comparePlan(known, facts)),
+  ]);
+}
+
+/** What an ADD of the reference has made: each address has a rule, and its table has routes. */
+function compareUnrecorded(
+  facts: Facts,
+  { addresses, table }: { addresses: readonly Address[]; table: number | undefined },
+): string[] {
+  return addresses.flatMap(({ cidr }) => {
+    const rule = rulesFrom(facts, [cidr]).find((rule) =>
+      table === undefined || rule.table === table
+    );
+    const from = formatIp(cidr);
+    if (!rule) return [`rule from ${from} is missing`];
+    if (table !== undefined || facts.routes.some((route) => route.table === rule.table)) return [];
+    return [`table ${rule.table} of the rule from ${from} is empty`];
+  });
+}
+
+async function del(req: Request<Conf>): Promise<void> {
+  const { host, ifName, conf: { table } } = req;
+  const record = await recordOf(req);
+  const netns = record ? recordedNetns(record.data, req.sandbox) : liveNetns(req);
+  await revert(host, { ifName, netns, record, table });
+}
+
+async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
+  const stale = staleRecords<Routed>(recordKind, { network, valid });
+  await removeAll(stale.map((record) => ({
+    why: `remove rules of container "${record.containerId}"`,
+    run: () => {
+      const { ifName, data } = record;
+      return revert(host, { ifName, netns: recordedNetns(data), record, table: undefined });
+    },
+  })));
+}
+
+/** What an attachment has left. */
+interface Left {
+  readonly ifName: string;
+  /** Absent when everything is gone with it. */
+  readonly netns: NetnsRef | undefined;
+  readonly record: Kept<Routed> | undefined;
+  /** The table of the rules to remove where there is no record; any when absent. */
+  readonly table: number | undefined;
+}
+
+async function revert(host: Host, { ifName, netns, record, table }: Left): Promise<void> {
+  if (netns) {
+    await withNetnsLock(host, netns, async () => {
+      const facts = await gather(host, { netns, ifName });
+      const plan = record?.data ?? unrecorded(facts, table);
+      await host.apply(revertSteps(plan, { facts, netns }));
+    });
+  }
+  if (record) await host.apply(dropRecord(record));
+}
+
+/** What the reference has made: rules from an address that the interface has. */
+function unrecorded(facts: Facts, table: number | undefined): Plan {
+  const addresses = (facts.link?.addresses ?? []).flatMap(({ address }) => parseIp(address) ?? []);
+  const rules = rulesFrom(facts, addresses)
+    .filter((rule) => table === undefined || rule.table === table);
+  return { ...nothing, rules };
+}
+
+function status(): Promise<void> {
+  requireTools(["ip", "sh", "nsenter"]);
+  return Promise.resolve();
+}
+
+if (import.meta.main) await serve(plugin);
