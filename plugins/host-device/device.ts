@@ -83,10 +83,17 @@ async function free(
       `if nobody is attaching that container, call DEL for it; the promise is ${record.path}`,
     );
   }
-  const { name, alias } = record.data.device;
-  // As it was, or given back by another plugin, which tells nobody: what somebody did to it since counts.
-  if (link.name === name && link.alias === alias) await host.apply(dropRecord(record));
+  if (isSettled(link, record)) await host.apply(dropRecord(record));
   else await giveBack(host, record, []);
+}
+
+/**
+ * Whether a device was not taken after all, or another plugin has given it back and
+ * told nobody (early ones leave the alias): what was done to it since counts.
+ */
+function isSettled({ name, alias }: Link, { ifName, data: { device } }: DeviceRecord): boolean {
+  const leftAlias = alias === device.name && ifName !== device.name;
+  return name === device.name && (alias === device.alias || leftAlias);
 }
 
 /** Throws code 103 when neither the host nor a container that we gave it to has the device. */
