@@ -111,6 +111,8 @@ export interface LinkChange extends In {
   readonly mtu?: number | undefined;
   readonly up?: boolean;
   readonly master?: string;
+  /** Whether it leaves its master. */
+  readonly nomaster?: boolean;
   readonly address?: string;
   readonly alias?: string;
   readonly promisc?: boolean | undefined;
@@ -121,7 +123,7 @@ export interface LinkChange extends In {
 
 /**
  * `ip link set dev X [netns PATH] [name Y] [mtu N] [address MAC] [alias TEXT] [promisc on]
- * [allmulticast on] [txqueuelen N] [master BR] [up|down]`
+ * [allmulticast on] [txqueuelen N] [master BR|nomaster] [up|down]`
  */
 export function setLink(name: string, change: LinkChange): Command {
   const { into, rename, mtu, up, master, address, alias, promisc, allmulti, txQLen } = change;
@@ -136,6 +138,7 @@ export function setLink(name: string, change: LinkChange): Command {
     ...(allmulti !== undefined ? ["allmulticast", onOff(allmulti)] : []),
     ...(txQLen !== undefined ? ["txqueuelen", String(txQLen)] : []),
     ...(master ? ["master", master] : []),
+    ...(change.nomaster ? ["nomaster"] : []),
     ...(up !== undefined ? [up ? "up" : "down"] : []),
   ], change);
 }
@@ -224,6 +227,8 @@ export interface Link {
   readonly mode: string | undefined;
   /** Of a vlan: its 802.1Q number. */
   readonly vlanId: number | undefined;
+  /** Of a VRF: its routing table. */
+  readonly vrfTable: number | undefined;
   /** Of a tun or tap device: what it was made with. */
   readonly tun: TunLink | undefined;
   readonly vlanFiltering: boolean;
@@ -286,6 +291,7 @@ interface RawLink {
       vlan_default_pvid?: number;
       mode?: string;
       id?: number;
+      table?: number;
       type?: string;
       multi_queue?: boolean;
       user?: number | string;
@@ -329,6 +335,7 @@ function toLink(raw: RawLink, indexByName: ReadonlyMap<string, number>): Link {
     alias: raw.ifalias,
     mode: info_data?.mode,
     vlanId: info_data?.id,
+    vrfTable: info_kind === "vrf" ? info_data?.table : undefined,
     tun: info_kind === "tun" ? toTun(info_data) : undefined,
     vlanFiltering: info_data?.vlan_filtering === 1,
     defaultVlan: info_data?.vlan_default_pvid ?? 1,

@@ -56,6 +56,7 @@ Deno.test("setLink() writes what is to change, and nothing else", () => {
   assertEquals(shellLine(setLink("a", { up: true })), "ip link set dev a up");
   assertEquals(shellLine(setLink("a", { up: false, netns })), `${inside} ip link set dev a down`);
   assertEquals(shellLine(setLink("a", { master: "br0" })), "ip link set dev a master br0");
+  assertEquals(shellLine(setLink("a", { nomaster: true })), "ip link set dev a nomaster");
   assertEquals(shellLine(setLink("a", { alias: "" })), "ip link set dev a alias ''");
   assertEquals(
     shellLine(setLink("a", {
@@ -265,6 +266,7 @@ Deno.test("parseLinks() reads a plain device", () => {
     alias: undefined,
     mode: undefined,
     vlanId: undefined,
+    vrfTable: undefined,
     tun: undefined,
     vlanFiltering: false,
     defaultVlan: 1,
@@ -313,6 +315,15 @@ Deno.test("parseLinks() reads a port whose peer is in another namespace", () => 
     hairpin: true,
     isolated: true,
   });
+});
+
+Deno.test("parseLinks() reads the table of a VRF, and none of its ports", () => {
+  const data = { info_data: { table: 1001 }, info_slave_kind: "vrf" };
+  const [vrf, member] = parse(
+    { ...lo, ifname: "red", linkinfo: { info_kind: "vrf", ...data } },
+    { ...lo, master: "red", linkinfo: { info_kind: "veth", ...data } },
+  );
+  assertEquals([vrf!.vrfTable, member!.vrfTable, member!.master], [1001, undefined, "red"]);
 });
 
 Deno.test("parseLinks() reads what a tap device was made with", () => {

@@ -77,6 +77,7 @@ export function testLink(fields: Partial<Link> = {}): Link {
     alias: undefined,
     mode: undefined,
     vlanId: undefined,
+    vrfTable: undefined,
     tun: undefined,
     vlanFiltering: false,
     defaultVlan: 1,

@@ -1,0 +1,79 @@
+/**
+ * Whole addresses: what `ip addr` shows of an IPv6 address, as the words that give the
+ * same one again. The kernel takes them from a link that goes down.
+ *
+ * @module
+ */
+import type { Command } from "./command.ts";
+import { command } from "./command.ts";
+import { parseIpJson } from "./ip_json.ts";
+import type { In } from "./ip_link.ts";
+
+/** An IPv6 address with every word that it takes to give it again. */
+export interface WholeAddress {
+  /** As after `ip addr replace`, without `dev` and `nodad`. */
+  readonly words: readonly string[];
+  /** Whether it is used without detection of duplicates. */
+  readonly nodad: boolean;
+  /** Whether duplicates are being looked for, or one was found. */
+  readonly tentative: boolean;
+  /** Whether it ends by itself, some time after it was given. */
+  readonly passing: boolean;
+}
+
+/** `ip addr replace WORDS… [nodad] dev X`: gives a link an address, or changes the one that it has. */
+export function replaceAddress(
+  dev: string,
+  { words, nodad, netns }: In & Pick<WholeAddress, "words" | "nodad">,
+): Command {
+  const detection = nodad ? ["nodad"] : [];
+  return command("ip", ["addr", "replace", ...words, ...detection, "dev", dev], { netns });
+}
+
+interface RawWhole {
+  family: string;
+  local?: string;
+  prefixlen: number;
+  /** The other end. */
+  address?: string;
+  metric?: number;
+  noprefixroute?: boolean;
+  dynamic?: boolean;
+  nodad?: boolean;
+  tentative?: boolean;
+  dadfailed?: boolean;
+  temporary?: boolean;
+  mngtmpaddr?: boolean;
+  valid_life_time?: number;
+  preferred_life_time?: number;
+}
+
+/**
+ * The IPv6 addresses of a link from the JSON of `ip addr show`, the newest first. Temporary ones,
+ * which the kernel makes from another, are left out.
+ */
+export function parseWholeAddresses(json: string, dev: string): WholeAddress[] {
+  const links = parseIpJson<{ ifname?: string; addr_info?: RawWhole[] }>(json);
+  const all = links.find(({ ifname }) => ifname === dev)?.addr_info ?? [];
+  return all.filter(({ family, local, temporary }) =>
+    family === "inet6" && local !== undefined && !temporary
+  ).map((raw) => ({
+    words: wordsOf(raw),
+    nodad: raw.nodad ?? false,
+    tentative: raw.tentative ?? raw.dadfailed ?? false,
+    passing: raw.dynamic ?? false,
+  }));
+}
+
+function wordsOf(raw: RawWhole): string[] {
+  const { local, address, prefixlen, metric, noprefixroute, mngtmpaddr, dynamic } = raw;
+  const { valid_life_time: valid, preferred_life_time: preferred } = raw;
+  const lives = dynamic ? ["valid_lft", String(valid), "preferred_lft", String(preferred)] : [];
+  return [
+    ...(address ? [local!, "peer", `${address}/${prefixlen}`] : [`${local}/${prefixlen}`]),
+    ...(metric ? ["metric", String(metric)] : []),
+    ...(noprefixroute ? ["noprefixroute"] : []),
+    ...(mngtmpaddr ? ["mngtmpaddr"] : []),
+    ...lives,
+  ];
+}
