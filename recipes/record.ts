@@ -46,12 +46,20 @@ export function keepRecord<T>(
 
 function writeRecord<T>({ path, network, containerId, ifName, data }: Kept<T>): WriteFile {
   const text = `${JSON.stringify({ network, containerId, ifName, data })}\n`;
-  return { kind: "write", path, text, mode: 0o600 };
+  return { kind: "write", path, text, mode: 0o600, temporary: temporaryOf(path) };
+}
+
+/** What an ADD that was killed leaves of a record: the next one writes over it, DEL removes it. */
+function temporaryOf(path: string): string {
+  return `${path}.tmp`;
 }
 
 /** Removes a record. */
 export function dropRecord({ path }: Pick<Kept<unknown>, "path">): Step[] {
-  return [{ why: `remove record "${path}"`, do: { kind: "remove", path } }];
+  return [path, temporaryOf(path)].map((file) => ({
+    why: `remove record "${file}"`,
+    do: { kind: "remove", path: file },
+  }));
 }
 
 /** Reads a record; `undefined` when there is none, or one that this project cannot have written whole. */
@@ -63,6 +71,7 @@ export function readRecord<T>(path: string): Kept<T> | undefined {
 /** Every record of a kind. */
 export function allRecords<T>(kind: string): Kept<T>[] {
   return listNames(`${root}/${kind}`)
+    .filter((name) => name.endsWith(".json"))
     .map((name) => readRecord<T>(`${root}/${kind}/${name}`))
     .filter((record) => record !== undefined);
 }

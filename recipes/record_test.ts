@@ -39,6 +39,19 @@ Deno.test("a rollback of a record that replaced another writes that one again", 
   Deno.removeSync(dir, { recursive: true });
 });
 
+Deno.test("what a killed ADD has left of a record goes with it", async () => {
+  const dir = Deno.makeTempDirSync();
+  const path = `${dir}/1.json`;
+  const machine = new Machine();
+  Deno.writeTextFileSync(`${path}.tmp`, "{");
+  await machine.apply(keepRecord({ ...attachment, path, data: 1 }));
+  assertEquals([...Deno.readDirSync(dir)].map(({ name }) => name), ["1.json"]);
+  Deno.writeTextFileSync(`${path}.tmp`, "{");
+  await machine.apply(dropRecord({ path }));
+  assertEquals([...Deno.readDirSync(dir)], []);
+  Deno.removeSync(dir);
+});
+
 Deno.test("a rollback takes a record back, and a broken one counts as none", async () => {
   const dir = Deno.makeTempDirSync();
   const path = `${dir}/1.json`;

@@ -47,10 +47,8 @@ export async function recordOf(attachment: Attachment): Promise<FirewallRecord |
 export async function remember(attachment: Attachment, data: Told): Promise<Step[]> {
   const { network, containerId, ifName } = attachment;
   const path = await recordPath(kind, attachment);
-  const known = readRecord<Told>(path);
-  const steps = keepRecord({ path, network, containerId, ifName, data });
-  // What an ADD before this one has told stays known when this one fails.
-  return known ? steps.map(({ why, do: action }) => ({ why, do: action })) : steps;
+  const before = readRecord<Told>(path);
+  return keepRecord({ path, network, containerId, ifName, data }, { before });
 }
 
 /** Steps that forget an attachment. */
