@@ -25,7 +25,7 @@ export interface ListedTest {
 
 /** Whether a guest kernel may have what this one lacks. */
 export function isGuestNeed(need: string): boolean {
-  return /^link:|^bridge-vlan$|^netem$|-nat$/.test(need);
+  return /^link:|^qdisc:|^bridge-vlan$|^netem$|-nat$/.test(need);
 }
 
 let given: readonly ListedTest[] | undefined;

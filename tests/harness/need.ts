@@ -11,13 +11,15 @@ import { executeSync } from "./process.ts";
 import { binDir, peerDir } from "./plugin.ts";
 
 /**
- * `link:KIND` a link type of the kernel, `tool:NAME` a program, `plugin:TYPE` a
- * plugin in the folder under test, `peer` Debian's plugins, `iptables-nat` and
- * `nft-nat` address translation, `bridge-vlan` VLAN filtering of bridges,
- * `private` the namespaces of `private.sh` (every kernel test needs them).
+ * `link:KIND` a link type of the kernel, `qdisc:KIND` a queueing discipline,
+ * `tool:NAME` a program, `plugin:TYPE` a plugin in the folder under test, `peer`
+ * Debian's plugins, `iptables-nat` and `nft-nat` address translation, `bridge-vlan`
+ * VLAN filtering of bridges, `private` the namespaces of `private.sh` (every kernel
+ * test needs them).
  */
 export type Need =
   | `link:${string}`
+  | `qdisc:${string}`
   | `tool:${string}`
   | `plugin:${string}`
   | "peer"
@@ -119,6 +121,10 @@ function look(need: Need): string {
       return runs(`command -v ${name}`) ? "" : `no program "${name}"`;
     case "link":
       return scratch(linkProbe(name)) ? "" : `no links of type "${name}"`;
+    case "qdisc":
+      return scratch(`ip link add x0 type veth peer name x1 && tc qdisc add dev x0 root ${name}`)
+        ? ""
+        : `no queueing discipline "${name}"`;
     case "plugin":
       return isFile(`${binDir()}/${name}`) ? "" : `no plugin "${name}"`;
     case "peer":

@@ -1,0 +1,122 @@
+/**
+ * bandwidth: limits what goes to a container and what comes from it, by token
+ * buckets on the host's end of its pair, or inside the container where the
+ * interface has no such end.
+ *
+ * Owns: ifb devices `bwp…` and `bwi…` with the alias
+ * `cni:<network>/<container>/<ifname>`, the token bucket and the filters on the
+ * attachment's link. Runs: `tc`, `ip`, and nothing where nothing is limited.
+ *
+ * ```json
+ * { "type": "bandwidth", "ingressRate": 10000000, "egressRate": 10000000 }
+ * ```
+ *
+ * @module
+ */
+import type { GcRequest, Request } from "../cni/plugin.ts";
+import type { Interface, Result } from "../cni/types.ts";
+import type { Step } from "../host/step.ts";
+import type { Conf } from "./bandwidth/conf.ts";
+import type { IfbNames } from "./bandwidth/names.ts";
+import type { Surroundings } from "./bandwidth/place.ts";
+import type { Shaping } from "./bandwidth/plan.ts";
+import { definePlugin } from "../cni/plugin.ts";
+import { serve } from "../cni/serve.ts";
+import { showLinks } from "../host/ip_link.ts";
+import { requireChained } from "../recipes/chained.ts";
+import { report, requirePrevResult } from "../recipes/check.ts";
+import { look } from "../recipes/look.ts";
+import { staleLinks } from "../recipes/own.ts";
+import { removeAll } from "../recipes/removal.ts";
+import { requireTools } from "../recipes/status.ts";
+import { tooSmall } from "./bandwidth/bucket.ts";
+import { conf, replacedBursts, shapes, wantedOf } from "./bandwidth/conf.ts";
+import { neededModules, requireModules } from "./bandwidth/modules.ts";
+import { ifbKind, ifbNames, isOwnIfb, nameToFind, nameToMake } from "./bandwidth/names.ts";
+import { findLeft, observe, requirePlace } from "./bandwidth/place.ts";
+import { compareShaping, planRemoval, planShaping, shapingOf } from "./bandwidth/plan.ts";
+
+/** The bandwidth plugin. */
+export const plugin = definePlugin<Conf>({
+  type: "bandwidth",
+  about: "limits what goes to a container and what comes from it",
+  permissions: { run: ["tc", "ip", "sh", "nsenter"], read: true, write: [] },
+  conf,
+  add,
+  check,
+  del,
+  gc,
+  status,
+});
+
+async function add(req: Request<Conf>): Promise<Result> {
+  const prevResult = requireChained(req);
+  const wanted = wantedOf(req.conf);
+  if (!shapes(wanted)) return prevResult;
+  const names = await ifbNames(req);
+  const place = await requirePlace(req, { result: prevResult, names });
+  const from = nameToMake(place.links, names);
+  const shaping = shapingOf(wanted, { place, names, from });
+  note(req.conf, shaping);
+  await req.host.apply(await stepsFor(req, { shaping, place, names }));
+  return { ...prevResult, interfaces: [...prevResult.interfaces, ...devicesOf(shaping, req)] };
+}
+
+/** What is there already and right stays as it is; what is not right goes first. */
+async function stepsFor(
+  { host }: Request<Conf>,
+  { shaping, place, names }: { shaping: Shaping; place: Surroundings; names: IfbNames },
+): Promise<Step[]> {
+  const ifbs = place.links.filter((link) => isOwnIfb(link, names));
+  if (ifbs.length === 0 && place.link.qdisc !== "tbf") return planShaping(shaping);
+  if (compareShaping(shaping, await observe(host, place)).length === 0) return [];
+  return [...planRemoval({ ...place, ifbs }), ...planShaping(shaping)];
+}
+
+/** What the configuration asks for and cannot mean. */
+function note(conf: Conf, { lanes, link: { mtu } }: Shaping): void {
+  const lines = lanes.flatMap(({ way, tbf }) =>
+    tooSmall(tbf, { mtu, what: way === "to" ? "ingressBurst" : "egressBurst" })
+  );
+  for (const line of [...replacedBursts(conf), ...lines]) console.error(`bandwidth: ${line}`);
+}
+
+function devicesOf({ lanes, names, netns }: Shaping, req: Request<Conf>): Interface[] {
+  return lanes.filter(({ ifb }) => ifb).map(({ ifb }) => ({
+    name: ifb!,
+    mac: names.mac,
+    ...(netns && { sandbox: req.netns }),
+  }));
+}
+
+async function check(req: Request<Conf>): Promise<void> {
+  const result = requirePrevResult(req);
+  const wanted = wantedOf(req.conf);
+  if (!shapes(wanted)) return;
+  const names = await ifbNames(req);
+  const place = await requirePlace(req, { result, names });
+  const from = nameToFind(place.links, names);
+  const shaping = shapingOf(wanted, { place, names, from });
+  report(req.network, compareShaping(shaping, await observe(req.host, place)));
+}
+
+async function del(req: Request<Conf>): Promise<void> {
+  const left = await findLeft(req, await ifbNames(req));
+  await removeAll(left.map((one) => ({
+    why: "lift the limits",
+    run: async () => void await req.host.apply(planRemoval(one)),
+  })));
+}
+
+async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
+  const links = (await look(host, showLinks())).filter(({ kind }) => kind === ifbKind);
+  await host.apply(planRemoval({ ifbs: await staleLinks(links, network, valid) }));
+}
+
+function status({ conf }: Request<Conf>): Promise<void> {
+  requireTools(["tc", "ip"]);
+  requireModules(neededModules(conf));
+  return Promise.resolve();
+}
+
+if (import.meta.main) await serve(plugin);

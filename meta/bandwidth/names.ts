@@ -1,0 +1,65 @@
+/**
+ * The ifb devices of an attachment: what they are called, and whose one is.
+ *
+ * @module
+ */
+import type { Link } from "../../host/ip_link.ts";
+import { hashName, sha512 } from "../../recipes/names.ts";
+import type { Attachment } from "../../recipes/own.ts";
+import { macFrom, ownNames } from "../../recipes/own.ts";
+
+/** Everything that an attachment's ifb devices are known by. */
+export interface IfbNames {
+  /** The reference's name of the one for what comes from the container; it does not know the interface. */
+  readonly reference: string;
+  /** The one for what comes from the container where the reference's name is taken. */
+  readonly from: string;
+  /** The one for what goes to the container. */
+  readonly to: string;
+  /** Hardware address of all of them. */
+  readonly mac: string;
+  /** `ifalias` of all links of the attachment. */
+  readonly alias: string;
+}
+
+/** Kind of the devices. */
+export const ifbKind = "ifb";
+
+const longestName = 15;
+
+/** Derives them. */
+export async function ifbNames(attachment: Attachment): Promise<IfbNames> {
+  const { network, containerId, ifName } = attachment;
+  const key = `${network}\0${containerId}\0${ifName}`;
+  const [reference, from, to] = await Promise.all([
+    hashName(longestName, "bwp", network + containerId),
+    hashName(longestName, "bwp", key),
+    hashName(longestName, "bwi", key),
+  ]);
+  const { alias } = await ownNames(attachment);
+  return { reference, from, to, mac: macFrom(await sha512(`ifb\0${key}`)), alias };
+}
+
+/** Whether an attachment of ours has made a link: by its mark, or by its address when the ADD was killed before the mark. */
+export function isOwnIfb({ kind, alias, mac }: Link, names: IfbNames): boolean {
+  if (kind !== ifbKind) return false;
+  return alias === undefined ? mac === names.mac : alias === names.alias;
+}
+
+/** Whether the reference has made a link, for this attachment or for another one of the container. */
+export function isReferenceIfb({ kind, name, alias }: Link, names: IfbNames): boolean {
+  return kind === ifbKind && name === names.reference && alias === undefined;
+}
+
+/** Name of the device for what comes from the container, where an ADD may make one. */
+export function nameToMake(links: readonly Link[], names: IfbNames): string {
+  const taken = links.find(({ name }) => name === names.reference);
+  return !taken || isOwnIfb(taken, names) ? names.reference : names.from;
+}
+
+/** Its name where an ADD, of ours or of the reference's, should have made one. */
+export function nameToFind(links: readonly Link[], names: IfbNames): string {
+  const made = links.find((link) => link.name === names.from && isOwnIfb(link, names)) ??
+    links.find((link) => isReferenceIfb(link, names));
+  return made?.name ?? nameToMake(links, names);
+}

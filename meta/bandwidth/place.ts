@@ -1,0 +1,133 @@
+/**
+ * Where an attachment is shaped: on the host's end of its pair, or, where there is
+ * none, inside the container; and what is left of it for a DEL to take away.
+ *
+ * @module
+ */
+import { CniError, codes } from "../../cni/error.ts";
+import type { Request } from "../../cni/plugin.ts";
+import type { Result } from "../../cni/types.ts";
+import type { Link } from "../../host/ip_link.ts";
+import { showLinks } from "../../host/ip_link.ts";
+import { parseFilters, parseQdiscs, showFilters, showQdiscs } from "../../host/tc.ts";
+import type { Host } from "../../ns/machine.ts";
+import { containerNetns, liveNetns } from "../../recipes/container.ts";
+import { look } from "../../recipes/look.ts";
+import { isContradicted } from "../../recipes/own.ts";
+import { isPair } from "../../recipes/veth.ts";
+import type { IfbNames } from "./names.ts";
+import { isOwnIfb, isReferenceIfb } from "./names.ts";
+import type { Left, Observed, Place } from "./plan.ts";
+
+/** A place, and every link of its namespace. */
+export interface Surroundings extends Place {
+  readonly links: readonly Link[];
+}
+
+/**
+ * Looks for the place, for ADD and CHECK. Throws code 7 when the plugins before have
+ * made a pair that is not the container's interface, or when the interface is marked
+ * as another attachment's; 103 when there is none.
+ */
+export async function requirePlace(
+  req: Request<unknown>,
+  { result, names }: { result: Result; names: IfbNames },
+): Promise<Surroundings> {
+  if (result.interfaces.length === 0) refuse("no interfaces provided");
+  const netns = containerNetns(req);
+  const links = await look(req.host, showLinks({ netns }));
+  const inside = links.find(({ name }) => name === req.ifName);
+  if (!inside) {
+    throw new CniError(
+      codes.objectMissing,
+      `Cannot find container interface "${req.ifName}": no such link`,
+    );
+  }
+  if (isForeign(inside, names)) {
+    refuse(`Cannot shape container interface "${req.ifName}": it belongs to another attachment`);
+  }
+  const listed = result.interfaces.filter(({ sandbox }) => !sandbox).map(({ name }) => name);
+  if (inside.kind !== "veth") return { link: inside, netns, links };
+  const all = await look(req.host, showLinks());
+  const peer = findPeer(all, { inside, names });
+  if (listed.length === 0) {
+    return peer ? { link: peer, links: all } : { link: inside, netns, links };
+  }
+  if (peer && listed.includes(peer.name)) return { link: peer, links: all };
+  return refuse("no veth peer of container interface found in host ns");
+}
+
+function refuse(words: string): never {
+  throw new CniError(codes.invalidNetworkConfig, words);
+}
+
+/** Indexes are a namespace's own: another pair may have the same two. */
+function findPeer(
+  links: readonly Link[],
+  { inside, names }: { inside: Link; names: IfbNames },
+): Link | undefined {
+  if (inside.kind !== "veth") return undefined;
+  return links.find((link) => isPair(link, inside) && !isForeign(link, names));
+}
+
+function isForeign({ alias }: Link, names: IfbNames): boolean {
+  return alias !== undefined && alias.startsWith("cni:") && alias !== names.alias;
+}
+
+/** What is left, on the host and in the container while it is alive. */
+export async function findLeft(req: Request<unknown>, names: IfbNames): Promise<Left[]> {
+  const links = await look(req.host, showLinks());
+  const ifbs = links.filter((link) => isOwnIfb(link, names) || isRecordedIfb(link, { req, names }));
+  const own = links.find(({ kind, alias }) => kind === "veth" && alias === names.alias);
+  const netns = liveNetns(req);
+  if (own || !netns) return [leftOn(own, ifbs)];
+  const within = await look(req.host, showLinks({ netns }));
+  const inside = within.find((link) => isKnown(link, { req, names }));
+  const peer = inside && findPeer(links, { inside, names });
+  return [
+    leftOn(peer, ifbs),
+    {
+      ...leftOn(peer ? undefined : inside, within.filter((link) => isOwnIfb(link, names))),
+      netns,
+    },
+  ];
+}
+
+/** A device that the reference has made for this attachment, and not for another one of the container. */
+function isRecordedIfb(
+  link: Link,
+  { req, names }: { req: Request<unknown>; names: IfbNames },
+): boolean {
+  return isReferenceIfb(link, names) &&
+    (req.prevResult?.interfaces.some(({ name }) => name === link.name) ?? true);
+}
+
+/** Whether a link is certainly the attachment's: the path may name another container's namespace by now. */
+function isKnown(link: Link, { req, names }: { req: Request<unknown>; names: IfbNames }): boolean {
+  if (link.name !== req.ifName) return false;
+  return link.alias === names.alias ||
+    req.prevResult !== undefined && !isForeign(link, names) && !isContradicted(link, req);
+}
+
+function leftOn(link: Link | undefined, ifbs: readonly Link[]): Left {
+  return { ifbs, ...(link && { link }) };
+}
+
+/** Looks at everything that shapes a place. */
+export async function observe(
+  host: Host,
+  { link: { name }, netns, links }: Surroundings,
+): Promise<Observed> {
+  const ask = async (cmd: ReturnType<typeof showQdiscs>) =>
+    await host.query(cmd, { why: `look at what shapes "${name}"`, tolerate: ["missing"] }) ?? "";
+  const [qdiscs, ingress, egress] = [
+    await ask(showQdiscs({ netns })),
+    await ask(showFilters(name, "ingress", { netns })),
+    await ask(showFilters(name, "egress", { netns })),
+  ];
+  return {
+    ifbs: links.filter(({ kind }) => kind === "ifb"),
+    qdiscs: parseQdiscs(qdiscs),
+    filters: { ingress: parseFilters(ingress), egress: parseFilters(egress) },
+  };
+}
