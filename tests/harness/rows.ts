@@ -36,6 +36,8 @@ export interface Row {
   readonly capabilityArgs?: JsonObject;
   /** What stays after the last DEL, by design. */
   readonly residue: readonly ResidueId[];
+  /** What is different on the host as long as a container lives that a DEL or GC cannot enter. */
+  readonly held?: readonly ResidueId[];
   /** Its result has no address, which versions before 0.3.0 cannot express. */
   readonly addressless?: boolean;
   /** The first version that can express what it needs of the result before. */
@@ -361,6 +363,7 @@ function belowRow(
     // The kernel makes one link of a VLAN on a master.
     ...(type === "vlan" && { beside: (index) => ({ vlanId: 200 + index }) }),
     residue: layer3 ? ["hostLocal"] : [],
+    held: type === "macvlan" ? ["promiscuousMaster"] : [],
     damage: [...interfaceDamage(...families), ...damage],
   };
 }
