@@ -38,6 +38,7 @@ import { giveBack, giveBackByAlias, placesOf } from "./host-device/give_back.ts"
 import {
   deviceOf,
   findRecorded,
+  forget,
   keep,
   makeRecord,
   readDeviceRecord,
@@ -179,8 +180,9 @@ async function del(req: Request<Conf>): Promise<void> {
 
 async function release(req: Request<Conf>): Promise<void> {
   const record = await readDeviceRecord(req);
-  if (record) await giveBack(req.host, record, placesOf(record, req.sandbox));
-  else await giveBackByAlias(req, liveNetns(req));
+  if (record) return await giveBack(req.host, record, placesOf(record, req.sandbox));
+  await giveBackByAlias(req, liveNetns(req));
+  await req.host.apply(await forget(req));
 }
 
 async function gc(req: GcRequest<Conf>): Promise<void> {

@@ -234,6 +234,7 @@ Deno.test("DEL names what the kernel brought back by its alias, if the configura
   for (const [config, link, lines] of cases) {
     const host = new FakeHost({ [links]: [link] });
     await call("DEL", { config, host });
-    assertEquals(host.lines, lines, JSON.stringify([config, link]));
+    const done = host.lines.filter((line) => !line.startsWith("rm -f "));
+    assertEquals(done, lines, JSON.stringify([config, link]));
   }
 });

@@ -569,6 +569,19 @@ kernelTest("host-device: a device that is promised is for its container alone, w
   await assertBack(sandbox, state, { only: /^(host|a|files)\b/ });
 });
 
+kernelTest("host-device: DEL removes what a killed ADD has left of a record", {
+  needs,
+}, async (sandbox) => {
+  await withCard(sandbox);
+  const attachment = await plan(sandbox, { device: "dev0" });
+  await attachment.add();
+  const [name] = records();
+  await attachment.del();
+  Deno.writeTextFileSync(`${recordDir}/${name}.tmp`, '{"network":');
+  await attachment.del();
+  assertEquals(records(), []);
+});
+
 kernelTest("host-device: what another plugin gave back is not undone by an old record", {
   needs,
 }, async (sandbox, test) => {

@@ -13,6 +13,7 @@ import type { Attachment } from "../../recipes/own.ts";
 import type { Kept } from "../../recipes/record.ts";
 import {
   allRecords,
+  dropRecord,
   keepRecord,
   readRecord,
   recordPath,
@@ -77,6 +78,11 @@ export function keep(record: DeviceRecord): Step[] {
 export async function readDeviceRecord(attachment: Attachment): Promise<DeviceRecord | undefined> {
   const record = readRecord<Partial<Taken>>(await recordPath(kind, attachment));
   return record && isWhole(record) ? record : undefined;
+}
+
+/** Removes an attachment's record, and what an ADD that was killed has left of one. */
+export async function forget(attachment: Attachment): Promise<Step[]> {
+  return dropRecord({ path: await recordPath(kind, attachment) });
 }
 
 /** The records of all devices that containers have. */
