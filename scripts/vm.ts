@@ -40,7 +40,7 @@ export async function runInGuests(run: GuestRun): Promise<Counts> {
   const processors = parseList(await Deno.readTextFile("/proc/self/status"));
   const shares = share(tests, Math.min(processors.length, Math.ceil(tests.length / testsOfGuest)));
   const guests = shares.length === 1 ? "a guest" : `${shares.length} guests`;
-  console.log(`\n${tests.length} tests in ${guests}, for ${needsOf(tests).join(", ")}`);
+  console.log(`\nIn ${guests}, for ${needsOf(tests).join(", ")}; tests: ${tests.length}`);
   return total(
     await Promise.all(
       shares.map((tests, index) =>

@@ -232,7 +232,7 @@ for (const row of firstRows()) {
 
 for (const row of chosenRows()) {
   rowTest(row, "ADD, CHECK and DEL in every version", async (sandbox, test) => {
-    for (const version of spread(versionsOf(row), rounds(versions.length, 3))) {
+    for (const version of spread(versionsOf(row), rounds(versions.length, 2))) {
       await test.step(version, async () => {
         const before = await snapshot(sandbox);
         const attachment = await Attachment.create(sandbox, row, { version });
@@ -306,7 +306,7 @@ for (const row of chosenRows()) {
   });
 
   rowTest(row, "many ADD and DEL at once", async (sandbox) => {
-    const count = rounds(8, 4);
+    const count = rounds(8, 3);
     const before = await snapshot(sandbox);
     const attachments: Attachment[] = [];
     for (let i = 0; i < count; i++) {

@@ -18,8 +18,8 @@ import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 /** Kills of each plugin in ADD, and in DEL. */
-const kills = rounds(50, 6);
-const killsOfDel = rounds(15, 3);
+const kills = rounds(50, 4);
+const killsOfDel = rounds(15, 2);
 
 /** Starts a plugin, kills it at a moment and waits until nothing of it runs. */
 async function killAt(

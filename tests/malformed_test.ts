@@ -25,8 +25,8 @@ import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 /** Inputs of all plugins together. */
-const inProcess = rounds(2000, 1000);
-const asProcesses = rounds(150, 50);
+const inProcess = rounds(2000, 300);
+const asProcesses = rounds(150, 20);
 
 /** Inputs between two looks at the state. */
 const batch = 20;
