@@ -37,7 +37,7 @@ export function appendRoute(
   words: readonly string[],
   { table, netns }: In & { readonly table: number },
 ): Command {
-  return command("ip", ["route", "append", ...words, "table", String(table)], { netns });
+  return command("ip", ["route", "append", ...inTable(words, table)], { netns });
 }
 
 /** `ip route replace WORDS… table N`: adds a route, or changes the one of that destination and metric. */
@@ -45,7 +45,7 @@ export function replaceRoute(
   words: readonly string[],
   { table, netns }: In & { readonly table: number },
 ): Command {
-  return command("ip", ["route", "replace", ...words, "table", String(table)], { netns });
+  return command("ip", ["route", "replace", ...inTable(words, table)], { netns });
 }
 
 /** `ip route del WORDS… table N` */
@@ -53,7 +53,13 @@ export function deleteRoute(
   words: readonly string[],
   { table, netns }: In & { readonly table: number },
 ): Command {
-  return command("ip", ["route", "del", ...words, "table", String(table)], { netns });
+  return command("ip", ["route", "del", ...inTable(words, table)], { netns });
+}
+
+/** The words with a table; next hops come last. */
+function inTable(words: readonly string[], table: number): string[] {
+  const hops = words.indexOf("nexthop");
+  return words.toSpliced(hops < 0 ? words.length : hops, 0, "table", String(table));
 }
 
 interface RawHop {

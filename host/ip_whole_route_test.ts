@@ -1,12 +1,12 @@
 import { assertEquals } from "@std/assert";
 import { shellLine } from "./command.ts";
-import { deleteRoute, parseWholeRoutes, replaceRoute } from "./ip_whole_route.ts";
+import { appendRoute, deleteRoute, parseWholeRoutes, replaceRoute } from "./ip_whole_route.ts";
 
 const netns = { path: "/run/netns/c1" };
 const inside = "nsenter --net=/run/netns/c1";
 const words = (text: string) => text.split(" ");
 
-Deno.test("replaceRoute() and deleteRoute() take a route's words", () => {
+Deno.test("replaceRoute(), appendRoute() and deleteRoute() take a route's words", () => {
   const route = words("10.9.0.0/16 via 10.0.0.1 dev eth0");
   assertEquals(
     shellLine(replaceRoute(route, { table: 100, netns })),
@@ -15,6 +15,10 @@ Deno.test("replaceRoute() and deleteRoute() take a route's words", () => {
   assertEquals(
     shellLine(deleteRoute(route, { table: 254 })),
     "ip route del 10.9.0.0/16 via 10.0.0.1 dev eth0 table 254",
+  );
+  assertEquals(
+    shellLine(appendRoute(words("fd09::/64 metric 7 nexthop dev eth0 weight 1"), { table: 9 })),
+    "ip route append fd09::/64 metric 7 table 9 nexthop dev eth0 weight 1",
   );
 });
 
