@@ -30,6 +30,15 @@ export function replaceAddress(
   return command("ip", ["addr", "replace", ...words, ...detection, "dev", dev], { netns });
 }
 
+/** `ip addr del A/P dev X` */
+export function removeAddress(
+  dev: string,
+  { words, netns }: In & Pick<WholeAddress, "words">,
+): Command {
+  const name = words.slice(0, words[1] === "peer" ? 3 : 1);
+  return command("ip", ["addr", "del", ...name, "dev", dev], { netns });
+}
+
 interface RawWhole {
   family: string;
   local?: string;

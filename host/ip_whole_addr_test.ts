@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { shellLine } from "./command.ts";
-import { parseWholeAddresses, replaceAddress } from "./ip_whole_addr.ts";
+import { parseWholeAddresses, removeAddress, replaceAddress } from "./ip_whole_addr.ts";
 
 const netns = { path: "/run/netns/c1" };
 const forever = { valid_life_time: 4294967295, preferred_life_time: 4294967295 };
@@ -62,6 +62,11 @@ Deno.test("replaceAddress() gives what parseWholeAddresses() has read", () => {
     "ip addr replace fd00:1::2/64 metric 50 noprefixroute dev eth0",
     "ip addr replace fd00::2/64 dev eth0",
     "ip addr replace fe80::1/64 dev eth0",
+  ]);
+  assertEquals(whole.slice(0, 3).map((address) => shellLine(removeAddress("eth0", address))), [
+    "ip addr del fd00:3::2/64 dev eth0",
+    "ip addr del fd00:2::2 peer fd00:2::3/128 dev eth0",
+    "ip addr del fd00:1::2/64 dev eth0",
   ]);
   assertEquals(whole.map(({ passing }) => passing), [true, false, false, false, false]);
   assertEquals(whole.map(({ tentative }) => tentative), [false, false, false, true, true]);

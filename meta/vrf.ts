@@ -113,7 +113,7 @@ async function join(
   host.onRollback(`join VRF "${name}"`, () => leave(host, back));
   await host.apply([
     ...keepRecord({ path, network, containerId, ifName, data }, { before: await recordOf(req) }),
-    ...joinSteps({ name, table, vrf, netns, ifName, carried }),
+    ...joinSteps({ name, table, vrf, netns, ifName, carried, facts }),
   ]);
 }
 

@@ -9,11 +9,11 @@ import { CniError, codes } from "../../cni/error.ts";
 import type { NetnsRef } from "../../host/command.ts";
 import { formatCidr, hostPrefix, parseCidr, parseIp, sameIp } from "../../host/ip.ts";
 import type { WholeAddress } from "../../host/ip_whole_addr.ts";
-import { replaceAddress } from "../../host/ip_whole_addr.ts";
+import { removeAddress, replaceAddress } from "../../host/ip_whole_addr.ts";
 import type { Link } from "../../host/ip_link.ts";
 import { addLink, deleteLink, setLink } from "../../host/ip_link.ts";
 import type { WholeRoute } from "../../host/ip_whole_route.ts";
-import { appendRoute } from "../../host/ip_whole_route.ts";
+import { appendRoute, deleteRoute } from "../../host/ip_whole_route.ts";
 import type { Rule } from "../../host/ip_rule.ts";
 import type { Reason } from "../../host/reason.ts";
 import type { Step } from "../../host/step.ts";
@@ -117,15 +117,45 @@ function isKernels({ table, words }: WholeRoute, own: number): boolean {
     table === own && words[words.indexOf("proto") + 1] === byKernel;
 }
 
-/** Of an IPv6 route by several links only the interface's hops are lost; one of IPv4 stays as it is. */
+/** Of an IPv6 route by several links the interface's hops; one of IPv4 stays as it is. */
 function ownPart(route: WholeRoute, ifName: string): WholeRoute[] {
-  const { devs, words, family } = route;
-  if (!devs.includes(ifName)) return [];
-  if (devs.every((dev) => dev === ifName)) return [route];
-  if (family === 4) return [];
-  const [head = [], ...hops] = splitAt(words, "nexthop");
-  const own = hops.filter((hop) => hop[hop.indexOf("dev") + 1] === ifName);
+  if (!isShared(route, ifName)) return route.devs.includes(ifName) ? [route] : [];
+  if (route.family === 4) return [];
+  const { head, own } = hopsOf(route, ifName);
   return [{ ...route, words: own.length === 1 ? oneHop(head, own[0]!) : [...head, ...own.flat()] }];
+}
+
+function isShared({ devs }: WholeRoute, ifName: string): boolean {
+  return devs.includes(ifName) && devs.some((dev) => dev !== ifName);
+}
+
+function hopsOf({ words }: WholeRoute, ifName: string): { head: string[]; own: string[][] } {
+  const [head = [], ...hops] = splitAt(words, "nexthop");
+  return { head, own: hops.filter((hop) => hop[hop.indexOf("dev") + 1] === ifName) };
+}
+
+/**
+ * The interface's hops of IPv6 routes by several links, a route for each: the kernel joins
+ * routes of one destination and metric, and takes a hop from them only when it is told to.
+ */
+function sharedHops(table: number, { facts, ifName }: { facts: Facts; ifName: string }) {
+  return facts.routes
+    .filter((route) => route.table === table && route.family === 6 && isShared(route, ifName))
+    .flatMap((route) => {
+      const { head, own } = hopsOf(route, ifName);
+      return own.map((hop) => oneHop(head, hop));
+    });
+}
+
+function takeHops(
+  table: number,
+  { facts, netns, ifName }: Where & { readonly facts: Facts },
+): Step[] {
+  return sharedHops(table, { facts, ifName }).map((words) => ({
+    why: `take container interface "${ifName}" out of route ${words[0]} in table ${table}`,
+    do: deleteRoute(words, { table, netns }),
+    tolerate: ["missing"],
+  }));
 }
 
 /** A route by one hop, as it is read back. */
@@ -158,6 +188,7 @@ export interface Joining extends Where {
   /** The VRF as it is; absent when it is to be made. */
   readonly vrf: Link | undefined;
   readonly carried: Carried;
+  readonly facts: Facts;
 }
 
 /**
@@ -165,16 +196,12 @@ export interface Joining extends Where {
  * {@linkcode leaveSteps} takes it back.
  */
 export function joinSteps(plan: Joining): Step[] {
-  const { name, table, vrf, netns, ifName, carried } = plan;
-  // What is in use is no duplicate: where the kernel keeps an address, it stays usable.
-  const settled = carried.addresses.filter(({ nodad, tentative }) => !nodad && !tentative);
+  const { name, table, vrf, netns, ifName, carried, facts } = plan;
   return [
     ...(vrf ? [] : [createVrf(plan)]),
     ...(vrf?.up ? [] : [setUp(plan)]),
-    ...settled.map((address) => ({
-      why: `keep address ${address.words[0]} of container interface "${ifName}" usable`,
-      do: replaceAddress(ifName, { ...again(address), netns }),
-    })),
+    ...takeAddresses(facts, plan),
+    ...takeHops(mainTable, plan),
     {
       why: `put container interface "${ifName}" into VRF "${name}"`,
       do: setLink(ifName, { master: name, netns }),
@@ -200,6 +227,19 @@ function setUp({ name, netns, vrf }: Joining): Step {
     do: setLink(name, { up: true, netns }),
     ...(vrf && { undo: setLink(name, { up: false, netns }) }),
   };
+}
+
+/**
+ * Where `keep_addr_on_down` is set the kernel does not take addresses, and looks for duplicates of
+ * them. They are taken in any case, so that what comes after is the same. Those of the link alone
+ * it takes always.
+ */
+function takeAddresses({ addresses }: Facts, { netns, ifName }: Where): Step[] {
+  return addresses.filter(({ words }) => !/^fe[89ab]/.test(words[0]!)).map((address) => ({
+    why: `take address ${address.words[0]} from container interface "${ifName}"`,
+    do: removeAddress(ifName, { ...address, netns }),
+    tolerate: ["missing"],
+  }));
 }
 
 /** An address that has been used is used without looking for duplicates again. */
@@ -261,9 +301,13 @@ export function leaveSteps({ name, facts, found, netns, ifName, keepVrf }: Leavi
   const stays = keepVrf || table === undefined ||
     facts.links.some(({ master, name: port }) => master === name && port !== ifName);
   const steps = link?.master === name && table !== undefined
-    ? freeLink(link, { netns, carried: inside(known, { table, facts, ifName }) })
+    ? [
+      ...takeAddresses(facts, { netns, ifName }),
+      ...takeHops(table, { facts, netns, ifName }),
+      ...freeLink(link, { netns, carried: inside(known, { table, facts, ifName }) }),
+    ]
     : link && !link.master && known
-    ? freeLink(link, { netns, carried: lost(known, facts) })
+    ? freeLink(link, { netns, carried: lost(known, { facts, ifName }) })
     : [];
   return [...steps, ...(stays ? [] : [removeVrf(name, netns)])];
 }
@@ -290,10 +334,13 @@ function inside(
 }
 
 /** Of what ADD has found: what is gone, because something was killed before it was given again. */
-function lost({ addresses, routes }: Carried, facts: Facts): Carried {
+function lost(
+  { addresses, routes }: Carried,
+  { facts, ifName }: { facts: Facts; ifName: string },
+): Carried {
   return {
     addresses: without(addresses, facts.addresses),
-    routes: routes.filter((route) => !facts.routes.some((other) => isSame(route, other))),
+    routes: routes.filter((route) => !hasRoute(facts, { route, ifName })),
   };
 }
 
@@ -401,7 +448,7 @@ function isLocal(
   );
 }
 
-/** A second port of the VRF may have added its hops to an IPv6 route. */
+/** Other links may have hops in an IPv6 route. */
 function hasRoute(
   facts: Facts,
   { route, ifName }: { route: CarriedRoute; ifName: string },

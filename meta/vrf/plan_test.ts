@@ -105,11 +105,20 @@ function lines(steps: readonly Step[]): string[] {
 const before = carriedFrom(mainTable, { facts: facts(), ifName });
 
 Deno.test("an interface joins a new VRF in one process, and loses neither address nor route", () => {
-  const steps = joinSteps({ ...where, name: "red", table: 1, vrf: undefined, carried: before });
+  const steps = joinSteps({
+    ...where,
+    name: "red",
+    table: 1,
+    vrf: undefined,
+    carried: before,
+    facts: facts(),
+  });
   assertEquals(lines(steps), [
     "link add name red type vrf table 1",
     "link set dev red up",
-    "addr replace fd00::2/64 nodad dev eth0",
+    "addr del fd00:1::2/64 dev eth0",
+    "addr del fd00::2/64 dev eth0",
+    "addr del fd00:9::2/64 dev eth0",
     "link set dev eth0 master red",
     "addr replace fd00:9::2/64 dev eth0",
     "addr replace fd00::2/64 nodad dev eth0",
@@ -125,7 +134,7 @@ Deno.test("an interface joins a new VRF in one process, and loses neither addres
 
 Deno.test("a VRF that is there is joined as it is; one that is down is set up", () => {
   const carried = { addresses: [], routes: [] };
-  const plan = { ...where, name: "red", table: 9, carried };
+  const plan = { ...where, name: "red", table: 9, carried, facts: { ...facts(), addresses: [] } };
   const joins = "link set dev eth0 master red";
   assertEquals(lines(joinSteps({ ...plan, vrf: vrfLink("red", 9) })), [joins]);
   const steps = joinSteps({ ...plan, vrf: vrfLink("red", 9, { up: false }) });
@@ -139,8 +148,9 @@ Deno.test("routes of other tables stay there, without a source that is in the VR
     { dst: "fd07::/64", table: "100", prefsrc: "fd00::2" },
     { dst: "10.6.0.0/16", table: "1", prefsrc: "10.0.0.2" },
   ];
-  const carried = carriedFrom(mainTable, { facts: facts({ more }), ifName });
-  const steps = joinSteps({ ...where, name: "red", table: 1, vrf: undefined, carried });
+  const now = facts({ more });
+  const carried = carriedFrom(mainTable, { facts: now, ifName });
+  const steps = joinSteps({ ...where, name: "red", table: 1, vrf: undefined, carried, facts: now });
   assertEquals(lines(steps).filter((line) => /10\.7|fd07|10\.6/.test(line)), [
     "route append 10.7.0.0/16 dev eth0 proto 3 scope 0 table 100",
     "route append 10.6.0.0/16 dev eth0 proto 3 scope 0 src 10.0.0.2 table 1",
@@ -148,33 +158,54 @@ Deno.test("routes of other tables stay there, without a source that is in the VR
   ]);
 });
 
-Deno.test("of a route by several links the interface takes what the kernel takes from it", () => {
-  const hop = (dev: string, gateway: string) => ({ dev, gateway, weight: 1, flags: [] });
-  const own = [hop("eth0", "fd00::1"), hop("eth0", "fd00::5")];
-  const more = [
-    {
-      dst: "fd05::/64",
-      dev: undefined,
-      nexthops: [hop("eth0", "fd00::1"), hop("eth1", "fd00::3")],
-    },
-    { dst: "fd06::/64", dev: undefined, nexthops: [...own, hop("eth1", "fd00::3")] },
-    { dst: "fd07::/64", dev: undefined, nexthops: own },
-    {
-      dst: "10.5.0.0/16",
-      dev: undefined,
-      nexthops: [hop("eth0", "10.0.0.1"), hop("eth1", "10.0.0.3")],
-    },
-  ];
-  const { routes } = carriedFrom(mainTable, { facts: facts({ more }), ifName });
+const hop = (dev: string, gateway: string) => ({ dev, gateway, weight: 1, flags: [] });
+const own = [hop("eth0", "fd00::1"), hop("eth0", "fd00::5")];
+const byBoth = (table: string): Raw[] =>
+  [
+    { dst: "fd05::/64", nexthops: [own[0], hop("eth1", "fd00::3")] },
+    { dst: "fd06::/64", nexthops: [...own, hop("eth1", "fd00::3")] },
+    { dst: "fd07::/64", nexthops: own },
+    { dst: "10.5.0.0/16", nexthops: [hop("eth0", "10.0.0.1"), hop("eth1", "10.0.0.3")] },
+  ].map((route) => ({ ...route, dev: undefined, table }));
+
+/** What happens to these routes. */
+function sharedLines(steps: readonly Step[]): string[] {
+  return lines(steps).filter((line) => /fd0[567]|10\.5|master/.test(line));
+}
+
+Deno.test("of an IPv6 route by several links the interface takes its hops along", () => {
+  const now = facts({ more: byBoth("254") });
+  const carried = carriedFrom(mainTable, { facts: now, ifName });
+  const steps = joinSteps({ ...where, name: "red", table: 1, vrf: undefined, carried, facts: now });
   const hops = "nexthop via fd00::1 dev eth0 weight 1 nexthop via fd00::5 dev eth0 weight 1";
-  assertEquals(
-    routes.map(({ words }) => words.join(" ")).filter((line) => /fd0[567]|10\.5/.test(line)),
-    [
-      "fd05::/64 via fd00::1 dev eth0 proto 3 metric 1024 pref medium",
-      `fd06::/64 proto 3 metric 1024 pref medium ${hops}`,
-      `fd07::/64 proto 3 metric 1024 pref medium ${hops}`,
-    ],
-  );
+  assertEquals(sharedLines(steps), [
+    "route del fd05::/64 via fd00::1 dev eth0 proto 3 metric 1024 pref medium table 254",
+    "route del fd06::/64 via fd00::1 dev eth0 proto 3 metric 1024 pref medium table 254",
+    "route del fd06::/64 via fd00::5 dev eth0 proto 3 metric 1024 pref medium table 254",
+    "link set dev eth0 master red",
+    "route append fd05::/64 via fd00::1 dev eth0 proto 3 metric 1024 pref medium table 1",
+    `route append fd06::/64 proto 3 metric 1024 pref medium table 1 ${hops}`,
+    `route append fd07::/64 proto 3 metric 1024 pref medium table 1 ${hops}`,
+  ]);
+  const links = [inRed, vrfLink("red", 1)];
+  const inVrf = facts({ links, table: "1", more: byBoth("1") });
+  const found = { ...carried, index: eth0.index };
+  for (const known of [found, undefined]) {
+    const back = leaveSteps({ ...where, name: "red", facts: inVrf, found: known });
+    assertEquals(
+      sharedLines(back),
+      sharedLines(steps).map((line) =>
+        line.startsWith("link")
+          ? "link set dev eth0 nomaster"
+          : line.replace(/table (\d+)/, (_, table) => `table ${table === "1" ? 254 : 1}`)
+      ),
+    );
+  }
+  // The interface could not join: its hops come back.
+  const refused = leaveSteps({ ...where, name: "red", facts: facts(), found });
+  assertEquals(sharedLines(refused).length, 3);
+  const unharmed = leaveSteps({ ...where, name: "red", facts: now, found });
+  assertEquals(sharedLines(unharmed), []);
 });
 
 Deno.test("what ends by itself is carried over and not remembered", () => {
@@ -189,6 +220,9 @@ Deno.test("the last one leaves a VRF in one process, takes everything along and 
   const now = facts({ links: [inRed, vrfLink("red", 1)], table: "1" });
   const steps = leaveSteps({ ...where, name: "red", facts: now, found: undefined });
   assertEquals(lines(steps), [
+    "addr del fd00:1::2/64 dev eth0",
+    "addr del fd00::2/64 dev eth0",
+    "addr del fd00:9::2/64 dev eth0",
     "link set dev eth0 nomaster",
     "addr replace fd00:9::2/64 dev eth0",
     "addr replace fd00::2/64 nodad dev eth0",
@@ -226,10 +260,10 @@ Deno.test("what a killed ADD has not given again comes back from what it has fou
   const leaving = { ...where, name: "red", found };
   const lost = lines(leaveSteps({ ...leaving, facts: bare }));
   const whole = lines(leaveSteps({ ...leaving, facts: facts({ ...bare, table: "1" }) }));
-  assertEquals(lost, whole);
+  assertEquals(lost, whole.filter((line) => !line.startsWith("addr del")));
   // After the interface has left, and before it has its routes again.
   const left = lines(leaveSteps({ ...leaving, facts: { ...bare, links: [eth0] } }));
-  assertEquals(left, whole.slice(1, -1));
+  assertEquals(left, lost.slice(1, -1));
   // Nothing is lost, or it is another interface by now.
   const remembered = { ...lasting(before), index: eth0.index };
   assertEquals(lines(leaveSteps({ ...leaving, found: remembered, facts: facts() })), []);
