@@ -147,6 +147,18 @@ const table = {
     pattern: /^\+files: \/run\/cni\/denocni\/sbr\/[0-9a-f]{32}\.json 600 /,
     reason: "the reference does not know of records; GC removes one",
   },
+  vrfFolders: {
+    pattern: /^\+files: \/run\/cni\/(denocni\/(vrf\/)?)? 755$/,
+    reason: "folders for what interfaces had before they were in a VRF",
+  },
+  vrfRules: {
+    pattern: /^\+(?!host\/)[^/]+\/rules: 1000:\tfrom all lookup \[l3mdev-table\]$/,
+    reason: "the kernel adds them with the first VRF, and once only",
+  },
+  voidVrfRecord: {
+    pattern: /^\+files: \/run\/cni\/denocni\/vrf\/[0-9a-f]{32}\.json 600 /,
+    reason: "the reference does not know of records; GC removes one",
+  },
   voidTuningRecord: {
     pattern: /^\+files: \/run\/cni\/denocni\/tuning\/[0-9a-f]{32}\.json 600 /,
     reason: "the reference does not know of records; GC removes one",
