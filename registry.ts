@@ -18,6 +18,7 @@ const loaders: Readonly<Record<string, () => Promise<{ plugin: unknown }>>> = {
   "host-local": () => import("./ipam/host-local.ts"),
   "static": () => import("./ipam/static.ts"),
   "portmap": () => import("./meta/portmap.ts"),
+  "bandwidth": () => import("./meta/bandwidth.ts"),
   "tuning": () => import("./meta/tuning.ts"),
   "sbr": () => import("./meta/sbr.ts"),
   "firewall": () => import("./meta/firewall.ts"),

@@ -781,6 +781,96 @@ function inContainer(name: string, line: string): Damage {
   };
 }
 
+/** The shell's word for an ifb device. */
+const device = "$(ip -o link show type ifb | sed 's/^[0-9]*: \\([^:]*\\):.*/\\1/' | head -n 1)";
+
+/** Behind a plugin that makes a pair, or a link without an end on the host. */
+function bandwidthRow(
+  name: string,
+  { keys = {}, subnets = [subnet4], needs = [], damage = [], before }: RowOptions & {
+    readonly before: "ptp" | "macvlan";
+  },
+): Row {
+  const families = before === "ptp" ? familiesOf(subnets) : [];
+  return {
+    name: `bandwidth: ${name}`,
+    type: "bandwidth",
+    kind: "chained",
+    changesResult: true,
+    needs: [`link:${before === "ptp" ? "veth" : before}`, "link:ifb", ...needs],
+    ...(before === "macvlan" && { prepare: (sandbox) => sandbox.outside() }),
+    before: (sandbox) => [{
+      type: before,
+      ...(before === "macvlan" && { master: "out0" }),
+      ipam: hostLocal(sandbox, ...subnets),
+    }],
+    conf: () => keys,
+    // Older results have no interfaces, and what is shaped must be one of them.
+    since: "0.3.0",
+    residue: ["hostLocal", ...families.map((family) => `forwarding${family}` as const)],
+    repeatable: true,
+    damage,
+  };
+}
+
+const rates = { ingressRate: 8e6, ingressBurst: 8e5, egressRate: 16e6, egressBurst: 16e5 };
+const tbf = "root handle 1: tbf";
+
+const bandwidth: readonly Row[] = [
+  bandwidthRow("both directions", {
+    before: "ptp",
+    keys: rates,
+    damage: [
+      onHost("device removed", `ip link del dev ${device}`),
+      onHost("device set down", `ip link set dev ${device} down`),
+      onHost("device's limit lifted", `tc qdisc del dev ${device} root`),
+      onEachPort("redirection removed", 'tc filter del dev "$port" ingress'),
+      onEachPort("limit lifted", 'tc qdisc del dev "$port" root'),
+      onEachPort(
+        "rate changed",
+        `tc qdisc change dev "$port" ${tbf} rate 9mbit burst 100000b limit 125000b`,
+      ),
+      onEachPort(
+        "queue's length changed",
+        `tc qdisc change dev "$port" ${tbf} rate 8mbit burst 100000b limit 125001b`,
+      ),
+      onEachPort(
+        "burst changed",
+        `tc qdisc change dev "$port" ${tbf} rate 8mbit burst 100001b limit 125000b`,
+      ),
+    ],
+  }),
+  bandwidthRow("all but subnets, dual stack", {
+    before: "ptp",
+    subnets: [subnet4, subnet6],
+    keys: {
+      ingressRate: 8e6,
+      egressRate: 16e6,
+      unshapedSubnets: ["203.0.113.0/24", "198.51.100.0/24", "2001:db8:ff::/64"],
+    },
+    damage: [
+      onHost("device removed", `ip link del dev ${device}`),
+      onEachPort("filters of one direction removed", 'tc filter del dev "$port" egress'),
+      onEachPort("subnets forgotten", 'tc filter del dev "$port" ingress prio 15'),
+    ],
+  }),
+  bandwidthRow("inside the container", {
+    before: "macvlan",
+    keys: rates,
+    damage: [
+      inContainer("device removed", `ip link del dev ${device}`),
+      inContainer("redirection removed", 'tc filter del dev "$link" ingress'),
+      inContainer("limit lifted", 'tc qdisc del dev "$link" root'),
+    ],
+  }),
+  bandwidthRow("a queue for each flow", {
+    before: "ptp",
+    needs: ["qdisc:fq_codel"],
+    keys: { ...rates, queue: "fq_codel" },
+    damage: [onEachPort("queue removed", 'tc qdisc del dev "$port" parent 1:1')],
+  }),
+];
+
 function tuningRow(name: string, conf: JsonObject, damage: readonly Damage[]): Row {
   return {
     changesResult: conf["mac"] !== undefined,
@@ -873,6 +963,7 @@ export const rows: readonly Row[] = [
   ...ipam,
   ...flannel,
   ...portmap,
+  ...bandwidth,
   ...tuning,
   ...sbr,
   ...firewall,
