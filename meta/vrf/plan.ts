@@ -270,10 +270,21 @@ function giveRoute(
  * Where a route is while the interface is in the VRF. The kernel knows its addresses in the VRF's
  * table alone by then: a route elsewhere cannot prefer one of IPv4 as source.
  */
-function inVrf({ words, table }: CarriedRoute, vrfTable: number): CarriedRoute {
+function inVrf(route: CarriedRoute, vrfTable: number): CarriedRoute {
+  const { words, table } = route;
   if (table === mainTable || table === vrfTable) return { words, table: vrfTable };
-  const src = words[0]!.includes(":") ? -1 : words.indexOf("src");
-  return { words: src < 0 ? words : words.toSpliced(src, 2), table };
+  return words[0]!.includes(":") ? route : sourceless(route);
+}
+
+/** The route that is left of one when the address that it prefers is removed. */
+function sourceless(route: CarriedRoute): CarriedRoute {
+  const src = route.words.indexOf("src");
+  return src < 0 ? route : { ...route, words: route.words.toSpliced(src, 2) };
+}
+
+/** Whether a route is what has remained of another one. */
+function isRestOf(route: CarriedRoute, whole: CarriedRoute): boolean {
+  return !isSame(route, whole) && isSame(route, sourceless(whole));
 }
 
 /** How an interface leaves. */
@@ -307,7 +318,10 @@ export function leaveSteps({ name, facts, found, netns, ifName, keepVrf }: Leavi
       ...freeLink(link, { netns, carried: inside(known, { table, facts, ifName }) }),
     ]
     : link && !link.master && known
-    ? freeLink(link, { netns, carried: lost(known, { facts, ifName }) })
+    ? [
+      ...takeRests(known, { facts, netns, ifName }),
+      ...freeLink(link, { netns, carried: lost(known, { facts, ifName }) }),
+    ]
     : [];
   return [...steps, ...(stays ? [] : [removeVrf(name, netns)])];
 }
@@ -319,11 +333,10 @@ function inside(
 ): Carried {
   const live = carriedFrom(table, { facts, ifName });
   if (!known) return live;
-  // In other tables stand copies without a source: the earlier ones are better.
-  const better = (route: CarriedRoute) =>
-    route.table !== mainTable &&
-    known.routes.some(({ words, table }) => table === route.table && words[0] === route.words[0]);
-  const routes = live.routes.filter((route) => !better(route));
+  // The earlier ones, with their sources, are better.
+  const routes = live.routes.filter((route) =>
+    !known.routes.some((whole) => isRestOf(route, whole))
+  );
   return {
     addresses: [...live.addresses, ...without(known.addresses, live.addresses)],
     routes: [
@@ -342,6 +355,22 @@ function lost(
     addresses: without(addresses, facts.addresses),
     routes: routes.filter((route) => !hasRoute(facts, { route, ifName })),
   };
+}
+
+/** Removes what has remained of routes: a whole one beside it would be the same to the kernel. */
+function takeRests(
+  { routes }: Carried,
+  { facts, netns, ifName }: Where & { readonly facts: Facts },
+): Step[] {
+  return routes.flatMap((whole) => {
+    const rest = sourceless(whole);
+    if (isSame(rest, whole) || !hasRoute(facts, { route: rest, ifName })) return [];
+    return [{
+      why: `remove route ${rest.words[0]} without its source from table ${rest.table}`,
+      do: deleteRoute(rest.words, { table: rest.table, netns }),
+      tolerate: lenient,
+    }];
+  });
 }
 
 function without(
