@@ -74,8 +74,11 @@ export function planKeep(path: string, config: JsonObject): Step[] {
 }
 
 /** A kept configuration; where it is lost or damaged, what ADD would keep now. */
-function kept(req: Request<Conf>, path: string): JsonObject & { readonly type: string } {
-  const stored = readOwnJson(path);
+function kept(
+  req: Request<Conf>,
+  path: string | undefined,
+): JsonObject & { readonly type: string } {
+  const stored = path === undefined ? undefined : readOwnJson(path);
   const type = isObject(stored) ? stored["type"] : undefined;
   if (typeof type === "string") return { ...stored as JsonObject, type };
   const { conf, network: name } = req;
@@ -135,7 +138,7 @@ async function gc(req: GcRequest<Conf>): Promise<void> {
   const valid = new Set(
     req.valid.map(({ containerID }) => pathOf({ conf: req.conf, containerId: containerID })),
   );
-  const config = kept(req, own[0] ?? "");
+  const config = kept(req, own[0]);
   await removeAll([
     {
       why: `collect what "${config.type}" has left`,
