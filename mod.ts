@@ -91,6 +91,7 @@ export type { NetnsIdentity, NetnsState } from "./ns/netns.ts";
 export { loadPlugin, types } from "./registry.ts";
 export { Runtime } from "./cni/runtime/runtime.ts";
 export type { DelOptions, RuntimeOptions } from "./cni/runtime/runtime.ts";
+export type { Repaired } from "./cni/runtime/repair.ts";
 export type { Attachment } from "./cni/runtime/chain.ts";
 export { networkFromPlugin, parseNetwork, parsePlugin } from "./cni/runtime/config.ts";
 export type { NetworkConfig, PluginConfig } from "./cni/runtime/config.ts";

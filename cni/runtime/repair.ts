@@ -14,6 +14,7 @@ import type { Executor } from "./executor.ts";
 
 /** What became of one plugin's part in a repair. */
 export interface Repaired {
+  /** Type of the plugin. */
   readonly type: string;
   /** What was missing, and is there again. */
   readonly missing: readonly string[];
