@@ -17,11 +17,13 @@ const loaders: Readonly<Record<string, () => Promise<{ plugin: unknown }>>> = {
   "vlan": () => import("./plugins/vlan.ts"),
   "host-local": () => import("./ipam/host-local.ts"),
   "static": () => import("./ipam/static.ts"),
+  "flannel": () => import("./meta/flannel.ts"),
   "portmap": () => import("./meta/portmap.ts"),
   "bandwidth": () => import("./meta/bandwidth.ts"),
   "tuning": () => import("./meta/tuning.ts"),
   "sbr": () => import("./meta/sbr.ts"),
   "firewall": () => import("./meta/firewall.ts"),
+  "vrf": () => import("./meta/vrf.ts"),
 };
 
 /** The types, in the order the documentation lists them. */

@@ -949,6 +949,41 @@ const sbr: readonly Row[] = [
   sbrRow("fixed table", { table: 5000 }, subnet4),
 ];
 
+function vrfRow(name: string, ...subnets: string[]): Row {
+  return {
+    name: `vrf: ${name}`,
+    type: "vrf",
+    kind: "chained",
+    needs: ["link:vrf", "link:veth", "plugin:ptp", "plugin:host-local"],
+    before: (sandbox) => [{ type: "ptp", ipam: hostLocal(sandbox, ...subnets) }],
+    conf: () => ({ vrfname: "red" }),
+    residue: [
+      "hostLocal",
+      ...familiesOf(subnets).map((family) => `forwarding${family}` as const),
+      "vrfFolders",
+      "vrfRules",
+    ],
+    damage: [
+      inContainer("interface removed", 'ip link del dev "$link"'),
+      inContainer("taken out of the VRF", 'ip link set dev "$link" nomaster'),
+      inContainer("VRF removed", "ip link del dev red"),
+      inContainer("VRF set down", "ip link set dev red down"),
+      ...familiesOf(subnets).flatMap((family) => [
+        inContainer(
+          `IPv${family} address removed`,
+          `ip -${family} addr flush dev "$link" scope global`,
+        ),
+        inContainer(
+          `IPv${family} default route removed`,
+          `ip -${family} route del default vrf red`,
+        ),
+      ]),
+    ],
+  };
+}
+
+const vrf: readonly Row[] = [vrfRow("IPv4", subnet4), vrfRow("dual stack", subnet4, subnet6)];
+
 /** All rows. */
 export const rows: readonly Row[] = [
   ...loopback,
@@ -967,6 +1002,7 @@ export const rows: readonly Row[] = [
   ...tuning,
   ...sbr,
   ...firewall,
+  ...vrf,
 ];
 
 /**
@@ -1000,10 +1036,23 @@ export function richRows(): readonly Row[] {
   return richest(chosenRows());
 }
 
-function richest(rows: readonly Row[]): readonly Row[] {
+/**
+ * Of the chosen rows one for each thing that a plugin does, told by what it needs: a back
+ * end, an IPAM plugin, a kind of link. All, where `DENOCNI_ROWS` names some.
+ */
+export function distinctRows(): readonly Row[] {
+  const rows = chosenRows();
+  if (Deno.env.get("DENOCNI_ROWS")) return rows;
+  return richest(rows, ({ type, needs }) => `${type} ${[...needs].sort()}`);
+}
+
+function richest(
+  rows: readonly Row[],
+  group: (row: Row) => string = ({ type }) => type,
+): readonly Row[] {
   const size = ({ residue, needs }: Row) =>
     unmet(["private", ...needs]).length > 0 ? 0 : residue.length + needs.length;
-  return [...Map.groupBy(rows, ({ type }) => type).values()].map((rows) =>
-    rows.reduce((best, row) => size(row) > size(best) ? row : best)
+  return [...Map.groupBy(rows, group).values()].map((rows) =>
+    rows.reduce((best, row) => size(row) >= size(best) ? row : best)
   );
 }
