@@ -59,6 +59,13 @@ const tuning: JsonObject = {
   // Release 1.1.1 does not know IFNAME in CHECK.
   sysctl: { "net.ipv4.conf.eth0.proxy_arp": "1" },
 };
+const bandwidth: JsonObject = {
+  type: "bandwidth",
+  ingressRate: 8_000_000,
+  ingressBurst: 800_000,
+  egressRate: 16_000_000,
+  egressBurst: 1_600_000,
+};
 const bridgeNeeds = ["link:bridge", "plugin:bridge", "plugin:host-local"] as const;
 const ptpNeeds = ["link:veth", "plugin:ptp", "plugin:host-local"] as const;
 
@@ -206,6 +213,18 @@ function cardCase(title: string, ...subnets: readonly string[]): Case {
 const cardCases: readonly Case[] = [
   cardCase(", layer 2"),
   cardCase(", dual stack", ...both),
+  {
+    title: "bridge and bandwidth",
+    plugins: (sandbox) => [bridge(sandbox, {}, both[0]), bandwidth],
+    needs: [...bridgeNeeds, "plugin:bandwidth", "link:ifb"],
+    residue: ["bridge", ...forwarding],
+  },
+  {
+    title: "ptp and bandwidth",
+    plugins: (sandbox) => [ptp(sandbox, {}, ...both), bandwidth],
+    needs: [...ptpNeeds, "plugin:bandwidth", "link:ifb"],
+    residue: forwarding,
+  },
 ];
 
 function chainOf(plugins: readonly JsonObject[], netns: string): Chain {
