@@ -48,7 +48,9 @@ export class Lab {
       ...Deno.env.toObject(),
       NETCONFPATH: this.confDir,
       CNI_PATH: this.path,
-      CAP_ARGS: JSON.stringify(this.capabilityArgs),
+      ...(Object.keys(this.capabilityArgs).length > 0 && {
+        CAP_ARGS: JSON.stringify(this.capabilityArgs),
+      }),
     };
     return execute([...argv, ...cached], { env });
   }

@@ -100,7 +100,7 @@ const table = {
   },
   firewallChains: {
     pattern:
-      /^\+host\/iptables(-legacy)?: filter (:CNI-(FORWARD|ADMIN|ISOLATION-STAGE-[12]) -|-A CNI-ISOLATION-STAGE-[12] |-A (FORWARD|CNI-FORWARD) .* -j CNI-(FORWARD|ADMIN|ISOLATION-STAGE-1)$)/,
+      /^\+host\/iptables(-legacy)?: filter (:CNI-(FORWARD|ADMIN|ISOLATION-STAGE-[12]) -|-A CNI-ISOLATION-STAGE-[12] |-A (FORWARD|CNI-FORWARD) .* -j (CNI-(FORWARD|ADMIN|ISOLATION-STAGE-1)|NOMAD-ADMIN)$)/,
     reason: "shared by all containers; a bridge keeps its policy",
   },
   nftFirewall: {
