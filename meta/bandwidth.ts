@@ -40,6 +40,7 @@ import { compareShaping, planRemoval, planShaping, shapingOf } from "./bandwidth
 export const plugin = definePlugin<Conf>({
   type: "bandwidth",
   about: "limits what goes to a container and what comes from it",
+  needs: "iproute2; `sch_tbf`, `ifb`, `cls_u32`, `act_mirred`",
   permissions: { run: ["tc", "ip", "sh", "nsenter"], read: true, write: [] },
   conf,
   add,

@@ -51,6 +51,7 @@ const drivers: Readonly<Record<Backend, Driver>> = { iptables, firewalld, nftabl
 export const plugin = definePlugin<Conf>({
   type: "firewall",
   about: "lets a container's packets pass the host's firewall",
+  needs: "firewalld with busctl, iptables or nftables",
   permissions: {
     run: [
       "iptables-save",

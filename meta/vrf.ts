@@ -69,6 +69,7 @@ type Conf = Infer<typeof conf>;
 export const plugin = definePlugin<Conf>({
   type: "vrf",
   about: "puts a container's interface into a VRF",
+  needs: "iproute2; `vrf`",
   permissions: { run: ["ip", "nsenter"], read: true, write: ["/run/cni/denocni"] },
   conf,
   add,

@@ -63,6 +63,8 @@ const containerIndex = 2;
 export const plugin = definePlugin<Conf>({
   type: "bridge",
   about: "attaches a container to a Linux bridge",
+  needs:
+    "iproute2; `bridge`, `veth`; for `ipMasq` iptables or nftables; for `macspoofchk` nftables",
   permissions: { run: "any", read: true, write: true },
   conf,
   add,

@@ -49,6 +49,7 @@ import {
 export const plugin = definePlugin<Conf>({
   type: "host-device",
   about: "gives a container a network device of the host, and takes it back",
+  needs: "iproute2",
   permissions: { run: "any", read: true, write: true },
   conf,
   add,

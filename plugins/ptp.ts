@@ -93,6 +93,7 @@ type Conf = Infer<typeof conf>;
 export const plugin = definePlugin<Conf>({
   type: "ptp",
   about: "connects a container to its host by a routed veth pair",
+  needs: "iproute2; `veth`; for `ipMasq` iptables or nftables",
   permissions: { run: "any", read: true, write: true },
   conf,
   add,
