@@ -13,8 +13,10 @@ import type { PluginCall } from "./harness/plugin.ts";
 import { errorObject, outputOf, startPlugin } from "./harness/plugin.ts";
 import { Random, seedOf } from "./harness/random.ts";
 import { inert } from "./harness/residue.ts";
+import type { Row } from "./harness/rows.ts";
 import { richRows } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
+import type { State } from "./harness/state.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 /** Kills of each plugin in ADD, and in DEL. */
@@ -32,6 +34,15 @@ async function killAt(
   if (all) running.signalAll("SIGKILL");
   else running.signal("SIGKILL");
   await running.allGone();
+}
+
+/** Compares with the state before; what comes before in a chain stands there until the end. */
+async function same(
+  before: State,
+  { sandbox, row }: { sandbox: Sandbox; row: Row },
+): Promise<void> {
+  if (row.before) return;
+  assertSame(before, await snapshot(sandbox), { allow: [...row.residue, "temporaryFile"] });
 }
 
 /** Milliseconds that a whole ADD or DEL takes here and now. */
@@ -56,8 +67,7 @@ for (const row of richRows()) {
       await test.step(`seed ${seed}, after ${moment.toFixed(1)} ms`, async () => {
         await killAt(sandbox, attachment.call("ADD"), { moment, all });
         await attachment.del();
-        const now = await snapshot(sandbox);
-        if (!row.before) assertSame(before, now, { allow: [...row.residue, "temporaryFile"] });
+        await same(before, { sandbox, row });
       });
     }
     await attachment.add();
@@ -80,8 +90,7 @@ for (const row of richRows()) {
         await attachment.add();
         await killAt(sandbox, attachment.call("DEL"), { moment, all });
         await attachment.del();
-        const now = await snapshot(sandbox);
-        if (!row.before) assertSame(before, now, { allow: [...row.residue, "temporaryFile"] });
+        await same(before, { sandbox, row });
       });
     }
     await attachment.delBefore();
