@@ -109,6 +109,16 @@ Deno.test("a delegate without what flannel sets itself", () => {
   }
 });
 
+Deno.test("readSubnetEnv() splits at the first sign and passes over what it does not know", () => {
+  const more = { "# made by": "flanneld", FLANNEL_LATER: "a=b=c", "": "" };
+  assertEquals(envOf({ ...more, ...ipv4 }), envOf(ipv4));
+  assertThrows(
+    () => envOf({ ...ipv4, FLANNEL_SUBNET: "10.1.17.1/24=x" }),
+    CniError,
+    'FLANNEL_SUBNET: expected IPv4 prefix but received "10.1.17.1/24=x"',
+  );
+});
+
 Deno.test("readSubnetEnv() says what a file lacks", () => {
   assertThrows(
     () => envOf({ FLANNEL_SUBNET: "10.1.17.1/24" }),
