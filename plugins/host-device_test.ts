@@ -58,13 +58,14 @@ Deno.test("an ADD starts two processes after its look, and nothing in it is undo
 
 async function call(
   verb: Exclude<Verb, "VERSION">,
-  { config, host, ipam = spy(anyObject()) }: {
+  { config, host, ipam = spy(anyObject()), args = "" }: {
     config: JsonObject;
     host: FakeHost;
     ipam?: ReturnType<typeof spy>;
+    args?: string;
   },
 ): Promise<Result | undefined> {
-  const made = { ...makeCall({ config, netns: sandbox }), netnsOverride: true };
+  const made = { ...makeCall({ config, netns: sandbox, args }), netnsOverride: true };
   const load = () => Promise.resolve(ipam.plugin as Plugin);
   return await callPlugin(plugin, verb, made, { host, load, inProcessIfMissing: true });
 }
@@ -89,6 +90,28 @@ Deno.test("ADD looks once, and reports what the device is", async () => {
   });
   assertEquals(host.asked, Object.keys(shown));
   assertEquals(host.undos.map(({ why }) => why), ['take "eth1"']);
+});
+
+Deno.test("ADD does not read CNI_ARGS", async () => {
+  const host = new FakeHost(shown);
+  const args = "MAC=02:00:00:00:00:77;K";
+  const { interfaces } = (await call("ADD", { config: { device: "eth1" }, host, args }))!;
+  assertEquals(interfaces[0]!.mac, card.address);
+});
+
+Deno.test("ADD takes the first link with the hardware address, else the one that came with it", async () => {
+  const changed = { ...card, address: "02:00:00:00:09:09", permaddr: card.address };
+  const second = { ...card, ifindex: 4, ifname: "eth2" };
+  const listed: readonly (readonly [string, object[]])[] = [
+    ["eth1", [card, second]],
+    ["eth2", [{ ...changed, ifname: "eth1" }, second]],
+    ["eth3", [{ ...changed, ifname: "eth3" }, { ...second, address: "02:00:00:00:00:78" }]],
+  ];
+  for (const [name, answer] of listed) {
+    const host = new FakeHost({ [links]: answer });
+    await call("ADD", { config: { hwaddr: card.address }, host });
+    assertEquals(host.undos.map(({ why }) => why), [`take "${name}"`]);
+  }
 });
 
 Deno.test("ADD records the device before it moves", async () => {
