@@ -2,7 +2,14 @@ import { assertEquals } from "@std/assert";
 import { shellLine } from "./command.ts";
 import { parseCidr, parseIp } from "./ip.ts";
 import type { KernelRoute } from "./ip_route.ts";
-import { addRoute, getRoute, parseRoutes, prependRoute, showRoutes } from "./ip_route.ts";
+import {
+  addRoute,
+  getRoute,
+  parseRoutes,
+  prependRoute,
+  showDefaultRoutes,
+  showRoutes,
+} from "./ip_route.ts";
 
 const netns = { path: "/run/netns/c1" };
 const inside = "nsenter --net=/run/netns/c1";
@@ -46,10 +53,15 @@ Deno.test("prependRoute()", () => {
   );
 });
 
-Deno.test("getRoute() and showRoutes()", () => {
+Deno.test("getRoute(), showRoutes() and showDefaultRoutes()", () => {
   assertEquals(shellLine(getRoute(ip("10.1.0.2"))), "ip -N -j route get 10.1.0.2");
   assertEquals(shellLine(showRoutes(4)), "ip -4 -N -j route show table all");
   assertEquals(shellLine(showRoutes(6, { netns })), `${inside} ip -6 -N -j route show table all`);
+  assertEquals(shellLine(showDefaultRoutes(4)), "ip -4 -N -j route show default");
+  assertEquals(
+    shellLine(showDefaultRoutes(6, { netns })),
+    `${inside} ip -6 -N -j route show default`,
+  );
 });
 
 /** What routes of a plain kind have in common. */
