@@ -392,7 +392,7 @@ const ipvlan: readonly Row[] = [
 ];
 
 const vlan: readonly Row[] = [
-  belowRow("vlan", "IPv4", { keys: { vlanId: 100 } }),
+  belowRow("vlan", "IPv4", { keys: { vlanId: 100 }, needs: ["link:veth"] }),
   belowRow("vlan", "dual stack on a master inside the container", {
     keys: { master: "up0", linkInContainer: true, vlanId: 4094, mtu: 1400 },
     subnets: [subnet4, subnet6],
