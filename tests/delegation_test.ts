@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { Json, JsonObject } from "../cni/types.ts";
 import { Attachment } from "./harness/attachment.ts";
 import { rowTest } from "./harness/need.ts";
@@ -82,6 +82,47 @@ for (const row of delegating) {
       },
     );
   }
+
+  rowTest(
+    row,
+    "an IPAM plugin that may ask the network releases while the interface is there",
+    async (sandbox, test) => {
+      const show = 'nsenter "--net=$CNI_NETNS" ip -o link show dev "$CNI_IFNAME" up';
+      const looks = { run: `[ "$(${show})" ] || exit 9` };
+      for (const [title, DEL] of Object.entries({ DEL: {}, "failed DEL": fails(11, "not now") })) {
+        await test.step(title, async () => {
+          using recorder = new Recorder();
+          recorder.add(ipamType, { ADD: prints(address), DEL: { ...DEL, ...looks } });
+          const { attachment, call } = await recorded(sandbox, recorder);
+          attachment.result = await succeed(sandbox, call("ADD"));
+          if (title === "DEL") await succeed(sandbox, call("DEL"));
+          else assertEquals((await fail(sandbox, call("DEL"))).code, 11);
+          assert(!await sandbox.hasLink(attachment.netns, attachment.ifname));
+        });
+      }
+      await test.step("GC", async () => {
+        using recorder = new Recorder();
+        const { attachment, call, env } = await recorded(sandbox, recorder);
+        const there = `CNI_NETNS=${attachment.netns} CNI_IFNAME=${attachment.ifname}`;
+        const GC = { run: `${there}; ${looks.run}` };
+        recorder.add(ipamType, { ADD: prints(address), GC });
+        attachment.result = await succeed(sandbox, call("ADD"));
+        await succeed(sandbox, { ...attachment.gcCall([]), env });
+        await succeed(sandbox, call("DEL"));
+      });
+      // ptp makes it only when it has the addresses.
+      if (row.type === "ptp") return;
+      await test.step("a failed ADD", async () => {
+        using recorder = new Recorder();
+        recorder.add(ipamType, { ADD: fails(123, "no address for you"), DEL: looks });
+        const { attachment, call } = await recorded(sandbox, recorder);
+        const { details = "" } = await fail(sandbox, call("ADD"));
+        assert(!details.includes("Cannot undo"), details);
+        assertEquals(recorder.log(), [`${ipamType} ADD`, `${ipamType} DEL`]);
+        assert(!await sandbox.hasLink(attachment.netns, attachment.ifname));
+      });
+    },
+  );
 
   rowTest(row, "the error of its IPAM plugin is relayed and DEL follows", async (sandbox) => {
     using recorder = new Recorder();
