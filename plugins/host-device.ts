@@ -151,7 +151,9 @@ function resultOf({ conf }: Request<Conf>, entry: Interface, ipam: Result): Resu
   };
 }
 
+/** Of a device of user space nothing else looks at the namespace. */
 async function check(req: Request<Conf>): Promise<void> {
+  containerNetns(req);
   if (req.conf.ipam.type) await req.ipam.check();
   if (select(req.conf).userSpace) return void requirePrevResult(req);
   const { result, facts } = await gatherCheck(req);

@@ -58,14 +58,15 @@ Deno.test("an ADD starts two processes after its look, and nothing in it is undo
 
 async function call(
   verb: Exclude<Verb, "VERSION">,
-  { config, host, ipam = spy(anyObject()), args = "" }: {
+  { config, host, ipam = spy(anyObject()), args = "", netns = sandbox }: {
     config: JsonObject;
     host: FakeHost;
     ipam?: ReturnType<typeof spy>;
     args?: string;
+    netns?: string;
   },
 ): Promise<Result | undefined> {
-  const made = { ...makeCall({ config, netns: sandbox, args }), netnsOverride: true };
+  const made = { ...makeCall({ config, netns, args }), netnsOverride: true };
   const load = () => Promise.resolve(ipam.plugin as Plugin);
   return await callPlugin(plugin, verb, made, { host, load, inProcessIfMissing: true });
 }
@@ -210,6 +211,19 @@ Deno.test("STATUS without a selector asks IPAM alone: a runtime may select at AD
   const ipam = spy(anyObject());
   await call("STATUS", { config: { ipam: { type: "spy" } }, host, ipam });
   assertEquals([host.asked, ipam.seen.map(({ verb }) => verb)], [[], ["STATUS"]]);
+});
+
+Deno.test("ADD and CHECK want a namespace before they ask anybody", async () => {
+  for (const verb of ["ADD", "CHECK"] as const) {
+    const host = new FakeHost();
+    const ipam = spy(anyObject());
+    const config = { pciBusID: "0000:ff:1f.7", ipam: { type: "spy" } };
+    const error = await assertRejects(
+      () => call(verb, { config, host, ipam, netns: "/no/such/namespace" }),
+      CniError,
+    );
+    assertEquals([error.code, host.asked, ipam.seen], [codes.invalidNetns, [], []]);
+  }
 });
 
 Deno.test("DEL releases the addresses first, whatever becomes of the device", async () => {

@@ -802,7 +802,11 @@ for (const driver of ["vfio-pci", "uio_pci_generic", "igb_uio"]) {
         }]);
         assertEquals(addressesOf(result), ["10.10.0.1/24"]);
         assertSame(before, await snapshot(sandbox));
-        if (version >= "0.4.0") await attachment.check();
+        if (version >= "0.4.0") {
+          await attachment.check();
+          const gone = attachment.call("CHECK", { netns: `${sandbox.dir}/gone` });
+          assertEquals((await fail(sandbox, gone)).code, 8);
+        }
         await attachment.del();
         await attachment.del({ netns: "" });
         assertSame(before, await snapshot(sandbox));
