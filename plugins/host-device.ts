@@ -31,7 +31,7 @@ import { overrideDns } from "../recipes/dns.ts";
 import { addAddresses, needsInterface } from "../recipes/ipam.ts";
 import { ownNames } from "../recipes/own.ts";
 import { removeAll } from "../recipes/removal.ts";
-import { requireTools } from "../recipes/status.ts";
+import { requireTools, requireUsable } from "../recipes/status.ts";
 import { conf, select, selects } from "./host-device/conf.ts";
 import { findFreeDevice, requireDevice } from "./host-device/device.ts";
 import { giveBack, giveBackByAlias, placesOf } from "./host-device/give_back.ts";
@@ -201,7 +201,7 @@ async function gc(req: GcRequest<Conf>): Promise<void> {
 async function status(req: Request<Conf>): Promise<void> {
   requireTools(["ip", "sh", "nsenter"]);
   if (selects(req.conf)) {
-    const selection = select(req.conf);
+    const selection = requireUsable(() => select(req.conf));
     if (!selection.userSpace) await requireDevice(req.host, selection);
   }
   if (req.conf.ipam.type) await req.ipam.status();

@@ -200,9 +200,25 @@ Deno.test("ADD and STATUS name the key, its value and the links that there are",
       );
       assertEquals(
         [error.code, error.msg],
-        [codes.objectMissing, `failed to find host device: ${state}`],
+        [
+          verb === "ADD" ? codes.objectMissing : codes.notAvailable,
+          `failed to find host device: ${state}`,
+        ],
       );
     }
+  }
+});
+
+Deno.test("ADD and STATUS tell a PCI device that is not there", async () => {
+  for (
+    const [verb, code] of [["ADD", codes.objectMissing], ["STATUS", codes.notAvailable]] as const
+  ) {
+    const config = { pciBusID: "0000:ff:1f.7" };
+    const error = await assertRejects(() => call(verb, { config, host: new FakeHost() }), CniError);
+    assertEquals([error.code, error.msg], [
+      code,
+      'error with host device: PCI device "0000:ff:1f.7": no such device',
+    ]);
   }
 });
 
