@@ -76,8 +76,8 @@ async function add(req: Request<Conf>): Promise<Result> {
 }
 
 /** The PCI address of a link, as far as selection or kernel tell it. */
-function pciIdOf({ hardware }: Link, { folder, pciId }: Selection): Pick<Interface, "pciID"> {
-  const pciID = folder !== undefined && pciId || /^pci\/(.*)/.exec(hardware ?? "")?.[1];
+function pciIdOf({ hardware }: Link, selection: Selection): Pick<Interface, "pciID"> {
+  const pciID = selection.pciId ?? /^pci\/(.*)/.exec(hardware ?? "")?.[1];
   return pciID ? { pciID } : {};
 }
 
