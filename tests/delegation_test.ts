@@ -12,12 +12,12 @@ import type { PluginCall } from "./harness/plugin.ts";
 import { addressesOf, callPlugin, errorObject, fail, succeed } from "./harness/plugin.ts";
 import { fails, prints, Recorder } from "./harness/recorder.ts";
 import { inert } from "./harness/residue.ts";
-import { firstRows } from "./harness/rows.ts";
+import { alike, firstRows } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 /** Interface plugins that hand the addresses to an IPAM plugin, one row each. */
-const delegating = firstRows(({ delegates }) => delegates === true);
+const delegating = alike(firstRows(({ delegates }) => delegates === true));
 
 for (const row of delegating) {
   const ipamType = "recorded-ipam";

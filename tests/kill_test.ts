@@ -17,10 +17,7 @@ import { distinctRows } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
-/** Kills of each plugin in ADD, and in DEL, shared out among the things that it can do. */
-const killsOfType = rounds(50, 4);
-const killsOfDelOfType = rounds(15, 2);
-
+/** The kills of each plugin are shared out among the things that it can do. */
 const perType = Map.groupBy(distinctRows(), ({ type }) => type);
 
 /** Starts a plugin, kills it at a moment and waits until nothing of it runs. */
@@ -46,8 +43,8 @@ async function durationOf(sandbox: Sandbox, call: PluginCall): Promise<number> {
 for (const row of distinctRows()) {
   const seed = seedOf(20_260_801);
   const rows = perType.get(row.type)!.length;
-  const kills = Math.ceil(killsOfType / rows);
-  const killsOfDel = Math.ceil(killsOfDelOfType / rows);
+  const kills = rounds(Math.ceil(50 / rows), 4);
+  const killsOfDel = rounds(Math.ceil(15 / rows), 2);
 
   rowTest(row, `DEL cleans up after ADD was killed ${kills} times`, async (sandbox, test) => {
     const random = new Random(seed);

@@ -6,7 +6,7 @@
  */
 import type { JsonObject } from "../../cni/types.ts";
 import type { Attachment } from "./attachment.ts";
-import { isForHere } from "./guest.ts";
+import { isForHere, isGuest, isListing } from "./guest.ts";
 import { Firewalld } from "./firewalld.ts";
 import type { Need } from "./need.ts";
 import { unmet } from "./need.ts";
@@ -1033,17 +1033,40 @@ export function firstRows(filter: (row: Row) => boolean = () => true): readonly 
 
 /** The chosen row of each type that does the most here, by what it leaves behind. */
 export function richRows(): readonly Row[] {
-  return richest(chosenRows());
+  return pick(chosenRows(), richest);
 }
 
 /**
  * Of the chosen rows one for each thing that a plugin does, told by what it needs: a back
- * end, an IPAM plugin, a kind of link. All, where `DENOCNI_ROWS` names some.
+ * end, an IPAM plugin, a kind of link; for guests one of each type. All, where
+ * `DENOCNI_ROWS` names some.
  */
 export function distinctRows(): readonly Row[] {
   const rows = chosenRows();
   if (Deno.env.get("DENOCNI_ROWS")) return rows;
-  return richest(rows, ({ type, needs }) => `${type} ${[...needs].sort()}`);
+  return pick(
+    rows,
+    (rows) => richest(rows, ({ type, needs }) => `${type} ${[...needs].sort()}`),
+  );
+}
+
+/** One of several rows that do the same in a test: natively all, for guests one. */
+export function alike(rows: readonly Row[]): readonly Row[] {
+  return isListing() ? rows.filter(isLacking).slice(0, 1) : rows;
+}
+
+/** Picks natively, and among what guests are there for when their list is made; a guest has its list. */
+function pick(
+  rows: readonly Row[],
+  natively: (rows: readonly Row[]) => readonly Row[],
+): readonly Row[] {
+  if (isGuest()) return rows;
+  return isListing() ? richest(rows.filter(isLacking)) : natively(rows);
+}
+
+/** A queueing discipline is an option of what runs natively without it. */
+function isLacking({ needs }: Row): boolean {
+  return unmet(needs).some(({ need }) => !need.startsWith("qdisc:"));
 }
 
 function richest(
