@@ -98,7 +98,7 @@ for (const row of distinctRows()) {
     await using faults = await Faults.install();
     const attachment = await Attachment.create(sandbox, row);
     const before = await snapshot(sandbox);
-    for (let step = 1, more = true; more; step++) {
+    for (let step = 1, more = true; more; step += rounds(1, 3)) {
       await test.step(`step ${step}`, async () => {
         faults.armHold(step);
         const call = attachment.call("ADD");
