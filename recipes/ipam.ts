@@ -20,10 +20,7 @@ interface IpamConf {
  */
 const choosesByItself: ReadonlySet<string> = new Set(["host-local", "static"]);
 
-/**
- * Whether the container's interface must be there, and up, before IPAM is asked, and
- * still be there when the addresses are released.
- */
+/** Whether the container's interface must be there, and up, before IPAM is asked. */
 export function needsInterface({ ipam }: IpamConf): boolean {
   return ipam.type !== "" && !choosesByItself.has(ipam.type);
 }
@@ -55,13 +52,13 @@ export async function gcWithIpam(
 }
 
 /**
- * An IPAM plugin that may use the network gives an address back over the interface: it
- * goes first. Any other goes last, and only when nothing is left that may have the address.
+ * A lease is given back over the interface: `dhcp` goes first. Any other goes last, and only
+ * when nothing is left that may have the address.
  */
 function withRelease(
   conf: IpamConf,
   { release, removals }: { readonly release: Removal; readonly removals: readonly Removal[] },
 ): Removal[] {
-  if (needsInterface(conf)) return [release, ...removals];
+  if (conf.ipam.type === "dhcp") return [release, ...removals];
   return [...removals, { ...release, when: conf.ipam.type !== "", onlyIfClean: true }];
 }

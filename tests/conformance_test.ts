@@ -14,7 +14,7 @@ import type { PluginCall } from "./harness/plugin.ts";
 import { addressesOf, callPlugin, fail, okJson, succeed, versions } from "./harness/plugin.ts";
 import type { Row } from "./harness/rows.ts";
 import { inert } from "./harness/residue.ts";
-import { chosenRows, distinctRows, firstRows } from "./harness/rows.ts";
+import { chosenRows, firstRows, richRows } from "./harness/rows.ts";
 import { assertShape } from "./harness/shape.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
@@ -231,7 +231,7 @@ for (const row of firstRows()) {
 }
 
 const first = new Set(firstRows());
-const distinct = new Set(distinctRows());
+const rich = new Set(richRows());
 
 for (const row of chosenRows()) {
   const count = rounds(first.has(row) ? versions.length : 3, 2);
@@ -309,7 +309,7 @@ for (const row of chosenRows()) {
     assertSame(before, await snapshot(sandbox), { allow: row.residue });
   });
 
-  if (!distinct.has(row)) continue;
+  if (!rich.has(row)) continue;
   rowTest(row, "many ADD and DEL at once", async (sandbox) => {
     const count = rounds(8, 3);
     const before = await snapshot(sandbox);

@@ -85,15 +85,16 @@ for (const row of delegating) {
 
   rowTest(
     row,
-    "an IPAM plugin that may ask the network releases while the interface is there",
+    "a lease is released while the interface is there",
     async (sandbox, test) => {
+      const leases = "dhcp";
       const show = 'nsenter "--net=$CNI_NETNS" ip -o link show dev "$CNI_IFNAME" up';
       const looks = { run: `[ "$(${show})" ] || exit 9` };
       for (const [title, DEL] of Object.entries({ DEL: {}, "failed DEL": fails(11, "not now") })) {
         await test.step(title, async () => {
           using recorder = new Recorder();
-          recorder.add(ipamType, { ADD: prints(address), DEL: { ...DEL, ...looks } });
-          const { attachment, call } = await recorded(sandbox, recorder);
+          recorder.add(leases, { ADD: prints(address), DEL: { ...DEL, ...looks } });
+          const { attachment, call } = await recorded(sandbox, recorder, { type: leases });
           attachment.result = await succeed(sandbox, call("ADD"));
           if (title === "DEL") await succeed(sandbox, call("DEL"));
           else assertEquals((await fail(sandbox, call("DEL"))).code, 11);
@@ -102,10 +103,10 @@ for (const row of delegating) {
       }
       await test.step("GC", async () => {
         using recorder = new Recorder();
-        const { attachment, call, env } = await recorded(sandbox, recorder);
+        const { attachment, call, env } = await recorded(sandbox, recorder, { type: leases });
         const there = `CNI_NETNS=${attachment.netns} CNI_IFNAME=${attachment.ifname}`;
         const GC = { run: `${there}; ${looks.run}` };
-        recorder.add(ipamType, { ADD: prints(address), GC });
+        recorder.add(leases, { ADD: prints(address), GC });
         attachment.result = await succeed(sandbox, call("ADD"));
         await succeed(sandbox, { ...attachment.gcCall([]), env });
         await succeed(sandbox, call("DEL"));
@@ -114,11 +115,11 @@ for (const row of delegating) {
       if (row.type === "ptp") return;
       await test.step("a failed ADD", async () => {
         using recorder = new Recorder();
-        recorder.add(ipamType, { ADD: fails(123, "no address for you"), DEL: looks });
-        const { attachment, call } = await recorded(sandbox, recorder);
+        recorder.add(leases, { ADD: fails(123, "no address for you"), DEL: looks });
+        const { attachment, call } = await recorded(sandbox, recorder, { type: leases });
         const { details = "" } = await fail(sandbox, call("ADD"));
         assert(!details.includes("Cannot undo"), details);
-        assertEquals(recorder.log(), [`${ipamType} ADD`, `${ipamType} DEL`]);
+        assertEquals(recorder.log(), [`${leases} ADD`, `${leases} DEL`]);
         assert(!await sandbox.hasLink(attachment.netns, attachment.ifname));
       });
     },

@@ -1005,14 +1005,9 @@ export const rows: readonly Row[] = [
   ...vrf,
 ];
 
-/**
- * Rows to run: all, or those whose name contains `DENOCNI_ROWS`; in a guest kernel,
- * those that need what it is there for. `DENOCNI_ONE_ROW` leaves one of each type: enough
- * where another run has seen the same code, packed in another way, in every row.
- */
+/** Rows to run: all, or those whose name contains `DENOCNI_ROWS`; in a guest kernel, those that need what it is there for. */
 export function chosenRows(): readonly Row[] {
-  const rows = namedRows().filter(({ needs }) => isForHere(needs));
-  return Deno.env.get("DENOCNI_ONE_ROW") ? richest(rows) : rows;
+  return namedRows().filter(({ needs }) => isForHere(needs));
 }
 
 function namedRows(): readonly Row[] {
@@ -1037,17 +1032,21 @@ export function richRows(): readonly Row[] {
 }
 
 /**
- * Of the chosen rows one for each thing that a plugin does, told by what it needs: a back
- * end, an IPAM plugin, a kind of link; for guests one of each type. All, where
- * `DENOCNI_ROWS` names some.
+ * Of the chosen rows one for each thing that a plugin does, told by what it needs of the
+ * host: a back end, a kind of link; for guests one of each type. All, where `DENOCNI_ROWS`
+ * names some.
  */
 export function distinctRows(): readonly Row[] {
   const rows = chosenRows();
   if (Deno.env.get("DENOCNI_ROWS")) return rows;
   return pick(
     rows,
-    (rows) => richest(rows, ({ type, needs }) => `${type} ${[...needs].sort()}`),
+    (rows) => richest(rows, ({ type, needs }) => `${type} ${needs.filter(isOfHost).sort()}`),
   );
+}
+
+function isOfHost(need: Need): boolean {
+  return !need.startsWith("plugin:");
 }
 
 /** One of several rows that do the same in a test: natively all, for guests one. */
