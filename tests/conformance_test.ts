@@ -8,13 +8,13 @@ import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { JsonObject, Verb } from "../cni/types.ts";
 import type { AttachmentOptions } from "./harness/attachment.ts";
 import { Attachment } from "./harness/attachment.ts";
-import { rounds } from "./harness/guest.ts";
+import { isListing, rounds } from "./harness/guest.ts";
 import { rowTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
 import { addressesOf, callPlugin, fail, okJson, succeed, versions } from "./harness/plugin.ts";
 import type { Row } from "./harness/rows.ts";
 import { inert } from "./harness/residue.ts";
-import { chosenRows, firstRows, richRows } from "./harness/rows.ts";
+import { chosenRows, distinctRows, firstRows, richRows } from "./harness/rows.ts";
 import { assertShape } from "./harness/shape.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
@@ -233,7 +233,7 @@ for (const row of firstRows()) {
 const first = new Set(firstRows());
 const rich = new Set(richRows());
 
-for (const row of chosenRows()) {
+for (const row of isListing() ? distinctRows() : chosenRows()) {
   const count = rounds(first.has(row) ? versions.length : 3, 2);
   rowTest(row, `ADD, CHECK and DEL in ${count} versions`, async (sandbox, test) => {
     const before = await snapshot(sandbox);

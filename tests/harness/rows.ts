@@ -1022,7 +1022,11 @@ export function countTypes(): number {
 
 /** One of the chosen rows of each type: enough for what does not depend on the configuration. */
 export function firstRows(filter: (row: Row) => boolean = () => true): readonly Row[] {
-  const backwards = chosenRows().filter(filter).toReversed();
+  return firstOf(chosenRows().filter(filter));
+}
+
+function firstOf(rows: readonly Row[]): readonly Row[] {
+  const backwards = rows.toReversed();
   return [...new Map(backwards.map((row) => [row.type, row])).values()].reverse();
 }
 
@@ -1033,12 +1037,13 @@ export function richRows(): readonly Row[] {
 
 /**
  * Of the chosen rows one for each thing that a plugin does, told by what it needs of the
- * host: a back end, a kind of link; for guests one of each type. All, where `DENOCNI_ROWS`
- * names some.
+ * host: a back end, a kind of link; for guests one of each type, with `plain` the first.
+ * All, where `DENOCNI_ROWS` names some.
  */
-export function distinctRows(): readonly Row[] {
+export function distinctRows({ plain = false } = {}): readonly Row[] {
   const rows = chosenRows();
   if (Deno.env.get("DENOCNI_ROWS")) return rows;
+  if (plain && isListing()) return firstOf(rows.filter(isLacking));
   return pick(
     rows,
     (rows) => richest(rows, ({ type, needs }) => `${type} ${needs.filter(isOfHost).sort()}`),
@@ -1049,7 +1054,7 @@ function isOfHost(need: Need): boolean {
   return !need.startsWith("plugin:");
 }
 
-/** One of several rows that do the same in a test: natively all, for guests one. */
+/** Rows for what is the same code for all of them: natively every one, for guests the first. */
 export function alike(rows: readonly Row[]): readonly Row[] {
   return isListing() ? rows.filter(isLacking).slice(0, 1) : rows;
 }
