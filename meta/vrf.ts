@@ -26,6 +26,7 @@ import { CniError, codes } from "../cni/error.ts";
 import { isNewIfName } from "../cni/names.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
+import { mainTable } from "../host/ip_route.ts";
 import { ownAddresses } from "../recipes/chained.ts";
 import { report } from "../recipes/check.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
@@ -44,7 +45,6 @@ import {
   joinSteps,
   lasting,
   leaveSteps,
-  mainTable,
   requireJoinable,
 } from "./vrf/plan.ts";
 
