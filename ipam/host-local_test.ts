@@ -931,7 +931,7 @@ Deno.test("a lock that is held too long is named with its holder, code 11, in ST
     assertMatch(
       msg,
       new RegExp(
-        `^Cannot lock "${fixture.dir}/lock" within 50 ms: it is held by process ${Deno.pid} \\(`,
+        `^Cannot lock "${fixture.dir}/lock" within 50 ms: held by process ${Deno.pid} \\(`,
       ),
     );
   }

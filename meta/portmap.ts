@@ -17,9 +17,9 @@
 import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { Result } from "../cni/types.ts";
 import type { Cidr, Family } from "../host/ip.ts";
-import type { Backend } from "../recipes/netfilter.ts";
 import type { Attachment } from "../recipes/own.ts";
 import type { Conf } from "./portmap/conf.ts";
+import type { Choice } from "./portmap/rules.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
 import { hasTool } from "../host/spawn.ts";
@@ -82,10 +82,16 @@ async function add(req: Request<Conf>): Promise<Result> {
       evict: (other) => unmapPorts(host, other),
     },
   });
-  const { guarded } = await mapPorts(req, { targets, backend });
+  await forward(req, { targets, backend });
+  return prevResult;
+}
+
+/** Rules first: what flows afterwards goes by them. */
+async function forward(req: Request<Conf>, choice: Choice): Promise<void> {
+  const { targets } = choice;
+  const { guarded } = await mapPorts(req, choice);
   await flushUdp(req, targets.map(({ family }) => family));
   if (guarded) await enableLocalnet(req, targets);
-  return prevResult;
 }
 
 function attachment({ network, containerId, ifName }: Request<Conf>): Attachment {
@@ -114,7 +120,7 @@ export function targetsOf(
 }
 
 /** The configured back end, or the one that this host has. Throws code 7 for options of the other. */
-function chooseBackend(conf: Conf): { readonly backend: Backend; readonly only: boolean } {
+function chooseBackend(conf: Conf): Choice["backend"] {
   const only = conf.backend !== undefined || !hasTool("nft");
   const fallback = only || hasTool("iptables-restore") ? "iptables" : "nftables";
   const backend = conf.backend ?? fallback;
@@ -125,10 +131,14 @@ function chooseBackend(conf: Conf): { readonly backend: Backend; readonly only: 
 async function check(req: Request<Conf>): Promise<void> {
   const targets = targetsOf(req, requirePrevResult(req));
   if (targets.length === 0) return;
-  report(req.network, [
+  report(req.network, await problemsOf(req, targets));
+}
+
+async function problemsOf(req: Request<Conf>, targets: readonly Cidr[]): Promise<string[]> {
+  return [
     ...await checkRules(req, { targets, backend: req.conf.backend }),
     ...await checkLocalnet(req, targets),
-  ]);
+  ];
 }
 
 async function del(req: Request<Conf>): Promise<void> {
@@ -140,7 +150,7 @@ async function del(req: Request<Conf>): Promise<void> {
     { why: "remove port mappings", run: () => unmapPorts(host, attachment(req)) },
     {
       why: "give up host ports",
-      run: async () => void await host.apply(releaseClaims(claims, attachment(req))),
+      run: async () => void await host.apply(await releaseClaims(claims, attachment(req))),
       onlyIfClean: true,
     },
     { why: "forget flows", run: () => flushUdp(req, families) },
@@ -172,14 +182,11 @@ async function repair(req: Request<Conf>): Promise<string[]> {
   if (targets.length === 0) return [];
   const backend = chooseBackend(req.conf);
   const problems = [
-    ...await checkRules(req, { targets, backend: req.conf.backend }),
-    ...await checkLocalnet(req, targets),
+    ...await problemsOf(req, targets),
     ...(backend.backend === "iptables" ? await missingGuard(req, targets) : []),
   ];
   if (problems.length === 0) return [];
-  const { guarded } = await mapPorts(req, { targets, backend });
-  await flushUdp(req, targets.map(({ family }) => family));
-  if (guarded) await enableLocalnet(req, targets);
+  await forward(req, { targets, backend });
   return problems;
 }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Attachment } from "./own.ts";
 
 /** Lower-case hex SHA-512 of a text. */
 export async function sha512(text: string): Promise<string> {
@@ -15,6 +16,13 @@ export async function sha512(text: string): Promise<string> {
     new Uint8Array(digest),
     (byte) => byte.toString(16).padStart(2, "0"),
   ).join("");
+}
+
+/** 32 hexadecimal digits that stand for an attachment in the name of a file. */
+export async function attachmentName(
+  { network, containerId, ifName }: Attachment,
+): Promise<string> {
+  return (await sha512(`${network}\0${containerId}\0${ifName}`)).slice(0, 32);
 }
 
 /**

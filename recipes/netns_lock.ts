@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { CniError, codes } from "../cni/error.ts";
 import { lockExisting, lockFile } from "../host/lock.ts";
 import type { NetnsRef } from "../host/command.ts";
 import type { Host } from "../ns/machine.ts";
+import { requireLock } from "./lock.ts";
 
 /** Milliseconds to wait for the lock. */
 const deadline = 15_000;
@@ -26,13 +26,7 @@ export async function withNetnsLock<T>(
 ): Promise<T> {
   if (host.dryRun) return await task();
   const locking = await lockExisting(path, { deadline }) ?? await lockCommon(host);
-  if (locking.is === "held") {
-    throw new CniError(
-      codes.tryAgainLater,
-      `Cannot lock "${path}": held by ${locking.by} for more than ${deadline} ms`,
-    );
-  }
-  using _file = locking.file;
+  using _file = requireLock(locking, { path, deadline });
   return await task();
 }
 

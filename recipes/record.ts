@@ -8,7 +8,7 @@
 import type { AttachmentKey } from "../cni/types.ts";
 import { listNames, readOwnJson } from "../host/files.ts";
 import type { Step, WriteFile } from "../host/step.ts";
-import { sha512 } from "./names.ts";
+import { attachmentName } from "./names.ts";
 import type { Attachment } from "./own.ts";
 
 const root = "/run/cni/denocni";
@@ -23,9 +23,7 @@ export interface Kept<T> extends Attachment {
 
 /** Path of an attachment's record of one kind: `/run/cni/denocni/<kind>/<32 hex digits>.json`. */
 export async function recordPath(kind: string, attachment: Attachment): Promise<string> {
-  const { network, containerId, ifName } = attachment;
-  const hash = await sha512(`${network}\0${containerId}\0${ifName}`);
-  return `${root}/${kind}/${hash.slice(0, 32)}.json`;
+  return `${root}/${kind}/${await attachmentName(attachment)}.json`;
 }
 
 /** Writes a record; a rollback removes it, or writes the one before it again. */
@@ -49,8 +47,8 @@ function writeRecord<T>({ path, network, containerId, ifName, data }: Kept<T>): 
   return { kind: "write", path, text, mode: 0o600, temporary: temporaryOf(path) };
 }
 
-/** What an ADD that was killed leaves of a record: the next one writes over it, DEL removes it. */
-function temporaryOf(path: string): string {
+/** What an ADD that was killed leaves of a file: the next one writes over it, DEL removes it. */
+export function temporaryOf(path: string): string {
   return `${path}.tmp`;
 }
 

@@ -17,12 +17,12 @@ import { alike, distinctRows, richRows } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
-/** The kills of each plugin are shared out among the things that it can do. */
 /** Plugins whose steps are those of the others, too. */
 const thorough = new Set(["bridge", "ptp", "host-local", "portmap"]);
 
 const rows = distinctRows({ plain: true });
 const stopped = new Set(isListing() ? alike(rows) : richRows());
+/** The kills of each plugin are shared out among the things that it can do. */
 const perType = Map.groupBy(rows, ({ type }) => type);
 
 /** Starts a plugin, kills it at a moment and waits until nothing of it runs. */
@@ -48,9 +48,9 @@ async function durationOf(sandbox: Sandbox, call: PluginCall): Promise<number> {
 for (const row of rows) {
   const seed = seedOf(20_260_801);
   const count = perType.get(row.type)!.length;
-  const all = thorough.has(row.type) ? 50 : 24;
-  const kills = rounds(Math.ceil(all / count), 3);
-  const killsOfDel = rounds(Math.ceil(all / 3 / count), 1);
+  const total = thorough.has(row.type) ? 50 : 24;
+  const kills = rounds(Math.ceil(total / count), 3);
+  const killsOfDel = rounds(Math.ceil(total / 3 / count), 1);
 
   rowTest(row, `DEL cleans up after ADD was killed ${kills} times`, async (sandbox, test) => {
     const random = new Random(seed);
@@ -74,7 +74,7 @@ for (const row of rows) {
     await attachment.check();
     await attachment.del();
     await attachment.delBefore();
-    assertSame(before, await snapshot(sandbox), { allow: [...row.residue, "temporaryFile"] });
+    assertSame(before, await snapshot(sandbox), { allow: row.residue });
   });
 
   rowTest(row, `DEL cleans up after DEL was killed ${killsOfDel} times`, async (sandbox, test) => {
@@ -97,7 +97,7 @@ for (const row of rows) {
       });
     }
     await attachment.delBefore();
-    assertSame(before, await snapshot(sandbox), { allow: [...row.residue, "temporaryFile"] });
+    assertSame(before, await snapshot(sandbox), { allow: row.residue });
   });
 
   if (!stopped.has(row)) continue;

@@ -7,6 +7,9 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { JsonObject } from "../cni/types.ts";
+import { listNames } from "../host/files.ts";
+import { claimDirs } from "../meta/portmap/claims.ts";
+import { attachmentName } from "../recipes/names.ts";
 import { addChain, chainCall, checkChain, delChain } from "./harness/chain.ts";
 import type { Chain } from "./harness/chain.ts";
 import { Faults } from "./harness/fault.ts";
@@ -497,6 +500,22 @@ variantTest("a port is for one container, and a dead one gives it up", [], async
   // A late DEL takes nothing from the heir.
   await succeed(sandbox, portmapCall(a, "DEL"));
   assertEquals(await ask(sandbox, outside, { address: host4, port: 8080 }), from(client4));
+});
+
+variantTest("what a killed ADD has left of its claims goes with DEL", [], async (
+  sandbox,
+  variant,
+) => {
+  const mappings = [{ hostPort: 8080, containerPort: 80, protocol: "tcp" }];
+  const a = await attach(sandbox, variant, "a", { mappings });
+  const self = { network: "net1", containerId: "a", ifName: "eth0" };
+  const name = `.tmp-${await attachmentName(self)}`;
+  Deno.writeTextFileSync(`${claimDirs.ports}/${name}`, "net1\na");
+  // The repetition of the ADD has its ports, and nothing else reads the file.
+  await succeed(sandbox, portmapCall(a, "ADD"));
+  assert(listNames(claimDirs.ports).includes(name));
+  await succeed(sandbox, portmapCall(a, "DEL"));
+  assertEquals(listNames(claimDirs.ports), []);
 });
 
 variantTest("a container with an address that was another's keeps what it has", [], async (

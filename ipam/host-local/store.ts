@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { CniError, codes } from "../../cni/error.ts";
 import type { AttachmentKey } from "../../cni/types.ts";
 import { isDirectory, readFileIfExists } from "../../host/files.ts";
 import type { Ip } from "../../host/ip.ts";
@@ -12,6 +11,7 @@ import { lockFile } from "../../host/lock.ts";
 import { processNamespaces } from "../../host/proc.ts";
 import type { Step } from "../../host/step.ts";
 import type { Host } from "../../ns/machine.ts";
+import { requireLock } from "../../recipes/lock.ts";
 import { removeAll } from "../../recipes/removal.ts";
 import { Index } from "./index.ts";
 import type { Entry, EntryChange } from "./layout.ts";
@@ -62,12 +62,7 @@ export async function openStoreIfExists(options: StoreOptions): Promise<Store | 
 
 async function lock(path: string, deadline: number): Promise<Deno.FsFile> {
   // The mode is the reference's.
-  const locking = await lockFile(path, { mode: 0o750, deadline });
-  if (locking.is === "locked") return locking.file;
-  throw new CniError(
-    codes.tryAgainLater,
-    `Cannot lock "${path}" within ${deadline} ms: it is held by ${locking.by}`,
-  );
+  return requireLock(await lockFile(path, { mode: 0o750, deadline }), { path, deadline });
 }
 
 /** One network's reservations. Hold it for as short as possible; disposing of it unlocks. */

@@ -4,13 +4,13 @@
  *
  * @module
  */
-import { CniError, codes } from "../../cni/error.ts";
 import type { Family } from "../../host/ip.ts";
 import { restoreTool } from "../../host/iptables.ts";
 import { lockFile } from "../../host/lock.ts";
 import { readProcIfExists } from "../../host/proc.ts";
 import { hasTool } from "../../host/spawn.ts";
 import type { Host } from "../../ns/machine.ts";
+import { requireLock } from "../../recipes/lock.ts";
 import {
   applyAssuming,
   applyListed,
@@ -93,10 +93,8 @@ async function addFamily(
   return done;
 }
 
-const lockPath = "/run/cni/denocni/firewall.lock";
-
-/** Milliseconds to wait for the lock. */
-const lockDeadline = 30_000;
+/** The lock, and milliseconds to wait for it. */
+const lock = { path: "/run/cni/denocni/firewall.lock", deadline: 30_000 };
 
 /**
  * Runs a task while nobody else adds what is missing: of several that look, one
@@ -104,14 +102,8 @@ const lockDeadline = 30_000;
  */
 async function withLock<T>(host: Host, task: () => Promise<T>): Promise<T> {
   if (host.dryRun) return await task();
-  const locking = await lockFile(lockPath, { mode: 0o600, deadline: lockDeadline });
-  if (locking.is === "held") {
-    throw new CniError(
-      codes.tryAgainLater,
-      `Cannot lock "${lockPath}": held by ${locking.by} for more than ${lockDeadline} ms`,
-    );
-  }
-  using _file = locking.file;
+  const { path, deadline } = lock;
+  using _file = requireLock(await lockFile(path, { mode: 0o600, deadline }), lock);
   return await task();
 }
 

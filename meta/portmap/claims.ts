@@ -14,8 +14,9 @@ import type { Step } from "../../host/step.ts";
 import type { Host } from "../../ns/machine.ts";
 import type { NetnsIdentity } from "../../ns/netns.ts";
 import { inspectNetns, sameNetns } from "../../ns/netns.ts";
+import { requireLock } from "../../recipes/lock.ts";
 import { applyAssuming } from "../../recipes/netfilter.ts";
-import { sha512 } from "../../recipes/names.ts";
+import { attachmentName, sha512 } from "../../recipes/names.ts";
 import type { Attachment } from "../../recipes/own.ts";
 import type { Conf, Mapping } from "./conf.ts";
 import { conditionsOf, hostKey, protocols } from "./conf.ts";
@@ -34,7 +35,7 @@ const lockName = "portmap.lock";
 const grace = 30_000;
 
 /** Milliseconds to wait for the lock. */
-const lockDeadline = 15_000;
+const deadline = 15_000;
 
 /**
  * Runs a task while no other portmap looks at rules and changes what it has
@@ -44,14 +45,7 @@ const lockDeadline = 15_000;
 export async function withLock<T>(host: Host, task: () => Promise<T>): Promise<T> {
   if (host.dryRun || !listNames(stateDir).includes(lockName)) return await task();
   const path = `${stateDir}/${lockName}`;
-  const locking = await lockFile(path, { mode: 0o600, deadline: lockDeadline });
-  if (locking.is === "held") {
-    throw new CniError(
-      codes.tryAgainLater,
-      `Cannot lock "${path}": held by ${locking.by} for more than ${lockDeadline} ms`,
-    );
-  }
-  using _file = locking.file;
+  using _file = requireLock(await lockFile(path, { mode: 0o600, deadline }), { path, deadline });
   return await task();
 }
 
@@ -120,12 +114,14 @@ export async function takeClaims(
   { claims, others }: { readonly claims: readonly Claim[]; readonly others: Others },
 ): Promise<void> {
   const text = holderText(holder);
+  const temporary = await temporaryOf(holder);
   const free = claims.filter(({ path }) => readHolder(path)?.containerId !== holder.containerId);
   await applyAssuming(host, {
-    assumed: planClaims(free, text),
+    assumed: planClaims(free, { text, temporary }),
     otherwise: async () => {
       for (const { path, what } of free) await clear(host, holder, { path, what, others });
-      return await host.apply(planClaims(free.filter(({ path }) => !isOwn(path, text)), text));
+      const missing = free.filter(({ path }) => !isOwn(path, text));
+      return await host.apply(planClaims(missing, { text, temporary }));
     },
   });
   for (const { path, what } of claims) {
@@ -135,21 +131,29 @@ export async function takeClaims(
   }
 }
 
+/** What an ADD that was killed leaves of its files: its repetition writes over it, DEL removes it. */
+async function temporaryOf(holder: Attachment): Promise<string> {
+  return `${claimDirs.ports}/.tmp-${await attachmentName(holder)}`;
+}
+
 /** Files that are made only where there are none, and go when the ADD fails. */
-function planClaims(claims: readonly Claim[], text: string): Step[] {
+function planClaims(
+  claims: readonly Claim[],
+  { text, temporary }: { readonly text: string; readonly temporary: string },
+): Step[] {
   if (claims.length === 0) return [];
   return [
-    ...prepare(),
+    ...prepare(temporary),
     ...claims.map(({ path, what }) => ({
       why: `claim host port ${what}`,
-      do: { kind: "write" as const, path, text, exclusive: true },
+      do: { kind: "write" as const, path, text, exclusive: true, temporary },
       undo: { kind: "remove" as const, path, onlyIfText: text },
     })),
   ];
 }
 
 /** What the first ADD on a host makes, and nothing ever removes. */
-function prepare(): Step[] {
+function prepare(temporary: string): Step[] {
   const present = listNames(stateDir);
   const missing = Object.values(claimDirs)
     .filter((path) => !present.includes(path.slice(stateDir.length + 1)));
@@ -161,7 +165,7 @@ function prepare(): Step[] {
   const path = `${stateDir}/${lockName}`;
   return [...dirs, {
     why: `make "${path}"`,
-    do: { kind: "write", path, text: "", exclusive: true },
+    do: { kind: "write", path, text: "", exclusive: true, temporary },
     tolerate: ["exists"],
   }];
 }
@@ -252,8 +256,17 @@ function readHolder(path: string): Holder | undefined {
 }
 
 /** Steps that give up the claims which are this attachment's. */
-export function releaseClaims(claims: readonly Claim[], self: Attachment): Step[] {
-  return claims.flatMap(({ path }) => release(path, (holder) => isSame(holder, self)));
+export async function releaseClaims(
+  claims: readonly Claim[],
+  self: Attachment,
+): Promise<Step[]> {
+  return [
+    ...claims.flatMap(({ path }) => release(path, (holder) => isSame(holder, self))),
+    {
+      why: "remove what is left of a claim",
+      do: { kind: "remove", path: await temporaryOf(self) },
+    },
+  ];
 }
 
 /** Steps that give up a network's claims which belong to none of these attachments. */

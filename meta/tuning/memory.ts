@@ -11,7 +11,13 @@ import type { Step, WriteFile } from "../../host/step.ts";
 import { sameNetns } from "../../ns/netns.ts";
 import type { Attachment } from "../../recipes/own.ts";
 import type { Kept } from "../../recipes/record.ts";
-import { dropRecord, keepRecord, readRecord, recordPath } from "../../recipes/record.ts";
+import {
+  dropRecord,
+  keepRecord,
+  readRecord,
+  recordPath,
+  temporaryOf,
+} from "../../recipes/record.ts";
 import type { RecordedNetns } from "../../recipes/recorded_netns.ts";
 import type { Attributes } from "./conf.ts";
 import type { Change } from "./plan.ts";
@@ -124,7 +130,8 @@ function keepBackup(
 }
 
 function writeBackup(path: string, attributes: Attributes): WriteFile {
-  return { kind: "write", path, text: textOf(attributes), mode: 0o600 };
+  const text = textOf(attributes);
+  return { kind: "write", path, text, mode: 0o600, temporary: temporaryOf(path) };
 }
 
 /** In the order and with the indentation of the reference. */
@@ -132,10 +139,11 @@ function textOf({ mac, promisc, mtu, allmulti, txQLen }: Attributes): string {
   return JSON.stringify({ mac, promisc, mtu, allmulti, txQLen }, null, 1);
 }
 
-/** Removes the files that are there, and a record. */
+/** Removes the files that are there, what a kill has left of them, and a record. */
 export function forget(paths: readonly string[], record: Kept<Tuned> | undefined): Step[] {
+  const files = paths.flatMap((path) => [path, temporaryOf(path)]);
   return [
-    ...paths.filter((path) => readFileIfExists(path) !== undefined).map((path) => ({
+    ...files.filter((path) => readFileIfExists(path) !== undefined).map((path) => ({
       why: `remove "${path}"`,
       do: { kind: "remove" as const, path },
     })),

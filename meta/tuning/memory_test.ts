@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { Step } from "../../host/step.ts";
+import type { Step, WriteFile } from "../../host/step.ts";
 import { Machine } from "../../ns/machine.ts";
 import { backupPath, forget, readBackup, remember } from "./memory.ts";
 
@@ -93,4 +93,15 @@ Deno.test("readBackup() takes what it understands of a file", () => {
     assertEquals(readBackup(it.backup), expected, text);
   }
   assertEquals(forget([it.backup, "/nowhere/x"], undefined).length, 1);
+});
+
+Deno.test("forget() removes what a killed write has left of a file, too", async () => {
+  using it = folder();
+  const [, write] = await it.steps({ mtu: 1400 });
+  const { temporary } = write!.do as WriteFile;
+  Deno.mkdirSync(`${it.dir}/tuning`);
+  Deno.writeTextFileSync(temporary!, "{");
+  assertEquals(forget([it.backup], undefined).map((step) => step.do), [
+    { kind: "remove", path: temporary! },
+  ]);
 });
