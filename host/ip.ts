@@ -92,6 +92,11 @@ export function formatCidr(cidr: Cidr): string {
   return `${formatIp(cidr)}/${cidr.prefix}`;
 }
 
+/** Each address with its prefix once, in the order of their first. */
+export function distinctCidrs(cidrs: readonly Cidr[]): Cidr[] {
+  return [...new Map(cidrs.map((cidr) => [formatCidr(cidr), cidr])).values()];
+}
+
 function hostMask(cidr: Cidr): bigint {
   return (1n << BigInt(width(cidr.family) - cidr.prefix)) - 1n;
 }

@@ -20,7 +20,6 @@ import type { Infer } from "../cni/decode.ts";
 import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { Result } from "../cni/types.ts";
 import type { NetnsRef } from "../host/command.ts";
-import type { Cidr } from "../host/ip.ts";
 import type { Link } from "../host/ip_link.ts";
 import type { Step } from "../host/step.ts";
 import type { RouteSpec } from "../host/ip_route.ts";
@@ -32,7 +31,7 @@ import { definePlugin } from "../cni/plugin.ts";
 import { dnsDecoder, ipamDecoder } from "../cni/sections.ts";
 import { serve } from "../cni/serve.ts";
 import { addAddress } from "../host/ip_addr.ts";
-import { formatCidr, hostPrefix, network, width } from "../host/ip.ts";
+import { distinctCidrs, formatCidr, hostPrefix, network, width } from "../host/ip.ts";
 import { setLink, showLink } from "../host/ip_link.ts";
 import { addRoute } from "../host/ip_route.ts";
 import {
@@ -180,11 +179,11 @@ export function planAdd(facts: AddFacts): Step[] {
 function hostEnd(dev: string, addresses: readonly Address[]): Step[] {
   return [
     { why: `set host interface "${dev}" up`, do: setLink(dev, { up: true }) },
-    ...distinct(addresses.map(({ gateway }) => hostPrefix(gateway!))).map((cidr) => ({
+    ...distinctCidrs(addresses.map(({ gateway }) => hostPrefix(gateway!))).map((cidr) => ({
       why: `add gateway ${formatCidr(cidr)} to host interface "${dev}"`,
       do: addAddress(dev, { cidr, nodad: true }),
     })),
-    ...distinct(addresses.map(({ cidr }) => hostPrefix(cidr))).map((dst) => ({
+    ...distinctCidrs(addresses.map(({ cidr }) => hostPrefix(cidr))).map((dst) => ({
       why: `add host route to ${formatCidr(dst)}`,
       do: addRoute({ dst, dev, scope: dst.family === 4 ? "host" : undefined }),
     })),
@@ -212,10 +211,6 @@ function gatewayRoutes(
     why: `add route ${formatCidr(route.dst)} to container interface "${dev}"`,
     do: addRoute({ ...route, netns }),
   }));
-}
-
-function distinct(cidrs: readonly Cidr[]): Cidr[] {
-  return [...new Map(cidrs.map((cidr) => [formatCidr(cidr), cidr])).values()];
 }
 
 async function check(req: Request<Conf>): Promise<void> {

@@ -6,6 +6,7 @@
 import type { Tbf } from "../../host/tc.ts";
 import { longestBurst } from "../../host/tc.ts";
 import type { Bucket } from "./conf.ts";
+import { mostBytes } from "./conf.ts";
 
 /** Seconds of the rate that a default burst holds: enough that the wakeups of a busy host cost nothing. */
 const defaultSeconds = 0.025;
@@ -15,8 +16,6 @@ const smallestDefault = 16_384;
 
 /** Bytes of a packet beyond its MTU: Ethernet's header and a VLAN tag. */
 const header = 18;
-
-const mostBytes = 2 ** 32 - 1;
 
 /** The link of a token bucket, and how long packets wait. */
 export interface Around {

@@ -114,7 +114,8 @@ function chosen(value: Options): { readonly at: string; readonly settings: Setti
 /** Fewer make no whole byte. */
 const fewestBits = 8;
 
-const mostBytes = 4_294_967_295;
+/** The kernel counts a bucket's bytes in 32 bits. */
+export const mostBytes = 2 ** 32 - 1;
 
 function problemsOf(
   settings: Settings,

@@ -6,7 +6,7 @@
  */
 import type { AttachmentKey, Result } from "../../cni/types.ts";
 import type { Cidr } from "../../host/ip.ts";
-import { formatCidr, hostPrefix, parseIpOrCidr } from "../../host/ip.ts";
+import { distinctCidrs, formatCidr, hostPrefix, parseIpOrCidr } from "../../host/ip.ts";
 import { writtenAt } from "../../host/files.ts";
 import type { Step } from "../../host/step.ts";
 import type { Attachment } from "../../recipes/own.ts";
@@ -81,7 +81,7 @@ export async function addressesToRemove(
   const later = (await others(attachment)).filter(({ path }) => (writtenAt(path) ?? 0) > own);
   const claimed = new Set(later.flatMap(({ data }) => data.addresses));
   const known = texts.flatMap((text) => parseIpOrCidr(text) ?? []).map(hostPrefix);
-  return distinct(known).filter((address) => !claimed.has(formatCidr(address)));
+  return distinctCidrs(known).filter((address) => !claimed.has(formatCidr(address)));
 }
 
 /** Records of other attachments, whatever their network. */
@@ -104,9 +104,4 @@ export async function foreignAddresses(
       ]
       : [];
   });
-}
-
-/** Each address once. */
-export function distinct(addresses: readonly Cidr[]): Cidr[] {
-  return [...new Map(addresses.map((cidr) => [formatCidr(cidr), cidr])).values()];
 }

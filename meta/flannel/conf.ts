@@ -19,7 +19,7 @@ import {
 } from "../../cni/decode.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { isPluginType } from "../../cni/names.ts";
-import { formatCidr, network, parseCidr } from "../../host/ip.ts";
+import { distinctCidrs, formatCidr, network, parseCidr } from "../../host/ip.ts";
 import { readNamedFile } from "../../recipes/files.ts";
 
 /** Keys that flannel sets itself. */
@@ -106,7 +106,7 @@ function parseSubnetEnv(path: string, text: string): SubnetEnv {
       if (cidr?.family === family) return network(cidr);
       throw refuse(`${keyOf(name, family)}: ${expected(`IPv${family} prefix`, text)}`);
     });
-  const networks = distinct(families.flatMap((family) => read("NETWORK", family)));
+  const networks = distinctCidrs(families.flatMap((family) => read("NETWORK", family)));
   const subnets = families.flatMap((family) => read("SUBNET", family).slice(0, 1));
   const missing = [
     ...lackingPairs({ networks, subnets }),
@@ -135,10 +135,6 @@ function lackingPairs({ networks, subnets }: Pick<SubnetEnv, "networks" | "subne
 
 function keyOf(name: string, family: Family): string {
   return `FLANNEL_${family === 6 ? "IPV6_" : ""}${name}`;
-}
-
-function distinct(cidrs: readonly Cidr[]): Cidr[] {
-  return [...new Map(cidrs.map((cidr) => [formatCidr(cidr), cidr])).values()];
 }
 
 /** What belongs to the network and not to the plugin. */

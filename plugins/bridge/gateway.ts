@@ -9,6 +9,7 @@ import type { IpConfig, Result, Route } from "../../cni/types.ts";
 import { addAddress, deleteAddress } from "../../host/ip_addr.ts";
 import type { Cidr } from "../../host/ip.ts";
 import {
+  distinctCidrs,
   firstHost,
   formatCidr,
   formatIp,
@@ -63,7 +64,7 @@ export function gatewayCidrs(addresses: readonly Address[]): Cidr[] {
   const cidrs = addresses
     .filter(({ gateway }) => gateway)
     .map(({ cidr, gateway }) => ({ ...gateway!, prefix: cidr.prefix }));
-  return [...new Map(cidrs.map((cidr) => [formatCidr(cidr), cidr])).values()];
+  return distinctCidrs(cidrs);
 }
 
 /** Where gateway addresses go. */
