@@ -23,7 +23,7 @@ import type { FirewallRecord, Told } from "./firewall/record.ts";
 import type { Attachment } from "../recipes/own.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
-import { formatCidr, hostPrefix } from "../host/ip.ts";
+import { distinctCidrs, formatCidr, hostPrefix } from "../host/ip.ts";
 import { hasTool } from "../host/spawn.ts";
 import { ownAddresses, requireChained } from "../recipes/chained.ts";
 import { report, requirePrevResult } from "../recipes/check.ts";
@@ -35,7 +35,6 @@ import { gcNft, nftables } from "./firewall/by_nftables.ts";
 import { ingressOf } from "./firewall/ingress.ts";
 import {
   addressesToRemove,
-  distinct,
   foreignAddresses,
   forget,
   recordOf,
@@ -87,7 +86,7 @@ export function jobOf(
   { result, record }: { readonly result: Result; readonly record: FirewallRecord | undefined },
 ): Job {
   const own = ownAddresses({ ifName }, result).map(({ cidr }) => hostPrefix(cidr));
-  const addresses = distinct(own);
+  const addresses = distinctCidrs(own);
   const ingress = addresses.length > 0 ? ingressOf(conf.ingressPolicy, result) : undefined;
   const known = record !== undefined;
   return { host, conf, network, containerId, ifName, addresses, ingress, known };
@@ -97,19 +96,14 @@ export function jobOf(
 async function allow(job: Job, record: FirewallRecord | undefined): Promise<void> {
   const before = record?.data.backends ?? [];
   const backend = await chooseBackend(job);
-  const others = [...before, ...helpers(backend, job)].filter((other) => other !== backend);
+  const others = [...before, ...drivers[backend].helpers?.(job) ?? []].filter((other) =>
+    other !== backend
+  );
   const used = [...new Set(others), backend];
   await job.host.apply(await remember(job, toldOf(job, used)));
   if (await drivers[backend].add(job)) return;
   await job.host.apply(await remember(job, toldOf(job, [...used, "nftables"])));
   await nftables.add(job);
-}
-
-/** Back ends beside the chosen one that may hold something of the attachment's. */
-function helpers(backend: Backend, { ingress }: Job): Backend[] {
-  // firewalld has no policies between bridges; without iptables nftables has them.
-  const isolated = backend === "firewalld" && ingress?.policy === "isolated";
-  return isolated && hasTool("nft") ? ["nftables"] : [];
 }
 
 function toldOf({ addresses, conf }: Job, backends: readonly Backend[]): Told {

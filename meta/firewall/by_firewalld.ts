@@ -14,6 +14,7 @@ import type { Host } from "../../ns/machine.ts";
 import { requireTools } from "../../recipes/status.ts";
 import { ingressByIptables } from "./by_iptables.ts";
 import { ingressByNft } from "./by_nftables.ts";
+import type { Backend } from "./conf.ts";
 import type { Driver, Gone, Job } from "./driver.ts";
 
 const busName = "org.fedoraproject.FirewallD1";
@@ -22,7 +23,7 @@ const busName = "org.fedoraproject.FirewallD1";
 const busSocket = "/run/dbus/system_bus_socket";
 
 /** The back end firewalld. */
-export const firewalld: Driver = { add, check, del, status };
+export const firewalld: Driver = { add, helpers, check, del, status };
 
 /** `busctl --system --auto-start=no call DEST PATH INTERFACE.zone METHOD ss ZONE ADDRESS` */
 export function zoneCall(
@@ -88,6 +89,11 @@ export function planSources(
     undo: zoneCall("removeSource", { zone, address }),
     tolerate: ["exists"],
   }));
+}
+
+/** firewalld has no policies between bridges; without iptables nftables has them. */
+function helpers({ ingress }: Job): readonly Backend[] {
+  return ingress?.policy === "isolated" && hasTool("nft") ? ["nftables"] : [];
 }
 
 async function check(job: Job): Promise<string[]> {

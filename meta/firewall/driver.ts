@@ -6,7 +6,7 @@
 import type { Cidr } from "../../host/ip.ts";
 import type { Host } from "../../ns/machine.ts";
 import type { Attachment } from "../../recipes/own.ts";
-import type { Conf, Place } from "./conf.ts";
+import type { Backend, Conf, Place } from "./conf.ts";
 import type { Ingress } from "./ingress.ts";
 
 /** An attachment whose packets shall pass. */
@@ -31,6 +31,8 @@ export interface Gone extends Attachment {
 export interface Driver {
   /** Lets the packets pass. False when the back end does not work on this host; nothing is done then. */
   add(job: Job): Promise<boolean>;
+  /** Other back ends by which it may do a part of that; none when absent. */
+  helpers?(job: Job): readonly Backend[];
   /** A line for each thing that is missing. */
   check(job: Job): Promise<string[]>;
   /** Removes what is the attachment's own. */
