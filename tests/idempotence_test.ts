@@ -38,7 +38,7 @@ for (const row of rows) {
     const attachment = await Attachment.create(sandbox, row);
     const namespaces = { ...lostNamespaces(sandbox), "its namespace": attachment.netns };
     const before = await snapshot(sandbox);
-    for (const [title, netns] of Object.entries(namespaces).slice(-rounds(9, 2))) {
+    for (const [title, netns] of Object.entries(namespaces).slice(-rounds(Infinity, 2))) {
       await test.step(title, async () => {
         for (let time = 1; time <= 2; time++) {
           const call = attachment.call("DEL", { netns });
@@ -72,7 +72,7 @@ for (const row of rows) {
   rowTest(row, "DEL after the namespace was lost leaves nothing", async (sandbox, test) => {
     const namespaces = lostNamespaces(sandbox);
     const before = await snapshot(sandbox);
-    for (const [title, netns] of Object.entries(namespaces).slice(0, rounds(9, 2))) {
+    for (const [title, netns] of Object.entries(namespaces).slice(0, rounds(Infinity, 2))) {
       await test.step(title, async () => {
         const attachment = await Attachment.create(sandbox, row, { container: "lost" });
         await attachment.add();
