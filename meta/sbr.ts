@@ -17,6 +17,7 @@ import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { Result } from "../cni/types.ts";
 import type { NetnsRef } from "../host/command.ts";
 import type { Host } from "../ns/machine.ts";
+import type { Attachment } from "../recipes/own.ts";
 import type { Address } from "../recipes/configure.ts";
 import type { Kept } from "../recipes/record.ts";
 import type { Conf } from "./sbr/conf.ts";
@@ -31,7 +32,7 @@ import { ownAddresses, requireChained } from "../recipes/chained.ts";
 import { report, requirePrevResult } from "../recipes/check.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { withNetnsLock } from "../recipes/netns_lock.ts";
-import { dropRecord, staleRecords } from "../recipes/record.ts";
+import { forgetRecord, staleRecords } from "../recipes/record.ts";
 import { recordedNetns, recordNetns } from "../recipes/recorded_netns.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
@@ -133,10 +134,10 @@ function compareUnrecorded(
 }
 
 async function del(req: Request<Conf>): Promise<void> {
-  const { host, ifName, conf: { table } } = req;
+  const { host, conf: { table } } = req;
   const record = await recordOf(req);
   const netns = record ? recordedNetns(record.data, req.sandbox) : liveNetns(req);
-  await revert(host, { ifName, netns, record, table });
+  await revert(host, { attachment: req, netns, record, table });
 }
 
 async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
@@ -144,15 +145,15 @@ async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
   await removeAll(stale.map((record) => ({
     why: `remove rules of container "${record.containerId}"`,
     run: () => {
-      const { ifName, data } = record;
-      return revert(host, { ifName, netns: recordedNetns(data), record, table: undefined });
+      const netns = recordedNetns(record.data);
+      return revert(host, { attachment: record, netns, record, table: undefined });
     },
   })));
 }
 
 /** What an attachment has left. */
 interface Left {
-  readonly ifName: string;
+  readonly attachment: Attachment;
   /** Absent when everything is gone with it. */
   readonly netns: NetnsRef | undefined;
   readonly record: Kept<Routed> | undefined;
@@ -160,7 +161,8 @@ interface Left {
   readonly table: number | undefined;
 }
 
-async function revert(host: Host, { ifName, netns, record, table }: Left): Promise<void> {
+async function revert(host: Host, { attachment, netns, record, table }: Left): Promise<void> {
+  const { ifName } = attachment;
   if (netns) {
     await withNetnsLock(host, netns, async () => {
       const facts = await gather(host, { netns, ifName });
@@ -168,7 +170,7 @@ async function revert(host: Host, { ifName, netns, record, table }: Left): Promi
       await host.apply(revertSteps(plan, { facts, netns }));
     });
   }
-  if (record) await host.apply(dropRecord(record));
+  await host.apply(await forgetRecord(recordKind, attachment));
 }
 
 /** What the reference has made: rules from an address that the interface has. */

@@ -19,6 +19,7 @@ import type { Result } from "../cni/types.ts";
 import type { NetnsRef } from "../host/command.ts";
 import type { Link } from "../host/ip_link.ts";
 import type { Host } from "../ns/machine.ts";
+import type { Attachment } from "../recipes/own.ts";
 import type { Kept } from "../recipes/record.ts";
 import type { Attributes, Conf } from "./tuning/conf.ts";
 import type { Tuned, TunedPlace, TunedVariable } from "./tuning/memory.ts";
@@ -144,7 +145,7 @@ async function del(req: Request<Conf>): Promise<void> {
   const record = await recordOf(req);
   const own = backupPath(req.conf.dataDir, req);
   const netns = record ? recordedNetns(record.data, req.sandbox) : liveNetns(req);
-  await revert(req.host, { ifName: req.ifName, netns, record, backups: [own] });
+  await revert(req.host, { attachment: req, netns, record, backups: [own] });
 }
 
 async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
@@ -153,14 +154,14 @@ async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
     why: `restore what container "${record.containerId}" has tuned`,
     run: () => {
       const netns = recordedNetns(record.data);
-      return revert(host, { ifName: record.ifName, netns, record, backups: [] });
+      return revert(host, { attachment: record, netns, record, backups: [] });
     },
   })));
 }
 
 /** What an attachment has left. */
 interface Left {
-  readonly ifName: string;
+  readonly attachment: Attachment;
   /** Absent when nothing is to be restored any more. */
   readonly netns: NetnsRef | undefined;
   readonly record: Kept<Tuned> | undefined;
@@ -169,7 +170,8 @@ interface Left {
 }
 
 /** Puts back what is not in other hands meanwhile, then forgets it. */
-async function revert(host: Host, { ifName, netns, record, backups }: Left): Promise<void> {
+async function revert(host: Host, { attachment, netns, record, backups }: Left): Promise<void> {
+  const { ifName } = attachment;
   const paths = [...new Set([...record ? [record.data.backup] : [], ...backups])];
   const attributes = Object.assign({}, ...paths.toReversed().map(readBackup)) as Attributes;
   const where = netns && { netns, ifName };
@@ -186,7 +188,7 @@ async function revert(host: Host, { ifName, netns, record, backups }: Left): Pro
     },
     {
       why: "forget what was before",
-      run: async () => void await host.apply(forget(paths, record)),
+      run: async () => void await host.apply(await forget(attachment, paths)),
       onlyIfClean: true,
     },
   ]);

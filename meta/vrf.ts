@@ -31,7 +31,13 @@ import { ownAddresses } from "../recipes/chained.ts";
 import { report } from "../recipes/check.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { withNetnsLock } from "../recipes/netns_lock.ts";
-import { dropRecord, keepRecord, recordPath, staleRecords } from "../recipes/record.ts";
+import {
+  dropRecord,
+  forgetRecord,
+  keepRecord,
+  recordPath,
+  staleRecords,
+} from "../recipes/record.ts";
 import { recordedNetns, recordNetns } from "../recipes/recorded_netns.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
@@ -142,7 +148,7 @@ async function del(req: Request<Conf>): Promise<void> {
   const netns = record ? recordedNetns(record.data, sandbox) : liveNetns(req);
   const name = record?.data.vrf ?? conf.vrfname;
   if (netns && name) await leave(host, { netns, ifName, name, found: record?.data });
-  if (record) await host.apply(dropRecord(record));
+  await host.apply(await forgetRecord(recordKind, req));
 }
 
 async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {

@@ -6,7 +6,7 @@
  * @module
  */
 import type { AttachmentKey } from "../cni/types.ts";
-import { listNames, readOwnJson } from "../host/files.ts";
+import { listNames, readOwnJson, writtenAt } from "../host/files.ts";
 import type { Step, WriteFile } from "../host/step.ts";
 import { attachmentName } from "./names.ts";
 import type { Attachment } from "./own.ts";
@@ -52,12 +52,19 @@ export function temporaryOf(path: string): string {
   return `${path}.tmp`;
 }
 
+/** Removes what there is of an attachment's record: itself, and what an ADD that was killed left. */
+export async function forgetRecord(kind: string, attachment: Attachment): Promise<Step[]> {
+  const path = await recordPath(kind, attachment);
+  return dropFiles([path, temporaryOf(path)].filter((file) => writtenAt(file) !== undefined));
+}
+
 /** Removes a record. */
 export function dropRecord({ path }: Pick<Kept<unknown>, "path">): Step[] {
-  return [path, temporaryOf(path)].map((file) => ({
-    why: `remove record "${file}"`,
-    do: { kind: "remove", path: file },
-  }));
+  return dropFiles([path, temporaryOf(path)]);
+}
+
+function dropFiles(files: readonly string[]): Step[] {
+  return files.map((path) => ({ why: `remove record "${path}"`, do: { kind: "remove", path } }));
 }
 
 /** Reads a record; `undefined` when there is none, or one that this project cannot have written whole. */

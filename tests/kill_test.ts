@@ -5,6 +5,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import { recordPath } from "../recipes/record.ts";
 import { Attachment } from "./harness/attachment.ts";
 import { Faults } from "./harness/fault.ts";
 import { isListing, rounds } from "./harness/guest.ts";
@@ -13,7 +14,7 @@ import type { PluginCall } from "./harness/plugin.ts";
 import { errorObject, outputOf, startPlugin } from "./harness/plugin.ts";
 import { Random, seedOf } from "./harness/random.ts";
 import { inert } from "./harness/residue.ts";
-import { alike, distinctRows, richRows } from "./harness/rows.ts";
+import { alike, distinctRows, firstRows, richRows } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
@@ -36,6 +37,31 @@ async function killAt(
   if (all) running.signalAll("SIGKILL");
   else running.signal("SIGKILL");
   await running.allGone();
+}
+
+/** Folders of the plugins that keep records. */
+const recordKinds: Readonly<Record<string, string>> = {
+  "host-device": "devices",
+  firewall: "firewall",
+  sbr: "sbr",
+  tuning: "tuning",
+  vrf: "vrf",
+};
+
+for (const row of firstRows(({ type }) => type in recordKinds)) {
+  rowTest(row, "DEL removes what is left of a record that was never whole", async (sandbox) => {
+    const attachment = await Attachment.create(sandbox, row);
+    const before = await snapshot(sandbox);
+    const { network, ifname: ifName } = attachment;
+    const self = { network, containerId: "c1", ifName };
+    const path = await recordPath(recordKinds[row.type]!, self);
+    await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+    for (const netns of [attachment.netns, "", `${sandbox.dir}/gone/netns`]) {
+      await Deno.writeTextFile(`${path}.tmp`, '{"network":');
+      await attachment.del({ netns });
+      assertSame(before, await snapshot(sandbox), { allow: row.residue });
+    }
+  });
 }
 
 /** Milliseconds that a whole ADD or DEL takes here and now. */

@@ -13,7 +13,7 @@ import type { Attachment } from "../../recipes/own.ts";
 import type { Kept } from "../../recipes/record.ts";
 import {
   allRecords,
-  dropRecord,
+  forgetRecord,
   keepRecord,
   readRecord,
   recordPath,
@@ -52,8 +52,8 @@ export async function remember(attachment: Attachment, data: Told): Promise<Step
 }
 
 /** Steps that forget an attachment. */
-export async function forget(attachment: Attachment): Promise<Step[]> {
-  return dropRecord({ path: await recordPath(kind, attachment) });
+export function forget(attachment: Attachment): Promise<Step[]> {
+  return forgetRecord(kind, attachment);
 }
 
 /** The records of a network's attachments that are none of these. */

@@ -12,7 +12,7 @@ import { sameNetns } from "../../ns/netns.ts";
 import type { Attachment } from "../../recipes/own.ts";
 import type { Kept } from "../../recipes/record.ts";
 import {
-  dropRecord,
+  forgetRecord,
   keepRecord,
   readRecord,
   recordPath,
@@ -139,14 +139,17 @@ function textOf({ mac, promisc, mtu, allmulti, txQLen }: Attributes): string {
   return JSON.stringify({ mac, promisc, mtu, allmulti, txQLen }, null, 1);
 }
 
-/** Removes the files that are there, what a kill has left of them, and a record. */
-export function forget(paths: readonly string[], record: Kept<Tuned> | undefined): Step[] {
+/** Removes the files that are there and the record, and what a kill has left of either. */
+export async function forget(
+  attachment: Attachment,
+  paths: readonly string[],
+): Promise<Step[]> {
   const files = paths.flatMap((path) => [path, temporaryOf(path)]);
   return [
     ...files.filter((path) => readFileIfExists(path) !== undefined).map((path) => ({
       why: `remove "${path}"`,
       do: { kind: "remove" as const, path },
     })),
-    ...(record ? dropRecord(record) : []),
+    ...await forgetRecord(recordKind, attachment),
   ];
 }

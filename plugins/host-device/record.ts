@@ -13,7 +13,7 @@ import type { Attachment } from "../../recipes/own.ts";
 import type { Kept } from "../../recipes/record.ts";
 import {
   allRecords,
-  dropRecord,
+  forgetRecord,
   keepRecord,
   readRecord,
   recordPath,
@@ -81,8 +81,8 @@ export async function readDeviceRecord(attachment: Attachment): Promise<DeviceRe
 }
 
 /** Removes an attachment's record, and what an ADD that was killed has left of one. */
-export async function forget(attachment: Attachment): Promise<Step[]> {
-  return dropRecord({ path: await recordPath(kind, attachment) });
+export function forget(attachment: Attachment): Promise<Step[]> {
+  return forgetRecord(kind, attachment);
 }
 
 /** The records of all devices that containers have. */
