@@ -15,6 +15,9 @@ export const onlyVariable = "DENOCNI_ONLY";
 /** Set: plugins are called inside one process, in a host stand-in that tests share (`standing.ts`). */
 export const inProcessVariable = "DENOCNI_IN_PROCESS";
 
+/** Names the file that takes tests during which Deno itself crashed. */
+export const crashedVariable = "DENOCNI_CRASHED";
+
 /** A test that waits for a guest. */
 export interface ListedTest {
   readonly file: string;
@@ -34,6 +37,14 @@ let given: readonly ListedTest[] | undefined;
 function givenTests(): readonly ListedTest[] | undefined {
   const path = Deno.env.get(onlyVariable);
   return path === undefined ? undefined : given ??= readList(Deno.readTextFileSync(path));
+}
+
+/** Notes a test during which Deno itself crashed: on a guest's kernel it may pass the next time. */
+export function noteCrash(name: string): void {
+  const path = Deno.env.get(crashedVariable);
+  const test = givenTests()?.find((test) => test.name === name && test.file === testFile());
+  if (!path || !test) return;
+  Deno.writeTextFileSync(path, `${JSON.stringify(test)}\n`, { append: true });
 }
 
 /** Whether a test is to be registered: natively each, in a guest those that it was given. */

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Row } from "./rows.ts";
-import { inProcessVariable, isChosen, isListing, list } from "./guest.ts";
+import { inProcessVariable, isChosen, isListing, list, noteCrash } from "./guest.ts";
 import { Sandbox } from "./sandbox.ts";
 import { executeSync } from "./process.ts";
 import { binDir, peerDir } from "./plugin.ts";
@@ -44,7 +44,11 @@ export function kernelTest(
 ): void {
   testWith(name, ["private", ...options.needs ?? []], async (test) => {
     await using sandbox = await Sandbox.create();
-    await body(sandbox, test);
+    try {
+      await body(sandbox, test);
+    } finally {
+      if (await sandbox.standing?.crashed()) noteCrash(name);
+    }
   });
 }
 
