@@ -107,6 +107,14 @@ export interface GobField {
   readonly pointer?: boolean;
 }
 
+/** A value and the type to send it as. */
+export interface TypedValue {
+  /** What the other side is told about it. */
+  readonly type: GobType;
+  /** Of this type. */
+  readonly value: GobValue;
+}
+
 /** Bytes that are no gob, or a value that does not fit its type. */
 export class GobError extends Error {
   /** Tells this error from others. */
@@ -183,22 +191,29 @@ export class GobEncoder {
   #nextId = firstUsedId;
 
   /**
-   * The messages that carry one value: definitions of types that this stream has not seen, and
-   * the value, each after its length. Throws a {@linkcode GobError} when the value is not of the
-   * type; the stream can be used on.
+   * The messages that carry some values: definitions of types that this stream has not seen, and
+   * the values, each after its length. Throws a {@linkcode GobError} when a value is not of its
+   * type; nothing counts as sent then, and the stream can be used on.
    */
-  encode(type: GobType, value: GobValue): Uint8Array<ArrayBuffer> {
-    const body = new Writer();
-    body.int(this.#idOf(type));
-    if (type.kind !== "struct") body.uint(0);
-    writeValue(body, { type, value, at: nameOf(type) });
+  encode(...items: readonly TypedValue[]): Uint8Array<ArrayBuffer> {
+    const bodies = items.map((item) => this.#body(item));
     const out = new Writer();
-    for (const inner of this.#unsent(type, new Set())) {
-      out.message(this.#define(inner));
-      this.#sent.add(inner);
+    for (const [index, { type }] of items.entries()) {
+      for (const inner of this.#unsent(type, new Set())) {
+        out.message(this.#define(inner));
+        this.#sent.add(inner);
+      }
+      out.message(bodies[index]!);
     }
-    out.message(body);
     return out.bytes();
+  }
+
+  #body({ type, value }: TypedValue): Writer {
+    const out = new Writer();
+    out.int(this.#idOf(type));
+    if (type.kind !== "struct") out.uint(0);
+    writeValue(out, { type, value, at: nameOf(type) });
+    return out;
   }
 
   /** Numbers types in the order that Go does. */
@@ -276,9 +291,7 @@ function partsOf(type: GobType): readonly GobType[] {
 }
 
 /** A value to write, and the name of its field or type for an error. */
-interface Item {
-  readonly type: GobType;
-  readonly value: GobValue;
+interface Item extends TypedValue {
   readonly at: string;
 }
 

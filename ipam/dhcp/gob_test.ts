@@ -5,6 +5,7 @@
  * @module
  */
 import { assertEquals, assertThrows } from "@std/assert";
+import { Random, seedOf } from "../../tests/harness/random.ts";
 import type { GobField, GobType, GobValue, StructType } from "./gob.ts";
 import { GobDecoder, GobEncoder, GobError, readUint, uintSize } from "./gob.ts";
 
@@ -167,7 +168,7 @@ for (const [name, { hex, values }] of Object.entries(streams)) {
 
 function encodeAll(items: readonly (readonly [GobType, GobValue])[]): string {
   const encoder = new GobEncoder();
-  return items.map(([type, value]) => encoder.encode(type, value).toHex()).join("");
+  return items.map(([type, value]) => encoder.encode({ type, value }).toHex()).join("");
 }
 
 Deno.test("gob: the encoder writes the bytes that Go writes", () => {
@@ -199,7 +200,7 @@ Deno.test("gob: zero behind a pointer is sent, nil is not", () => {
       { name: "Struct", type: net },
     ],
   };
-  const bytes = new GobEncoder().encode(type, { Plain: 0, Zero: 0 });
+  const bytes = new GobEncoder().encode({ type, value: { Plain: 0, Zero: 0 } });
   assertEquals(decodeAll(bytes).map(plain), [{ Zero: 0, Struct: {} }]);
 });
 
@@ -207,16 +208,16 @@ Deno.test("gob: integers keep all their bits", () => {
   const numbers = [0, 1, 127, 128, 255, 256, 2 ** 32, 2 ** 53 - 1, 2n ** 53n, 2n ** 63n - 1n];
   for (const number of numbers) {
     for (const value of [number, typeof number === "bigint" ? ~number : ~BigInt(number)]) {
-      const [decoded] = decodeAll(new GobEncoder().encode(int, value));
+      const [decoded] = decodeAll(new GobEncoder().encode({ type: int, value }));
       assertEquals(BigInt(decoded as number | bigint), BigInt(value), String(value));
     }
-    assertEquals(decodeAll(new GobEncoder().encode(uint, number)), [number]);
+    assertEquals(decodeAll(new GobEncoder().encode({ type: uint, value: number })), [number]);
   }
 });
 
 Deno.test("gob: floats keep all their bits", () => {
   for (const value of [0, 1, -1, 0.1, 5e-324, Number.MAX_VALUE, -Infinity, NaN]) {
-    assertEquals(decodeAll(new GobEncoder().encode(float, value)), [value]);
+    assertEquals(decodeAll(new GobEncoder().encode({ type: float, value })), [value]);
   }
 });
 
@@ -249,9 +250,9 @@ Deno.test("gob: a value that does not fit its type is refused, and the stream go
   ];
   const encoder = new GobEncoder();
   for (const [type, value, message] of cases) {
-    assertThrows(() => encoder.encode(type, value), GobError, message);
+    assertThrows(() => encoder.encode({ type, value }), GobError, message);
   }
-  assertEquals(decodeAll(encoder.encode(point, { X: 1 })).map(plain), [{ X: 1 }]);
+  assertEquals(decodeAll(encoder.encode({ type: point, value: { X: 1 } })).map(plain), [{ X: 1 }]);
 });
 
 Deno.test("gob: definitions come in any order", () => {
@@ -357,7 +358,7 @@ Deno.test("gob: a stream may define many types, but not too many, and none too l
   const decoder = new GobDecoder();
   const define = (name: string) => {
     const type: GobType = { kind: "struct", name, fields: [] };
-    return messagesOf(new GobEncoder().encode(type, {}))[0]!;
+    return messagesOf(new GobEncoder().encode({ type, value: {} }))[0]!;
   };
   assertThrows(
     () => decoder.decode(define("x".repeat(16_384))),
@@ -375,40 +376,24 @@ Deno.test("gob: a stream may define many types, but not too many, and none too l
 });
 
 Deno.test("gob: names of fields do no harm", () => {
-  const type: StructType = {
-    kind: "struct",
-    name: "",
-    fields: [{ name: "__proto__", type: net }, { name: "constructor", type: int }],
-  };
-  const stream = new GobEncoder().encode(
-    type,
-    Object.assign(Object.create(null), {
-      constructor: 7,
-    }),
-  );
-  const [value] = decodeAll(stream) as [Record<string, GobValue>];
-  assertEquals(Object.getPrototypeOf(value), null);
-  assertEquals(Object.keys(value!).sort(), ["__proto__", "constructor"]);
+  const names = ["__proto__", "constructor"];
+  const fields = names.map((name) => ({ name, type: net }));
+  const value = Object.assign(Object.create(null), { constructor: {} });
+  const stream = new GobEncoder().encode({ type: { kind: "struct", name: "", fields }, value });
+  const [decoded] = decodeAll(stream);
+  assertEquals(Object.getPrototypeOf(decoded), null);
+  assertEquals(Object.keys(decoded!).sort(), names);
 });
 
-/** A sequence of numbers below 2^32 that looks random (Marsaglia's xorshift). */
-function* numbers(seed: number): Generator<number, never> {
-  for (let state = seed;;) {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    yield state >>> 0;
-  }
-}
-
 Deno.test("gob: of 20,000 damaged streams each decodes or is refused as such", () => {
-  const random = numbers(5);
-  const next = () => random.next().value;
+  const random = new Random(seedOf(5));
   const intact = Object.values(streams).map(({ hex }) => Uint8Array.fromHex(hex));
   const outcomes = { decoded: 0, refused: 0 };
   for (let round = 0; round < 20_000; round++) {
     const stream = intact[round % intact.length]!.slice();
-    for (let left = next() % 4; left >= 0; left--) stream[next() % stream.length] = next();
+    for (let left = random.integer(1, 4); left > 0; left--) {
+      stream[random.integer(0, stream.length - 1)] = random.integer(0, 255);
+    }
     try {
       decodeAll(stream);
       outcomes.decoded++;
