@@ -4,10 +4,19 @@
  * @module
  */
 import type { Ip } from "../../host/ip.ts";
-import type { Random } from "../../tests/harness/random.ts";
 import type { Message } from "./packet.ts";
 import { parseIp } from "../../host/ip.ts";
 import { bootReply, concat, unspecified } from "./packet.ts";
+
+/** Random choices: those that the tests of this project repeat by a seed. */
+export interface Dice {
+  /** A whole number, `min` ≤ n ≤ `max`. */
+  integer(min: number, max: number): number;
+  /** One of some values. */
+  pick<T>(values: readonly T[]): T;
+  /** True about once in `n` times. */
+  oneIn(n: number): boolean;
+}
 
 /** An address from its text. */
 export function ip(text: string): Ip {
@@ -137,12 +146,12 @@ export function optionsOf(values: Readonly<Record<number, string>>): Map<number,
 }
 
 /** Random bytes. */
-export function randomBytes(random: Random, length: number): Uint8Array {
+export function randomBytes(random: Dice, length: number): Uint8Array {
   return Uint8Array.from({ length }, () => random.integer(0, 255));
 }
 
 /** A copy of bytes with some random damage: other bytes, fewer, more, or some of them twice. */
-export function mutate(random: Random, bytes: Uint8Array): Uint8Array {
+export function mutate(random: Dice, bytes: Uint8Array): Uint8Array {
   const cut = random.integer(0, bytes.length);
   switch (random.integer(0, 5)) {
     case 0:
