@@ -59,11 +59,20 @@ function usable(list: readonly Ip[] = []): Ip[] {
   return list.filter(({ bits }) => bits !== 0n && bits !== highest);
 }
 
+/** Whether {@linkcode grantedBy} can read it. */
+export function isComplete({ options }: Message): boolean {
+  return knownPrefix(options) !== undefined;
+}
+
+function knownPrefix(options: Options): number | undefined {
+  const alone = !options.has(option.subnetMask.code) && complete(classlessRoutes(options));
+  return alone ? 32 : readOption(options, option.subnetMask);
+}
+
 function prefixOf(options: Options): number {
-  const prefix = readOption(options, option.subnetMask);
+  const prefix = knownPrefix(options);
   if (prefix !== undefined) return prefix;
   const bytes = options.get(option.subnetMask.code);
-  if (!bytes && complete(classlessRoutes(options))) return 32;
   throw new CniError(
     codes.noAddress,
     bytes

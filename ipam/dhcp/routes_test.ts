@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { CniError } from "../../cni/error.ts";
 import type { Granted } from "./routes.ts";
-import { grantedBy, sameGrant } from "./routes.ts";
+import { grantedBy, isComplete, sameGrant } from "./routes.ts";
 import { decode } from "./packet.ts";
 import { golden, ip, message, optionsOf } from "./testing.ts";
 
@@ -113,7 +113,10 @@ const table: readonly (readonly [what: string, Record<number, string>, Granted])
 ];
 
 for (const [what, values, expected] of table) {
-  Deno.test(`a lease gives ${what}`, () => assertEquals(grantedBy(ack(values)), expected));
+  Deno.test(`a lease gives ${what}`, () => {
+    assertEquals(grantedBy(ack(values)), expected);
+    assertEquals(isComplete(ack(values)), true);
+  });
 }
 
 Deno.test("the golden DHCPACK gives address, gateway and default route", () => {
@@ -151,6 +154,7 @@ for (const [what, values, expected] of refused) {
   Deno.test(`a lease is of no use with ${what}`, () => {
     const error = assertThrows(() => grantedBy(ack(values)), CniError);
     assertEquals([error.code, error.msg], [104, expected]);
+    assertEquals(isComplete(ack(values)), false);
   });
 }
 
