@@ -311,6 +311,17 @@ Deno.test("an offer and an acknowledgement count during a pause, too", () => {
   assertEquals([outcome.kind, "age" in outcome && outcome.age], ["acked", 5500]);
 });
 
+Deno.test("a new attempt forgets the offer", () => {
+  let turn = hand(begin(setup(goals.acquire, { timeout: 1000 })), golden.offer, 0);
+  for (let steps = 0; steps < 4; steps++) turn = tick(open(turn).state, open(turn).until);
+  const discover = sentBy(turn)!;
+  assertEquals(
+    discover.options,
+    optionsOf({ 53: "01", 55: "0301", 57: "05dc", 61: clientId.toHex() }),
+  );
+  assertEquals(discover.secs, 9);
+});
+
 Deno.test("a second offer is counted and not requested", () => {
   const request = hand(begin(setup(goals.acquire)), golden.offer);
   const other = hand(request, reply(request, "02", { with: { 54: "c0a80102" } }));
@@ -361,6 +372,12 @@ const ignored: readonly Ignored[] = [
     "foreign",
     goals.acquire,
     (turn) => reply(turn, "02", { chaddr: hex("020000000001 00") }),
+  ],
+  [
+    "a shorter hardware address",
+    "foreign",
+    goals.acquire,
+    (turn) => reply(turn, "02", { chaddr: hex("0200000000") }),
   ],
   ["a request", "foreign", goals.acquire, (turn) => reply(turn, "02", { op: 1 })],
   ["BOOTP", "unusable", goals.acquire, (turn) => reply(turn, "02", { options: new Map() })],

@@ -249,7 +249,7 @@ function look(state: Kept, now: number): Step {
  * timer before the end of its wait.
  */
 function clock(state: Kept, { kind, now }: LeaseEvent): Step {
-  const woken = kind === "timer" && !state.running ? state.wakeAt ?? now : now;
+  const woken = kind === "timer" ? state.wakeAt ?? now : now;
   const known = Math.max(state.seenAt, woken);
   if (now >= known - tolerance) return { state: { ...state, seenAt: now }, actions: [] };
   const by = Math.round(now - known);

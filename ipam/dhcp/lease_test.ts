@@ -139,6 +139,7 @@ const without = (code: number, ack = hourly) => ({
   ...ack,
   options: new Map([...ack.options].filter(([key]) => key !== code)),
 });
+const wider = { ...hourly, options: new Map([...hourly.options, ...optionsOf({ 1: "ffff0000" })]) };
 const short = ackOf({ lease: 80 });
 const endless = ackOf({ lease: never });
 
@@ -389,6 +390,14 @@ const stories: readonly Story[] = [
     ],
   },
   {
+    what: "an answer with another mask changes it",
+    first: "store, wait 1800",
+    lines: [
+      [1800, "timer", "renew 208"],
+      [1801, acked(wider), "store, change 192.168.1.5 192.168.1.5, wait 3601"],
+    ],
+  },
+  {
     what: "another address without a mask is no answer",
     first: "store, wait 1800",
     lines: [
@@ -429,6 +438,27 @@ const stories: readonly Story[] = [
       [-1800, "timer", "renew 208"],
       [-5400, "failed", "store, wait -4725"],
       [-4725, "timer", "renew 208"],
+    ],
+  },
+  {
+    what: "a clock that is set back takes the next try along",
+    first: "store, wait 1800",
+    lines: [
+      [1800, "timer", "renew 208"],
+      [1870, "failed", "wait 2510"],
+      [0, "look", "store, wait 640"],
+      [640, "timer", "renew 208"],
+    ],
+  },
+  {
+    what: "a clock that is set back gives the looks for a link no more time",
+    settings: { limit: 60_000 },
+    first: "store, wait 1800",
+    lines: [
+      [1800, "timer", "renew 60"],
+      [1800, "link unknown", "wait 1801"],
+      [0, "timer", "store, renew 60"],
+      [59, "link unknown", "end: link unknown"],
     ],
   },
   {
@@ -589,8 +619,15 @@ for (
 }
 
 Deno.test("the JSON of a lease that a clock has moved gives the same lease", () => {
-  const { state } = keep(leaseAt(start, ackOf({ lease: 3601 })), { now: start, settings });
-  const moved = advance(state, { kind: "look", now: start - 90_001 }).state.lease;
+  const begun = keep(leaseAt(start), { now: start, settings });
+  // The wait for the next try ends in the middle of a millisecond.
+  const waiting = play(begun, [[1800, "timer", "renew 208"], [
+    1870.001,
+    "failed",
+    "wait 2510.0005",
+  ]]);
+  const moved = advance(waiting, { kind: "timer", now: start }).state.lease;
+  assertEquals(moved.since, start - 2_510_000);
   assertEquals(leaseDecoder.decode(leaseToJson(moved), "", []), moved);
 });
 
