@@ -2,7 +2,14 @@ import { assertEquals } from "@std/assert";
 import { shellLine } from "./command.ts";
 import { parseCidr, parseIp } from "./ip.ts";
 import type { KernelRoute } from "./ip_route.ts";
-import { addRoute, getRoute, parseRoutes, prependRoute, showRoutes } from "./ip_route.ts";
+import {
+  addRoute,
+  getRoute,
+  parseRoutes,
+  prependRoute,
+  removeRoute,
+  showRoutes,
+} from "./ip_route.ts";
 
 const netns = { path: "/run/netns/c1" };
 const inside = "nsenter --net=/run/netns/c1";
@@ -36,6 +43,14 @@ Deno.test("addRoute() writes zeros: they are values", () => {
   assertEquals(
     shellLine(addRoute({ dst: cidr("::/0"), dev: "eth0", scope: 0, metric: 0 })),
     "ip route add ::/0 dev eth0 metric 0 scope 0",
+  );
+});
+
+Deno.test("removeRoute() names a route as addRoute() does", () => {
+  const spec = { dst: cidr("0.0.0.0/0"), via: ip("10.1.0.1"), dev: "eth0", metric: 5, netns };
+  assertEquals(
+    shellLine(removeRoute(spec)),
+    shellLine(addRoute(spec)).replace(" add ", " del "),
   );
 });
 

@@ -18,6 +18,7 @@ import {
   configureInterface,
   firstGateways,
   knownAddresses,
+  removeRoutes,
   waitForDetection,
 } from "./configure.ts";
 
@@ -117,6 +118,16 @@ Deno.test("addRoutes() leads through the first gateway of the family, or the rou
     "ip route prepend 10.2.0.0/16 via 10.1.0.7 dev eth0 scope global",
     "ip route prepend ::/0 via fd00::1 dev eth0",
   ]);
+});
+
+Deno.test("removeRoutes() removes what addRoutes() has added, and forgives what is gone", () => {
+  const list = [{ dst: "0.0.0.0/0", priority: 50 }, { dst: "10.2.0.0/16", gw: "10.1.0.7" }];
+  const plan = { ...where, result: { ips: [ipv4], routes: list } };
+  assertEquals(
+    lines(removeRoutes(plan)),
+    lines(addRoutes(plan)).map((line) => line.replace(" prepend ", " del ")),
+  );
+  assertEquals(removeRoutes(plan).map(({ tolerate }) => tolerate), [["missing"], ["missing"]]);
 });
 
 Deno.test("addRoutes() without a gateway of the family leads to the link", () => {
