@@ -11,6 +11,8 @@ import { loadPlugin, types } from "./registry.ts";
 
 /** Serves the plugin of this name. A script run by Deno names it as its first argument. */
 export async function main(name: string, args: readonly string[]): Promise<void> {
+  const subcommand = subcommandOf(name, args);
+  if (subcommand) return await subcommand();
   if (name === "cni") {
     const { main } = await import("./cli/main.ts");
     return await main(args);
@@ -24,6 +26,20 @@ export async function main(name: string, args: readonly string[]): Promise<void>
   }
   revokeUndeclared(plugin.permissions);
   await serve(plugin, loadPlugin);
+}
+
+/**
+ * The subcommands of `dhcp`. An executable of one plugin gets its name as an argument, too, and
+ * any executable that holds all plugins may be asked for an exchange.
+ */
+function subcommandOf(name: string, args: readonly string[]): (() => Promise<void>) | undefined {
+  const words = args[0] === "dhcp" ? args.slice(1) : name === "dhcp" ? args : [];
+  switch (words[0]) {
+    case "exchange":
+      return async () => await (await import("./ipam/dhcp/child.ts")).main();
+    default:
+      return undefined;
+  }
 }
 
 if (import.meta.main) {
