@@ -55,7 +55,7 @@ function isUsable({ address, options }: IaAddress): boolean {
 }
 
 /** Whether an address can be one host's on more than one link: neither special, nor link-local, nor of many. */
-function isHost({ bits }: Ip): boolean {
+export function isHost({ bits }: Ip): boolean {
   const first = Number(bits >> 112n);
   const linkLocal = (first & 0xffc0) === 0xfe80;
   return first >> 8 !== 0 && first >> 8 !== 0xff && !linkLocal;
