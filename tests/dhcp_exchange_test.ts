@@ -1,0 +1,263 @@
+/**
+ * Exchanges with DHCP servers inside namespaces: what they say to real servers, and
+ * that nothing is left behind.
+ *
+ * @module
+ */
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { CniError } from "../cni/error.ts";
+import { formatIp, parseIp } from "../host/ip.ts";
+import type { Ip } from "../host/ip.ts";
+import type { Held, Holding } from "../ipam/dhcp/hold.ts";
+import { holdExchange, releaseFromHost } from "../ipam/dhcp/hold.ts";
+import { programOf } from "../ipam/dhcp/self.ts";
+import { Machine } from "../ns/machine.ts";
+import {
+  countReached,
+  Dnsmasq,
+  dropPackets,
+  joinServer,
+  startUdhcpd,
+  subnet,
+} from "./harness/dhcp_server.ts";
+import { kernelTest } from "./harness/need.ts";
+import type { Sandbox } from "./harness/sandbox.ts";
+import { assertSame, snapshot } from "./harness/state.ts";
+
+const program = programOf({
+  execPath: Deno.execPath(),
+  standalone: false,
+  mainModule: new URL("../main.ts", import.meta.url).href,
+  env: (name) => Deno.env.get(name),
+});
+
+const client = {
+  clientId: new TextEncoder().encode("\0c1/net1/eth0"),
+  requested: [3, 1],
+  provided: new Map<number, Uint8Array>(),
+};
+
+const ip = (text: string): Ip => parseIp(text)!;
+const server = ip(subnet.server);
+const first = ip(subnet.first);
+
+interface Options extends Partial<Holding> {
+  readonly signal?: AbortSignal;
+}
+
+function hold(path: string, { signal, ...rest }: Options = {}): Promise<Held> {
+  const holding: Holding = {
+    netns: { path },
+    dev: "eth0",
+    goal: { kind: "acquire" },
+    client,
+    within: 20_000,
+    timeout: 1000,
+    ...rest,
+  };
+  return holdExchange(new Machine(), holding, { program, signal });
+}
+
+/** Holds an exchange and fails when it leaves anything in the containers or on the disk. */
+async function holdCleanly(sandbox: Sandbox, path: string, options: Options = {}): Promise<Held> {
+  const before = await containers(sandbox);
+  const held = await hold(path, options);
+  assertSame(before, await containers(sandbox), { only: /^(?!server|other|files)/ });
+  assertEquals(locks(), []);
+  return held;
+}
+
+function containers(sandbox: Sandbox) {
+  return snapshot(sandbox);
+}
+
+function locks(): string[] {
+  return [...Deno.readDirSync("/run/cni/denocni")].map(({ name }) => name);
+}
+
+/** The address of an acknowledgement. */
+function addressOf(held: Held): string {
+  return held.kind === "acked" ? formatIp(held.ack.yiaddr) : JSON.stringify(held);
+}
+
+/** Gives the interface the address, as a plugin does with a lease. */
+async function configure(sandbox: Sandbox, netns: string, held: Held): Promise<void> {
+  await sandbox.ip(netns, [`addr add ${addressOf(held)}/24 dev eth0`]);
+}
+
+const dnsmasq = { needs: ["tool:dnsmasq", "tool:nft"] } as const;
+
+kernelTest("dhcp exchange: the same client gets the same address", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  const log = await Dnsmasq.start(sandbox);
+  const reached = await countReached(sandbox, await sandbox.container("server"));
+  assertEquals(addressOf(await holdCleanly(sandbox, netns)), subnet.first);
+  assertEquals(addressOf(await holdCleanly(sandbox, netns)), subnet.first);
+  const other = { ...client, clientId: new TextEncoder().encode("\0c2/net1/eth0") };
+  assertEquals(addressOf(await hold(netns, { client: other })), "192.168.77.6");
+  assertEquals(log.leased().sort(), [subnet.first, "192.168.77.6"]);
+  assertEquals(await reached(), { nameless: 6, broadcast: 0, unicast: 0 });
+});
+
+kernelTest("dhcp exchange: an interface that is down is set up", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox, { down: true });
+  await Dnsmasq.start(sandbox);
+  assertEquals(addressOf(await hold(netns)), subnet.first);
+  const [link] = await sandbox.ipJson<{ flags: string[] }>(netns, "link show dev eth0");
+  assertEquals(link!.flags.includes("UP"), true);
+});
+
+kernelTest("dhcp exchange: a lease is taken up again after a reboot", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox);
+  await hold(netns);
+  const held = await holdCleanly(sandbox, netns, { goal: { kind: "reboot", address: first } });
+  assertEquals(addressOf(held), subnet.first);
+  assertEquals(held.kind === "acked" && held.counts.discover, 0);
+});
+
+kernelTest("dhcp exchange: renewal and release are unicast", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  const log = await Dnsmasq.start(sandbox);
+  await configure(sandbox, netns, await hold(netns));
+  const reached = await countReached(sandbox, await sandbox.container("server"));
+  const renewed = await holdCleanly(sandbox, netns, {
+    goal: { kind: "renew", address: first, server },
+  });
+  assertEquals(addressOf(renewed), subnet.first);
+  assertEquals(await reached(), { nameless: 0, broadcast: 0, unicast: 1 });
+  assertEquals(log.leased(), [subnet.first]);
+  // The neighbour has to be looked up first.
+  await sandbox.inside(netns, ["ip", "neigh", "flush", "all"]);
+  const goal = { kind: "release", address: first, server } as const;
+  assertEquals(await holdCleanly(sandbox, netns, { goal }), { kind: "sent" });
+  await log.logged(/DHCPRELEASE\(eth0\) 192\.168\.77\.5 /);
+  assertEquals(await reached(), { nameless: 0, broadcast: 0, unicast: 2 });
+  assertEquals(log.leased(), []);
+});
+
+kernelTest("dhcp exchange: a server that has moved is found again", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  const log = await Dnsmasq.start(sandbox);
+  await configure(sandbox, netns, await hold(netns));
+  await log[Symbol.asyncDispose]();
+  const at = await sandbox.container("server");
+  await sandbox.ip(at, ["addr flush dev eth0", "addr add 192.168.77.2/24 brd + dev eth0"]);
+  await Dnsmasq.start(sandbox);
+  const reached = await countReached(sandbox, at);
+  const goal = { kind: "renew", address: first, server } as const;
+  const lost = await holdCleanly(sandbox, netns, { goal, within: 3000 });
+  assertEquals(lost.kind, "failed");
+  const held = await holdCleanly(sandbox, netns, { goal: { kind: "rebind", address: first } });
+  assertEquals(addressOf(held), subnet.first);
+  assertEquals(await reached(), { nameless: 0, broadcast: 1, unicast: 0 });
+});
+
+kernelTest("dhcp exchange: a refusal is told", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox);
+  const address = ip("192.168.77.200");
+  const reboot = await holdCleanly(sandbox, netns, { goal: { kind: "reboot", address } });
+  assertEquals(reboot.kind, "refused");
+  await sandbox.ip(netns, ["addr add 192.168.77.200/24 dev eth0"]);
+  for (const goal of [{ kind: "renew", address, server }, { kind: "rebind", address }] as const) {
+    // The server broadcasts it, though the client has an address.
+    const held = await holdCleanly(sandbox, netns, { goal });
+    assertEquals(held.kind, "refused", goal.kind);
+    assertStringIncludes((held as { message: string }).message, "Nak");
+  }
+});
+
+kernelTest("dhcp exchange: no address is left", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox, { pool: [subnet.first, subnet.first] });
+  await hold(netns);
+  const other = { ...client, clientId: new TextEncoder().encode("\0c2/net1/eth0") };
+  const held = await holdCleanly(sandbox, netns, { client: other, within: 5000 });
+  assertEquals(held.kind, "failed");
+  assertMatch(
+    (held as { message: string }).message,
+    /^no more tries: [1-9] DISCOVER sent, 0 OFFER received; is spanning tree forwarding\?$/,
+  );
+});
+
+kernelTest("dhcp exchange: a slow server is waited for", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox, { more: ["--dhcp-reply-delay=2"] });
+  const held = await holdCleanly(sandbox, netns);
+  assertEquals(addressOf(held), subnet.first);
+  assertEquals(held.kind === "acked" && held.counts.discover > 1, true);
+});
+
+kernelTest("dhcp exchange: lost packets are sent again", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox);
+  await dropPackets(sandbox, netns, { hook: "input", match: "udp dport 68 numgen inc mod 2 0" });
+  const held = await hold(netns);
+  assertEquals(addressOf(held), subnet.first);
+  const { counts } = held as Held & { kind: "acked" };
+  assertEquals([counts.discover, counts.request], [2, 2]);
+});
+
+kernelTest("dhcp exchange: packets that cannot be sent count as lost", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox);
+  await dropPackets(sandbox, netns, { hook: "output", match: "udp sport 68 numgen inc mod 2 0" });
+  const held = await hold(netns);
+  assertEquals(addressOf(held), subnet.first);
+  const { counts } = held as Held & { kind: "acked" };
+  assertEquals([counts.discover, counts.request], [2, 2]);
+});
+
+kernelTest("dhcp exchange: reverse path filters do not matter", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox);
+  for (const [all, dev] of [[1, 0], [0, 1], [2, 0], [0, 2], [1, 2], [2, 1]]) {
+    const script = `cd /proc/sys/net/ipv4/conf; echo ${all} >all/rp_filter; echo ${dev} >eth0/rp_filter`;
+    await sandbox.inside(netns, ["sh", "-ec", script]);
+    assertEquals(addressOf(await holdCleanly(sandbox, netns)), subnet.first, `${all} ${dev}`);
+  }
+});
+
+kernelTest("dhcp exchange: the second interface of a container", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  const far = { dev: "eth1", server: "other", address: "192.168.78.1/24" };
+  await joinServer(sandbox, far);
+  await Dnsmasq.start(sandbox);
+  await Dnsmasq.start(sandbox, { server: "other", pool: ["192.168.78.5", "192.168.78.9"] });
+  await configure(sandbox, netns, await hold(netns));
+  await sandbox.ip(netns, [`route add default via ${subnet.server}`]);
+  const filter = "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 1 >$f; done";
+  await sandbox.inside(netns, ["sh", "-ec", filter]);
+  const reached = await countReached(sandbox, await sandbox.container("other"));
+  assertEquals(addressOf(await holdCleanly(sandbox, netns, { dev: "eth1" })), "192.168.78.5");
+  // The other interface's address is nobody's business.
+  assertEquals(await reached(), { nameless: 2, broadcast: 0, unicast: 0 });
+});
+
+kernelTest("dhcp exchange: two at once in one container", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await joinServer(sandbox, { dev: "eth1", server: "other", address: "192.168.78.1/24" });
+  await Dnsmasq.start(sandbox);
+  await Dnsmasq.start(sandbox, { server: "other", pool: ["192.168.78.5", "192.168.78.9"] });
+  const before = await snapshot(sandbox);
+  const held = await Promise.all(["eth0", "eth1"].map((dev) => hold(netns, { dev })));
+  assertEquals(held.map(addressOf), [subnet.first, "192.168.78.5"]);
+  assertSame(before, await snapshot(sandbox), { only: /^a\// });
+});
+
+kernelTest("dhcp exchange: udhcpd", { needs: ["tool:udhcpd"] }, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  const log = await startUdhcpd(sandbox);
+  const held = await holdCleanly(sandbox, netns);
+  assertEquals(addressOf(held), subnet.first);
+  await configure(sandbox, netns, held);
+  const renewed = await holdCleanly(sandbox, netns, {
+    goal: { kind: "renew", address: first, server },
+  });
+  assertEquals(addressOf(renewed), subnet.first);
+  await holdCleanly(sandbox, netns, { goal: { kind: "release", address: first, server } });
+  await log.logged(/eceived RELEASE/);
+});
+
+void [assertRejects, CniError, releaseFromHost];
