@@ -1,0 +1,329 @@
+/**
+ * Keeps one lease: carries out what its state machine (`lease.ts`) asks for. Timers, exchanges,
+ * the file, and what a changed or ended lease means to the interface. Everything that touches
+ * the machine is given to it.
+ *
+ * @module
+ */
+import type { NetnsRef } from "../../host/command.ts";
+import type { Step as PlanStep } from "../../host/step.ts";
+import type { Client, Goal } from "./exchange.ts";
+import type { Held, Holding } from "./hold.ts";
+import type { Action, End, Kept, LeaseEvent, Phase, Step } from "./lease.ts";
+import type { Message } from "./packet.ts";
+import type { Ask, Entry, Store } from "./store.ts";
+import type { Turns } from "./turns.ts";
+import type { Result } from "../../cni/types.ts";
+import { failureOf } from "../../host/files.ts";
+import { formatIp } from "../../host/ip.ts";
+import { planChange, planWithdrawal, resultOf } from "./change.ts";
+import { advance, holdsAt, keep, resume } from "./lease.ts";
+
+/** Time. All in milliseconds. */
+export interface Clock {
+  /** Since 1970. */
+  now(): number;
+  /** Calls once after so long; gives what takes the call back. */
+  after(delay: number, run: () => void): () => void;
+}
+
+/** What a keeper works with; the agent has one for all. */
+export interface Tools {
+  /** Holds an exchange in a container. */
+  readonly hold: (holding: Holding, signal: AbortSignal) => Promise<Held>;
+  /** Sends a release from the host. */
+  readonly releaseFromHost: (goal: Goal, client: Client) => Promise<unknown>;
+  /** Carries a plan out. */
+  readonly apply: (steps: readonly PlanStep[]) => Promise<unknown>;
+  /** The namespace of a lease, as long as it is the one that the lease was for. */
+  readonly netnsOf: (entry: Entry) => NetnsRef | undefined;
+  readonly store: Pick<Store, "write" | "remove">;
+  /** Exchanges that nobody waits for. */
+  readonly exchanges: Turns;
+  /** Releases. */
+  readonly releases: Turns;
+  readonly clock: Clock;
+  /** 0 ≤ n < 1. */
+  readonly random: () => number;
+  /** Longest exchange, wait for a first answer, ceiling of pauses, in milliseconds. */
+  readonly limits: {
+    readonly within: number;
+    readonly timeout?: number | undefined;
+    readonly resendMax?: number | undefined;
+  };
+  /** Takes a line for people. */
+  readonly say: (line: string) => void;
+}
+
+/** Milliseconds that a release may take: nobody answers it. */
+const releaseLimit = 5000;
+/** The shortest exchange that is worth its process, in milliseconds. */
+const leastExchange = 1000;
+
+/** One lease and its life. */
+export class Keeper {
+  readonly #tools: Tools;
+  #entry: Entry;
+  #kept: Kept;
+  #stopTimer: () => void = () => {};
+  /** The exchange under way, if there is one. */
+  #cancel: AbortController | undefined;
+  /** Changes of the interface follow each other. */
+  #changes: Promise<unknown> = Promise.resolve();
+  #release: Promise<unknown> = Promise.resolve();
+  #suspended = false;
+  readonly #ended = Promise.withResolvers<End>();
+
+  private constructor(entry: Entry, tools: Tools, { state }: Step) {
+    this.#tools = tools;
+    this.#entry = entry;
+    this.#kept = state;
+  }
+
+  /** Begins to keep a lease that was just acquired. Throws when it cannot be written down. */
+  static begin(entry: Entry, tools: Tools): Keeper {
+    const now = tools.clock.now();
+    const step = keep(entry.lease, { now, settings: settingsOf(tools) });
+    tools.store.write(entry);
+    const keeper = new Keeper(entry, tools, step);
+    keeper.#take({ ...step, actions: step.actions.filter(({ kind }) => kind !== "store") });
+    return keeper;
+  }
+
+  /** Goes on with a lease from the disk. */
+  static resume(entry: Entry, tools: Tools): Keeper {
+    const now = tools.clock.now();
+    const step = resume(entry.lease, { now, settings: settingsOf(tools) });
+    const keeper = new Keeper(entry, tools, step);
+    keeper.#take(step);
+    keeper.look();
+    return keeper;
+  }
+
+  /** What it keeps. */
+  get entry(): Entry {
+    return this.#entry;
+  }
+
+  /** What is going on. */
+  get phase(): Phase {
+    return this.#kept.phase;
+  }
+
+  /** Whether an exchange is under way. */
+  get running(): boolean {
+    return this.#kept.running;
+  }
+
+  /** Whether the address may be used now. */
+  get holds(): boolean {
+    return this.phase !== "ended" && holdsAt(this.#entry.lease, this.#tools.clock.now());
+  }
+
+  /** Settles when the lease is no longer kept and nothing of it is left to do. */
+  get ended(): Promise<End> {
+    return this.#ended.promise;
+  }
+
+  /** Its part of a result. */
+  get result(): Result {
+    return resultOf(this.#entry.lease.ack, this.#entry.ask);
+  }
+
+  /** Asks servers for something else from now on. */
+  update(ask: Ask): void {
+    this.#entry = { ...this.#entry, ask };
+    this.#write();
+  }
+
+  /** Looks whether there is something to do: whether the namespace is there, what time it is. */
+  look(): void {
+    const gone = !this.#tools.netnsOf(this.#entry);
+    this.#feed({ kind: gone ? "namespace gone" : "look", now: this.#tools.clock.now() });
+  }
+
+  /** Gives the lease up and tells the server. */
+  async stop(): Promise<void> {
+    this.#feed({ kind: "stop", now: this.#tools.clock.now() });
+    await this.ended;
+  }
+
+  /** Leaves the lease as it is, on the disk too, and does nothing more with it. */
+  async suspend(): Promise<void> {
+    this.#suspended = true;
+    this.#stopTimer();
+    this.#cancel?.abort();
+    await Promise.allSettled([this.#changes, this.#release]);
+  }
+
+  #feed(event: LeaseEvent): void {
+    if (!this.#suspended) this.#take(advance(this.#kept, event));
+  }
+
+  #take({ state, actions }: Step): void {
+    this.#kept = state;
+    this.#entry = { ...this.#entry, lease: state.lease };
+    // Before the lease is written: what it replaces has to be known after a kill, too.
+    for (const action of actions) if (action.kind === "change") this.#replace(action.before.ack);
+    for (const action of actions) this.#do(action);
+    if (this.#entry.replaces.length > 0 && state.phase !== "ended") this.#change();
+  }
+
+  #do(action: Action): void {
+    switch (action.kind) {
+      case "wait":
+        return this.#wait(action.until);
+      case "exchange":
+        return void this.#exchange(action);
+      case "cancel":
+        return this.#cancel?.abort();
+      case "store":
+        return this.#write();
+      case "change":
+        return;
+      case "release":
+        this.#release = this.#sayGoodbye(action.goal, action.from);
+        return;
+      case "end":
+        return void this.#end(action.reason);
+    }
+  }
+
+  #wait(until: number): void {
+    const { clock } = this.#tools;
+    this.#stopTimer();
+    this.#stopTimer = clock.after(Math.max(0, until - clock.now()), () => {
+      if (this.#tools.netnsOf(this.#entry)) this.#feed({ kind: "timer", now: clock.now() });
+      else this.look();
+    });
+  }
+
+  async #exchange(order: Action & { readonly kind: "exchange" }): Promise<void> {
+    const cancel = this.#cancel = new AbortController();
+    const event = await this.#converse(order, cancel.signal);
+    if (cancel.signal.aborted) return;
+    this.#cancel = undefined;
+    this.#feed(event);
+  }
+
+  /** Holds an exchange when it is its turn; the wait for that is part of its time. */
+  async #converse(
+    { goal, within }: Action & { readonly kind: "exchange" },
+    signal: AbortSignal,
+  ): Promise<LeaseEvent> {
+    const { clock, exchanges, limits, hold } = this.#tools;
+    const start = clock.now();
+    const held = await exchanges.run<Held>(signal, async () => {
+      const netns = this.#tools.netnsOf(this.#entry);
+      if (!netns) return { kind: "namespace gone" };
+      const left = Math.max(within - Math.max(clock.now() - start, 0), leastExchange);
+      const { ifName: dev, ask: client } = this.#entry;
+      return await hold({ netns, dev, goal, client, ...limits, within: left }, signal);
+    }).catch((error) => this.#puzzle(error));
+    return eventOf(held, clock.now());
+  }
+
+  /** Whether the link is there could not be learnt. */
+  #puzzle(error: unknown): undefined {
+    this.#say(error instanceof Error ? error.message : String(error));
+    return undefined;
+  }
+
+  #replace(ack: Message): void {
+    this.#entry = { ...this.#entry, replaces: [...this.#entry.replaces, ack] };
+  }
+
+  #change(): void {
+    this.#changes = this.#changes.then(() => this.#applyChange())
+      .catch(({ message }: Error) => this.#say(message));
+  }
+
+  /** What failed is tried again when something happens next, or after a restart. */
+  async #applyChange(): Promise<void> {
+    const { replaces, lease, ask, ifName } = this.#entry;
+    const netns = this.#tools.netnsOf(this.#entry);
+    if (replaces.length === 0 || !netns || this.phase === "ended" || this.#suspended) return;
+    const before = replaces.map((ack) => resultOf(ack, ask));
+    const after = resultOf(lease.ack, ask);
+    await this.#tools.apply(planChange({ netns, ifName }, { before, after }));
+    const left = this.#entry.replaces.filter((ack) => !replaces.includes(ack));
+    this.#entry = { ...this.#entry, replaces: left };
+    this.#write();
+    this.#say(`the interface has ${after.ips[0]!.address} now, and what else the lease says`);
+  }
+
+  async #sayGoodbye(goal: Goal, from: "container" | "host"): Promise<void> {
+    const { releases, limits, hold, releaseFromHost } = this.#tools;
+    const { ifName: dev, ask, lease } = this.#entry;
+    const never = new AbortController().signal;
+    await releases.run(never, async () => {
+      const netns = from === "container" ? this.#tools.netnsOf(this.#entry) : undefined;
+      const within = releaseLimit;
+      const held = netns && await hold({ netns, dev, goal, client: ask, ...limits, within }, never);
+      if (held?.kind === "sent") return;
+      await releaseFromHost(goal, { ...ask, chaddr: lease.ack.chaddr });
+    }).catch(({ message }: Error) => this.#say(message));
+  }
+
+  async #end(reason: End): Promise<void> {
+    this.#stopTimer();
+    await Promise.allSettled([this.#release, this.#changes]);
+    if (this.#suspended) return;
+    if (reason === "expired") await this.#withdraw();
+    const failure = failureOf(() => this.#tools.store.remove(this.#entry));
+    if (failure) this.#say(failure.message);
+    if (reason !== "stopped") this.#say(`it is no longer kept: ${words[reason]}`);
+    this.#ended.resolve(reason);
+  }
+
+  /** An address whose lease has ended may be another's. */
+  async #withdraw(): Promise<void> {
+    const { lease, replaces, ask, ifName } = this.#entry;
+    const netns = this.#tools.netnsOf(this.#entry);
+    if (!netns) return;
+    const standing = [...replaces, lease.ack].map((ack) => resultOf(ack, ask));
+    await this.#tools.apply(planWithdrawal({ netns, ifName }, standing))
+      .catch(({ message }: Error) => this.#say(message));
+  }
+
+  #write(): void {
+    const failure = failureOf(() => this.#tools.store.write(this.#entry));
+    if (failure) this.#say(failure.message);
+  }
+
+  #say(text: string): void {
+    this.#tools.say(`lease of ${describe(this.#entry)}: ${text}`);
+  }
+}
+
+const words: Readonly<Record<Exclude<End, "stopped">, string>> = {
+  "expired": "no server has renewed it; its address is taken from the interface",
+  "link missing": "the interface is gone",
+  "link unknown": "the interface cannot be looked at",
+  "namespace gone": "the namespace is gone; the server is told",
+};
+
+/** `192.168.1.5 for "eth0" of container "c1" on network "net"` */
+export function describe({ lease, ifName, containerId, network }: Entry): string {
+  const address = formatIp(lease.ack.yiaddr);
+  return `${address} for "${ifName}" of container "${containerId}" on network "${network}"`;
+}
+
+function settingsOf({ random, limits }: Tools) {
+  return { random, limit: limits.within };
+}
+
+function eventOf(held: Held | undefined, now: number): LeaseEvent {
+  switch (held?.kind) {
+    case undefined:
+      return { kind: "link unknown", now };
+    case "acked":
+      return { kind: "acked", ack: held.ack, age: held.age, now };
+    case "refused":
+    case "link missing":
+    case "namespace gone":
+      return { kind: held.kind, now };
+    default:
+      return { kind: "failed", now };
+  }
+}
