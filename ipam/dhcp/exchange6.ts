@@ -366,7 +366,7 @@ function requestNext(state: Exchange, now: number): Turn {
 
 function onReply(state: Exchange, said: Said): Turn {
   const { goal } = state.setup;
-  const asked = state.offer?.server ?? ("server" in goal ? goal.server : undefined);
+  const asked = state.offer?.server ?? serverOf(goal);
   if (asked && !sameBytes(asked, said.server)) return ignore(state, "unusable");
   switch (state.phase) {
     case "solicit":
@@ -443,6 +443,12 @@ function acked(state: Exchange, { message, now }: Said): Turn {
 
 function refused({ counts, refusal = "" }: Exchange): Turn {
   return { done: true, outcome: { kind: "refused", message: refusal, counts } };
+}
+
+/** The server that a goal is about: the others are for all, whatever else they hold. */
+function serverOf(goal: Goal): Uint8Array | undefined {
+  const { kind } = goal;
+  return kind === "renew" || kind === "release" || kind === "decline" ? goal.server : undefined;
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
@@ -548,7 +554,7 @@ const longestElapsed = 0xffff;
 function compose(state: Exchange, phase: Kind): Datagram {
   const { setup: { goal, client }, offer, xid, since, sentAt } = state;
   const { duid, rapidCommit = true, provided } = client;
-  const server = offer?.server ?? ("server" in goal ? goal.server : undefined);
+  const server = offer?.server ?? serverOf(goal);
   const elapsed = Math.min(Math.max(Math.floor((sentAt - since) / 10), 0), longestElapsed);
   const wishes = withWishes.includes(phase);
   const options: Entry[] = [

@@ -763,6 +763,15 @@ for (const kind of ["reboot", "rebind"] as const) {
   });
 }
 
+Deno.test("goals that are for all servers do not heed one that they hold", () => {
+  for (const kind of ["acquire", "reboot", "rebind"] as const) {
+    const turn = begin(setup({ ...goals.renew, kind }));
+    assertEquals(readOption(sentBy(turn)!.options, option.serverId), undefined);
+    const outcome = over(hand(turn, reply(turn, { ...rapid, server: serverB })));
+    assertEquals(outcome.kind, kind === "reboot" ? "confirmed" : "acked");
+  }
+});
+
 Deno.test("a reply may give another address: the caller applies it", () => {
   const turn = begin(setup(goals.renew));
   const other = "0005 0018 20010db8 00*11 77 0000012c 00000258";
