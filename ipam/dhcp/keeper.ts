@@ -5,10 +5,9 @@
  *
  * @module
  */
-import type { NetnsRef } from "../../host/command.ts";
 import type { Step as PlanStep } from "../../host/step.ts";
-import type { Client, Goal } from "./exchange.ts";
-import type { Held, Holding } from "./hold.ts";
+import type { Ways } from "./goodbye.ts";
+import type { Held } from "./hold.ts";
 import type { Action, End, Kept, LeaseEvent, Phase, Step } from "./lease.ts";
 import type { Message } from "./packet.ts";
 import type { Ask, Entry, Store } from "./store.ts";
@@ -17,6 +16,7 @@ import type { Result } from "../../cni/types.ts";
 import { failureOf } from "../../host/files.ts";
 import { formatIp } from "../../host/ip.ts";
 import { planChange, planWithdrawal, resultOf } from "./change.ts";
+import { release } from "./goodbye.ts";
 import { advance, holdsAt, keep, resume } from "./lease.ts";
 
 /** Time. All in milliseconds. */
@@ -28,15 +28,9 @@ export interface Clock {
 }
 
 /** What a keeper works with; the agent has one for all. */
-export interface Tools {
-  /** Holds an exchange in a container. */
-  readonly hold: (holding: Holding, signal: AbortSignal) => Promise<Held>;
-  /** Sends a release from the host. */
-  readonly releaseFromHost: (goal: Goal, client: Client) => Promise<unknown>;
+export interface Tools extends Ways {
   /** Carries a plan out. */
   readonly apply: (steps: readonly PlanStep[]) => Promise<unknown>;
-  /** The namespace of a lease, as long as it is the one that the lease was for. */
-  readonly netnsOf: (entry: Entry) => NetnsRef | undefined;
   readonly store: Pick<Store, "write" | "remove">;
   /** Exchanges that nobody waits for. */
   readonly exchanges: Turns;
@@ -55,8 +49,6 @@ export interface Tools {
   readonly say: (line: string) => void;
 }
 
-/** Milliseconds that a release may take: nobody answers it. */
-const releaseLimit = 5000;
 /** The shortest exchange that is worth its process, in milliseconds. */
 const leastExchange = 1000;
 
@@ -182,7 +174,7 @@ export class Keeper {
       case "change":
         return;
       case "release":
-        this.#release = this.#sayGoodbye(action.goal, action.from);
+        this.#release = this.#sayGoodbye();
         return;
       case "end":
         return void this.#end(action.reason);
@@ -252,17 +244,10 @@ export class Keeper {
     this.#say(`the interface has ${after.ips[0]!.address} now, and what else the lease says`);
   }
 
-  async #sayGoodbye(goal: Goal, from: "container" | "host"): Promise<void> {
-    const { releases, limits, hold, releaseFromHost } = this.#tools;
-    const { ifName: dev, ask, lease } = this.#entry;
+  async #sayGoodbye(): Promise<void> {
     const never = new AbortController().signal;
-    await releases.run(never, async () => {
-      const netns = from === "container" ? this.#tools.netnsOf(this.#entry) : undefined;
-      const within = releaseLimit;
-      const held = netns && await hold({ netns, dev, goal, client: ask, ...limits, within }, never);
-      if (held?.kind === "sent") return;
-      await releaseFromHost(goal, { ...ask, chaddr: lease.ack.chaddr });
-    }).catch(({ message }: Error) => this.#say(message));
+    await this.#tools.releases.run(never, () => release(this.#entry, this.#tools))
+      .catch(({ message }: Error) => this.#say(message));
   }
 
   async #end(reason: End): Promise<void> {
