@@ -174,7 +174,10 @@ export interface Reached {
 }
 
 /** Begins to count what reaches port 67 of a namespace. */
-export async function countReached(sandbox: Sandbox, netns: string): Promise<() => Promise<Reached>> {
+export async function countReached(
+  sandbox: Sandbox,
+  netns: string,
+): Promise<() => Promise<Reached>> {
   const all = "255.255.255.255";
   const rules = [
     `udp dport 67 ip daddr ${all} ip saddr 0.0.0.0 counter name nameless`,
@@ -192,9 +195,19 @@ export async function countReached(sandbox: Sandbox, netns: string): Promise<() 
     "}",
   ]);
   return async () => {
-    const text = await sandbox.inside(netns, ["nft", "-j", "list", "counters", "table", "ip", "reached"]);
+    const text = await sandbox.inside(netns, [
+      "nft",
+      "-j",
+      "list",
+      "counters",
+      "table",
+      "ip",
+      "reached",
+    ]);
     const entries: { counter?: { name: string; packets: number } }[] = JSON.parse(text).nftables;
-    const counts = entries.flatMap(({ counter }) => counter ? [[counter.name, counter.packets]] : []);
+    const counts = entries.flatMap(({ counter }) =>
+      counter ? [[counter.name, counter.packets]] : []
+    );
     return Object.fromEntries(counts);
   };
 }
@@ -207,7 +220,7 @@ export async function dropPackets(
 ): Promise<void> {
   await nft(sandbox, netns, [
     `table ip loss-${hook} {`,
-    "chain all {",
+    "chain lossy {",
     `type filter hook ${hook} priority 0`,
     `${match} drop`,
     "}",
@@ -217,4 +230,30 @@ export async function dropPackets(
 
 async function nft(sandbox: Sandbox, netns: string, lines: readonly string[]): Promise<void> {
   await sandbox.inside(netns, ["nft", "-f", "-"], { stdin: `${lines.join("\n")}\n` });
+}
+
+/**
+ * A server that sends, for each packet it gets, everything that no client should take,
+ * and the right answer after it. Gives how many packets it has sent at each.
+ */
+export async function startHostile(sandbox: Sandbox): Promise<void> {
+  const netns = await sandbox.container("server");
+  const child = sandbox.keep(
+    new Child([
+      "nsenter",
+      `--net=${netns}`,
+      "--",
+      Deno.execPath(),
+      "run",
+      "--quiet",
+      "--no-lock",
+      "--no-check",
+      "--allow-net",
+      "--unstable-net",
+      new URL("dhcp_hostile.ts", import.meta.url).pathname,
+      subnet.server,
+      subnet.first,
+    ], {}),
+  );
+  if (await child.line() !== "ready") throw new Error("Cannot start the hostile server");
 }
