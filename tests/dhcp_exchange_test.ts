@@ -402,17 +402,23 @@ async function strict(sandbox: Sandbox, netns: string): Promise<void> {
 
 kernelTest("dhcp exchange: a release from the host", dnsmasq, async (sandbox) => {
   const netns = await joinServer(sandbox);
-  const log = await Dnsmasq.start(sandbox);
-  const held = await hold(netns) as Held & { kind: "acked" };
-  await configure(sandbox, netns, held);
-  assertEquals(log.leased(), [subnet.first]);
-  // The server is reached by way of this process's own namespace.
   const at = await sandbox.container("server");
+  // The container, the server and this process's own namespace stand in one network.
   await must(["ip", "link", "add", "up0", "type", "veth", "peer", "name", "up0", "netns", at]);
-  await sandbox.ip(at, ["link set up0 up", "addr add 192.168.79.1/24 dev up0"]);
+  await sandbox.ip(at, [
+    "addr flush dev eth0",
+    "link add br0 type bridge",
+    "link set eth0 master br0",
+    "link set up0 up master br0",
+    "link set br0 up",
+    `addr add ${subnet.server}/24 brd + dev br0`,
+  ]);
   await must(["ip", "link", "set", "up0", "up"]);
-  await must(["ip", "addr", "add", "192.168.79.2/24", "dev", "up0"]);
-  await must(["ip", "route", "add", `${subnet.server}/32`, "via", "192.168.79.1"]);
+  await must(["ip", "addr", "add", "192.168.77.100/24", "dev", "up0"]);
+  const log = await Dnsmasq.start(sandbox, { dev: "br0" });
+  const held = await hold(netns) as Held & { kind: "acked" };
+  assertEquals(log.leased(), [subnet.first]);
+  await sandbox.removeNetns("a");
   const goal = { kind: "release", address: first, server } as const;
   const all = { goal, client: { ...client, chaddr: held.ack.chaddr } };
   assertEquals(await releaseFromHost(all, { program }), { kind: "sent" });

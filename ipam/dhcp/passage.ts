@@ -259,11 +259,11 @@ export const unprepared = 90;
 
 /**
  * The script that runs its arguments as a program on this way. It outlives signals that end the
- * program, so that it can put everything back.
+ * program, and whoever reads what it says, so that it can put everything back.
  */
 export function passageScript({ before, after }: Passage): string {
   return [
-    "trap : HUP INT TERM",
+    "trap : HUP INT PIPE TERM",
     "after() {",
     ":",
     ...after,

@@ -47,7 +47,7 @@ function hostile(right: Message): Uint8Array[] {
   ]);
   const wrong: Message[] = [
     { ...right, op: bootRequest },
-    { ...right, xid: right.xid ^ 1 },
+    { ...right, xid: (right.xid ^ 1) >>> 0 },
     { ...right, chaddr: right.chaddr.map((byte) => byte ^ 1) },
     { ...right, chaddr: right.chaddr.slice(0, 5) },
     without(right, option.messageType.code),
