@@ -26,6 +26,11 @@ const cases: readonly (readonly [what: string, Pairs, Answer])[] = [
   ["an association without addresses", [ia()], nothing],
   ["an address", [ia(address("05", "00000003", "00000004"))], leased("2001:db8::5", 3, 4)],
   [
+    "an address for a second",
+    [ia(address("05", "00000001", "00000001"))],
+    leased("2001:db8::5", 1, 1),
+  ],
+  [
     "an address that is no longer preferred",
     [ia(address("05", "00*4", "00000004"))],
     leased("2001:db8::5", 0, 4),
@@ -51,6 +56,7 @@ const cases: readonly (readonly [what: string, Pairs, Answer])[] = [
   ["the last link-local address", [special("febf ff*14")], nothing],
   ["an address of many", [special("ff02 00*13 01")], nothing],
   ["a unique local address", [special("fd00 00*13 01")], leased("fd00::1", 1, 2)],
+  ["the first address of a common form", [special("0100 00*13 01")], leased("100::1", 1, 2)],
   ["the last address before the link-local ones", [special("fe7f ff*14")], {
     ...leased("fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1, 2),
   }],

@@ -537,8 +537,7 @@ function hint({ setup: { goal }, counts: { advertise, ignored }, refusal }: Exch
     : "does the server still run, and is it still on this link?";
 }
 
-/** What says which lease is meant, with which wishes (section 18.2). */
-const withServer: readonly Kind[] = ["request", "renew", "release", "decline"];
+/** What says what else the client wants to know (section 18.2). */
 const withWishes: readonly Kind[] = ["solicit", "request", "renew", "rebind"];
 /** Codes that are not taken from what is provided. */
 const own: readonly number[] = [
@@ -559,7 +558,7 @@ function compose(state: Exchange, phase: Kind): Datagram {
   const wishes = withWishes.includes(phase);
   const options: Entry[] = [
     writeOption(option.clientId, duid),
-    ...(server && withServer.includes(phase) ? [writeOption(option.serverId, server)] : []),
+    ...(server ? [writeOption(option.serverId, server)] : []),
     writeOption(option.ia, iaOf(client.iaid, offer?.address ?? goal.address)),
     ...(wishes ? [writeOption(option.requested, requestedOf(client))] : []),
     writeOption(option.elapsedTime, elapsed),

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { formatIp } from "../../host/ip.ts";
 import { Random, seedOf } from "../../tests/harness/random.ts";
 import type { Client, Counts, Exchange, Goal, Outcome, Setup, Turn } from "./exchange6.ts";
-import { begin, receive, tick } from "./exchange6.ts";
+import { begin, everyone, receive, tick } from "./exchange6.ts";
 import { option, readOption } from "./options6.ts";
 import type { Entry, Message } from "./packet6.ts";
 import { decode, encode } from "./packet6.ts";
@@ -115,8 +115,8 @@ for (const [kind, packet] of sentFirst) {
   Deno.test(`${kind} sends the golden packet at once, to all servers`, () => {
     const { send, done } = begin(setup(goals[kind], { random: dice() }));
     assertEquals(send!.bytes.toHex(), golden[packet].toHex());
-    assertEquals(formatIp(send!.to), "ff02::1:2");
-    assertEquals(done, false);
+    assertEquals([send!.to, done], [ip("ff02::1:2"), false]);
+    assertEquals(send!.to, everyone);
   });
 }
 
@@ -266,6 +266,13 @@ const timelines: readonly Timeline[] = [
     parts: { deadline: 12_000 },
     sent: [0, 3000, 9000],
     end: 12_000,
+  },
+  {
+    what: "a quarter, whatever the clock says",
+    goal: goals.rebind,
+    parts: { now: 100_000, deadline: 112_000 },
+    sent: [100_000, 103_000, 109_000],
+    end: 112_000,
   },
   {
     what: "but no less than a second",
@@ -772,6 +779,32 @@ Deno.test("goals that are for all servers do not heed one that they hold", () =>
   }
 });
 
+Deno.test("a pause that lasts until the deadline ends the exchange", () => {
+  let turn = begin(setup(goals.acquire, { deadline: 1500 }));
+  turn = hand(turn, advertise(turn, preference("ff")), 900);
+  turn = hand(turn, reply(turn, none), 1000);
+  assertEquals([open(turn).state.phase, open(turn).until], ["pausing", 1500]);
+  const last = pass(turn);
+  assertEquals([last.send, over(last).kind], [undefined, "failed"]);
+});
+
+Deno.test("an advertisement that is as late as the deadline is not requested", () => {
+  let turn = begin(setup(goals.acquire, { deadline: 500 }));
+  turn = pass(hand(turn, advertise(turn), 400));
+  assertEquals(over(turn), {
+    kind: "failed",
+    message: "no more tries: 1 SOLICIT sent, 1 ADVERTISE received; " +
+      "do requests reach the server that advertises?",
+    counts: counts({ solicit: 1, advertise: 1 }),
+  });
+});
+
+Deno.test("no lease is younger than its answer", () => {
+  const turn = begin(setup(goals.renew, { now: 1000 }));
+  const outcome = over(hand(turn, reply(turn), 990));
+  assertEquals("age" in outcome && outcome.age, 0);
+});
+
 Deno.test("a reply may give another address: the caller applies it", () => {
   const turn = begin(setup(goals.renew));
   const other = "0005 0018 20010db8 00*11 77 0000012c 00000258";
@@ -823,6 +856,13 @@ const failures: readonly Failure[] = [
     goals.acquire,
     (turn) => [advertise(turn, { xid: 1 }), reply(turn, { xid: 2 })],
     "no more tries: 3 SOLICIT sent, 0 ADVERTISE received, 2 for others ignored; " +
+    "a server answers others: does it know this client?",
+  ],
+  [
+    "one answer to others",
+    goals.acquire,
+    (turn) => [advertise(turn, { xid: 1 })],
+    "no more tries: 3 SOLICIT sent, 0 ADVERTISE received, 1 for others ignored; " +
     "a server answers others: does it know this client?",
   ],
   [

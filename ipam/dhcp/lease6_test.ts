@@ -55,12 +55,13 @@ const given: readonly (readonly [what: string, Times, times: [number, number, nu
   ["T2 alone", { ...hourly, t2: 2000 }, [1800, 2000, 7200]],
   ["T2 alone, before our T1", { ...hourly, t2: 1000 }, [1000, 1000, 7200]],
   ["T1 at T2", { ...hourly, t1: 1000, t2: 1000 }, [1000, 1000, 7200]],
+  ["T1 at a late T2", { ...hourly, t1: 2500, t2: 2500 }, [2500, 2500, 7200]],
   ["T2 after the preferred lifetime", { ...hourly, t1: 600, t2: 7199 }, [600, 7199, 7200]],
   ["T2 at the end", { ...hourly, t1: 600, t2: 7200 }, [600, 2880, 7200]],
   ["T2 after the end", { ...hourly, t1: 7300, t2: 7400 }, [1800, 2880, 7200]],
   ["a T1 that is too short", { ...hourly, t1: 1, t2: 1200 }, [1200, 1200, 7200]],
   ["a T2 that is too short", { ...hourly, t1: 2, t2: 2 }, [2, 2880, 7200]],
-  ["the shortest times", { t1: 2, t2: 3, preferred: 3, valid: 10 }, [2, 3, 10]],
+  ["the shortest times", { t1: 2, t2: 3, preferred: 10, valid: 10 }, [2, 3, 10]],
   ["a T1 that never comes", { ...hourly, t1: never, t2: never }, [1800, 2880, 7200]],
   ["a preferred lifetime that is over", { preferred: 0, valid: 100 }, [50, 80, 100]],
   ["a short preferred lifetime", { preferred: 1, valid: 100 }, [2, 3, 100]],
@@ -201,6 +202,8 @@ Deno.test("a lease is read from its JSON as it was", () => {
     const lease = leaseOf(ack, { now: start, age: 7, random: exact });
     assertEquals(fromJson(JSON.parse(JSON.stringify(leaseToJson(lease)))), [lease, []]);
   }
+  const first = leaseOf(reply, { now: 0, age: 0, random: exact });
+  assertEquals(fromJson(leaseToJson(first)), [first, []]);
   const { ack, ...times } = leaseToJson(leaseOf(reply, { now: start, age: 0, random: exact }));
   assertEquals(ack, golden.reply.toHex());
   assertEquals(times, {

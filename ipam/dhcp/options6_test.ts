@@ -50,6 +50,12 @@ const both: readonly Case[] = [
     options: [],
   }),
   kept("address", option.iaAddress, `${bytesOfAddress} 0000012c 00000258`, leased),
+  kept("address that begins with zeros", option.iaAddress, "0064ff9b 00*11 01 00*8", {
+    ...leased,
+    address: ip("64:ff9b::1"),
+    preferred: 0,
+    valid: 0,
+  }),
   kept("address of no end", option.iaAddress, `${bytesOfAddress} ffffffff ffffffff`, {
     ...leased,
     preferred: 0xffff_ffff,

@@ -3,7 +3,7 @@ import { Random, seedOf } from "../../tests/harness/random.ts";
 import { answerOf } from "./answer6.ts";
 import { option, readOption, readOptions } from "./options6.ts";
 import type { Entry, Message } from "./packet6.ts";
-import { decode, decodeOptions, encode, encodeOptions } from "./packet6.ts";
+import { decode, decodeOptions, encode, encodeOptions, messageType } from "./packet6.ts";
 import { concat } from "./packet.ts";
 import { hex, mutate, randomBytes } from "./testing.ts";
 import { golden, message, optionsOf } from "./testing6.ts";
@@ -89,6 +89,14 @@ for (const [what, bytes, options] of read) {
     assertEquals(encode(message(1, xid, options)), hex(bytes));
   });
 }
+
+Deno.test("each kind has its number", () => {
+  const { reconfigure, ...spoken } = messageType;
+  assertEquals(reconfigure, 10);
+  for (const [kind, number] of Object.entries(spoken)) {
+    assertEquals(golden[kind as keyof typeof spoken][0], number, kind);
+  }
+});
 
 Deno.test("reads every xid and the kinds between client and server", () => {
   assertEquals(decode(hex("0a ffffff")), message(10, 0xffffff, []));

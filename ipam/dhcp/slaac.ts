@@ -98,9 +98,7 @@ export function readSlaac(dev: string, printed: Printed): Slaac {
   const link = links.find(({ ifname }) => ifname === dev);
   const addresses = addressesOf(link);
   const made = autoconfigured(addresses);
-  const local = addresses.filter(({ scope, cidr }) =>
-    scope === "link" && contains(linkLocal, cidr)
-  );
+  const local = addresses.filter(({ cidr }) => contains(linkLocal, cidr));
   const duplicate = [...made, ...local].find(({ dadfailed }) => dadfailed);
   if (duplicate) return { kind: "duplicate", message: duplicateText(dev, duplicate) };
   const routes = routesOver(dev, printed.routes);

@@ -221,6 +221,11 @@ const ready: readonly (readonly [what: string, Printed, Slaac])[] = [
     }]),
     by("fe80::2"),
   ],
+  [
+    "a router with an odd address",
+    printed([global], [{ ...router, gateway: "febf::1" }]),
+    by("febf::1"),
+  ],
   ["::/0 in place of default", printed([global], [{ ...router, dst: "::/0" }]), usual],
 ];
 
