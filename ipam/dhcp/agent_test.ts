@@ -1,9 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import type { JsonObject } from "../../cni/types.ts";
-import type { NetnsState } from "../../ns/netns.ts";
-import type { AgentTools } from "./agent.ts";
 import type { AllocateArgs } from "./lease_rpc.ts";
-import type { Attachment } from "../../recipes/own.ts";
 import type { Entry } from "./store.ts";
 import { Agent } from "./agent.ts";
 import { callAllocate, leaseMethods } from "./lease_rpc.ts";
@@ -11,59 +7,11 @@ import { callCheck, callGc, callList, isForeign, ownMethods } from "./own_rpc.ts
 import { RemoteError, serveRpc } from "./rpc.ts";
 import { golden, message, optionsOf } from "./testing.ts";
 import { decode } from "./packet.ts";
-import { acked, ackOf, entryOf, failed, FakeTools, leaseAt, settle } from "./testing_keeper.ts";
-import { Turns } from "./turns.ts";
+import { acked, ackOf, entryOf, failed, leaseAt, settle } from "./testing_keeper.ts";
+import { argsOf, FakeAgentTools as Tools } from "./testing_agent.ts";
 
 const second = 1000;
 const never = new AbortController().signal;
-
-/** Tools of an agent: a disk in memory, and namespaces that are there unless they are gone. */
-class Tools extends FakeTools implements AgentTools {
-  readonly acquisitions = new Turns(4);
-  readonly socket = "/run/cni/dhcp.sock";
-  readonly hostPrefix: string;
-  readonly broadcast: boolean;
-  /** Inodes of namespaces that are not 1. */
-  readonly inodes = new Map<string, number>();
-
-  constructor({ hostPrefix = "", broadcast = false } = {}) {
-    super();
-    this.hostPrefix = hostPrefix;
-    this.broadcast = broadcast;
-  }
-
-  readonly inspect = (path: string): NetnsState => {
-    if (this.gone.has(path)) return { is: "missing", path };
-    const identity = { dev: 4, ino: this.inodes.get(path) ?? 1 };
-    return { is: "namespace", netns: { path }, identity };
-  };
-
-  override readonly store = {
-    write: (entry: Entry) => {
-      if (this.full) throw new Error("Cannot write: no space");
-      this.disk.set(entry.path, entry);
-    },
-    remove: ({ path }: Pick<Entry, "path">) => void this.disk.delete(path),
-    read: (path: string) => this.disk.get(path),
-    all: () => [...this.disk.values()],
-    pathOf: ({ network, containerId, ifName }: Attachment) =>
-      Promise.resolve(`/leases/${network}-${containerId}-${ifName}.json`),
-  };
-}
-
-function argsOf(parts: Partial<AllocateArgs> = {}, ipam: JsonObject = {}): AllocateArgs {
-  const config = { cniVersion: "1.1.0", name: "net", type: "bridge", ipam };
-  return {
-    containerID: "c1",
-    netns: "/run/netns/c1",
-    ifname: "eth0",
-    args: "",
-    path: "",
-    netnsOverride: "",
-    stdin: new TextEncoder().encode(JSON.stringify(config)),
-    ...parts,
-  };
-}
 
 /** An agent that has a lease for `c1`, with nothing in the log. */
 async function holding(tools = new Tools()) {
