@@ -11,8 +11,8 @@ import { loadPlugin, types } from "./registry.ts";
 
 /** Serves the plugin of this name. A script run by Deno names it as its first argument. */
 export async function main(name: string, args: readonly string[]): Promise<void> {
-  const subcommand = subcommandOf(name, args);
-  if (subcommand) return await subcommand();
+  const words = subcommandOf(name, args);
+  if (words[0] === "exchange") return await serveExchange();
   if (name === "cni") {
     const { main } = await import("./cli/main.ts");
     return await main(args);
@@ -29,17 +29,19 @@ export async function main(name: string, args: readonly string[]): Promise<void>
 }
 
 /**
- * The subcommands of `dhcp`. An executable of one plugin gets its name as an argument, too, and
- * any executable that holds all plugins may be asked for an exchange.
+ * Words after `dhcp`, if there are any. An executable of one plugin gets its name as an argument,
+ * too, and any that holds all plugins may be asked for an exchange.
  */
-function subcommandOf(name: string, args: readonly string[]): (() => Promise<void>) | undefined {
-  const words = args[0] === "dhcp" ? args.slice(1) : name === "dhcp" ? args : [];
-  switch (words[0]) {
-    case "exchange":
-      return async () => await (await import("./ipam/dhcp/child.ts")).main();
-    default:
-      return undefined;
-  }
+function subcommandOf(name: string, args: readonly string[]): readonly string[] {
+  if (args[0] === "dhcp") return args.slice(1);
+  return name === "dhcp" ? args : [];
+}
+
+/** An exchange with DHCP servers, which needs its sockets and nothing else. */
+async function serveExchange(): Promise<never> {
+  revokeUndeclared({ run: [], read: [], write: [], net: true });
+  const { main } = await import("./ipam/dhcp/child.ts");
+  return await main();
 }
 
 if (import.meta.main) {

@@ -21,6 +21,8 @@ export interface Grants {
   readonly write: readonly string[];
   /** Names of variables; `CNI_*` is all that start so. */
   readonly env: readonly string[];
+  /** Sockets of any address: who serves leases is known to nobody before. */
+  readonly net: boolean;
 }
 
 /** Stands for every path. Unlike a grant without a list, it leaves room for narrower ones beside it. */
@@ -37,13 +39,14 @@ export const commandEnv: readonly string[] = ["NETCONFPATH", "CAP_ARGS"];
 export const listedPaths: readonly string[] = ["/run/cni/denocni"];
 
 /** What a plugin is granted when it has an executable of its own. */
-export function grantsOf({ run, read, write }: Permissions): Grants {
+export function grantsOf({ run, read, write, net = false }: Permissions): Grants {
   const readers: readonly Tool[] = read === true ? ["cat", "find", "stat"] : ["stat"];
   return {
     run: run === "any" ? paths(tools) : paths([...new Set([...run, ...readers])]),
     read: read === true ? [anyPath] : [...toolDirs, ...read],
     write: write === true ? [anyPath] : write,
     env: ["CNI_*"],
+    net,
   };
 }
 
@@ -54,6 +57,7 @@ export function grantsOfAll(): Grants {
     read: [anyPath, ...toolDirs, ...listedPaths],
     write: [anyPath, ...listedPaths],
     env: ["CNI_*", ...commandEnv],
+    net: true,
   };
 }
 
@@ -73,6 +77,7 @@ export function revokeUndeclared(permissions: Permissions): void {
   for (const path of without(all.read, own.read)) revoke({ name: "read", path });
   for (const path of without(all.write, own.write)) revoke({ name: "write", path });
   for (const variable of without(all.env, own.env)) revoke({ name: "env", variable });
+  if (!own.net) revoke({ name: "net" });
 }
 
 /** To give up a path is to give up those above it too: a plugin that may use any gives up none. */

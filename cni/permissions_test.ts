@@ -7,10 +7,10 @@ import { grantsOf, grantsOfAll } from "./permissions.ts";
 const nothing: Permissions = { run: [], read: [], write: [] };
 
 Deno.test("a plugin that declares nothing may look where programs are, and at files", () => {
-  const { run, read, write, env } = grantsOf(nothing);
+  const { run, read, write, env, net } = grantsOf(nothing);
   assert(run.every((path) => path.endsWith("/stat")), String(run));
   assert(read.includes("/usr/sbin") && !read.includes("/"), String(read));
-  assertEquals([write, env], [[], ["CNI_*"]]);
+  assertEquals([write, env, net], [[], ["CNI_*"], false]);
 });
 
 Deno.test("every place of a declared program is granted, and no other program", () => {
@@ -51,6 +51,7 @@ async function afterRevocation(permissions: Permissions): Promise<string[]> {
       "env CAP_ARGS": () => Deno.env.get("CAP_ARGS"),
       "env HOME": () => Deno.env.get("HOME"),
       "sys": () => Deno.hostname(),
+      "net": () => Deno.listen({ port: 0, hostname: "127.0.0.1" }).close(),
     };
     for (const [name, attempt] of Object.entries(attempts)) {
       try {
@@ -61,20 +62,20 @@ async function afterRevocation(permissions: Permissions): Promise<string[]> {
       }
     }`,
   );
-  const { run, read, write, env } = grantsOfAll();
   const { stdout, stderr } = await spawn(Deno.execPath(), [
     "run",
     "--no-prompt",
     "--no-check",
-    ...flags({ run, read, write, env }),
+    ...flags(grantsOfAll()),
     script,
   ], { inherit: true, env: {} });
   await Deno.remove(script);
   return stdout.trim() ? stdout.trim().split("\n") : [stderr];
 }
 
-function flags(grants: Grants): string[] {
-  return Object.entries(grants).map(([kind, names]) => `--allow-${kind}=${names}`);
+function flags({ net, ...grants }: Grants): string[] {
+  const named = Object.entries(grants).map(([kind, names]) => `--allow-${kind}=${names}`);
+  return [...named, ...(net ? ["--allow-net"] : [])];
 }
 
 Deno.test("a bridge-like plugin keeps its programs and files, and nothing else", async () => {
@@ -86,6 +87,10 @@ Deno.test("a bridge-like plugin keeps its programs and files, and nothing else",
 
 Deno.test("a plugin that declares nothing keeps nothing", async () => {
   assertEquals(await afterRevocation(nothing), ["env CNI_ARGS"]);
+});
+
+Deno.test("a plugin that opens sockets may go on doing so", async () => {
+  assertEquals(await afterRevocation({ ...nothing, net: true }), ["env CNI_ARGS", "net"]);
 });
 
 Deno.test("a plugin that declares some programs loses the others", async () => {

@@ -17,6 +17,8 @@ export interface Permissions {
   readonly read: readonly string[] | true;
   /** Paths it writes. */
   readonly write: readonly string[] | true;
+  /** Whether it opens sockets itself; not when absent. Local ones count, too. */
+  readonly net?: boolean;
 }
 
 /** Everything a verb is told. */

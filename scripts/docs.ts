@@ -67,9 +67,10 @@ function row(cells: readonly string[]): string {
 }
 
 /** What a plugin is granted, in a sentence. */
-export function permissionLine({ run, read, write }: Permissions): string {
+export function permissionLine({ run, read, write, net }: Permissions): string {
   const programs = run === "any" ? "any (it executes plugins by name)" : words(run);
-  return `Permissions: runs ${programs}; reads ${paths(read)}; writes ${paths(write)}.`;
+  const sockets = net ? "; opens sockets" : "";
+  return `Permissions: runs ${programs}; reads ${paths(read)}; writes ${paths(write)}${sockets}.`;
 }
 
 function words(names: readonly string[]): string {

@@ -21,6 +21,8 @@ export function permissionFlags(grants: Grants): string[] {
     "--no-prompt",
     ...kinds.filter((kind) => grants[kind].length > 0)
       .map((kind) => `--allow-${kind}=${grants[kind].join(",")}`),
+    // UDP is not a stable part of Deno.
+    ...(grants.net ? ["--allow-net", "--unstable-net"] : []),
   ];
 }
 
