@@ -31,6 +31,7 @@ const program = programOf({
   standalone: false,
   mainModule: new URL("../main.ts", import.meta.url).href,
   env: (name) => Deno.env.get(name),
+  isFile: () => false,
 });
 
 const client = {
@@ -249,7 +250,7 @@ kernelTest("dhcp exchange: two at once in one container", dnsmasq, async (sandbo
   assertSame(before, await snapshot(sandbox), { only: /^a\// });
 });
 
-kernelTest("dhcp exchange: udhcpd", { needs: ["tool:udhcpd"] }, async (sandbox) => {
+kernelTest("dhcp exchange: udhcpd", { needs: ["tool:busybox"] }, async (sandbox) => {
   const netns = await joinServer(sandbox);
   await startUdhcpd(sandbox, { pool: [subnet.first, subnet.first] });
   const held = await holdCleanly(sandbox, netns);
@@ -325,6 +326,27 @@ kernelTest("dhcp exchange: the namespace goes meanwhile", dnsmasq, async (sandbo
   await sandbox.removeNetns("a");
   assertEquals(await holding, { kind: "namespace gone" });
 });
+
+kernelTest(
+  "dhcp exchange: another one in the container takes too long",
+  dnsmasq,
+  async (sandbox) => {
+    const netns = await joinServer(sandbox);
+    const log = await startMute(sandbox);
+    const running = new AbortController();
+    const holding = hold(netns, { signal: running.signal });
+    await log.logged(heard);
+    const held = await hold(netns, { within: 100 });
+    assertEquals(held.kind, "failed");
+    assertMatch(
+      (held as { message: string }).message,
+      /^no more tries: nothing was sent: process \d+ \(.* ago\) holds an exchange in the container$/,
+    );
+    running.abort();
+    await holding;
+    assertEquals(locks(), []);
+  },
+);
 
 kernelTest("dhcp exchange: it can be called off", dnsmasq, async (sandbox) => {
   const netns = await joinServer(sandbox);

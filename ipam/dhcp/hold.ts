@@ -19,9 +19,9 @@ import { firstLine } from "../../host/reason.ts";
 import { spawn, toolEnv } from "../../host/spawn.ts";
 import { argv } from "../../ns/enter.ts";
 import { inspectNetns, sameNetns } from "../../ns/netns.ts";
+import { awaitTurn } from "./exchange_lock.ts";
 import { lookScript, parseFacts, passageOf, passageScript, unprepared } from "./passage.ts";
 import { ownProgram } from "./self.ts";
-import { awaitTurn } from "./turn.ts";
 import { orderToLine, reportFromLine } from "./wire.ts";
 
 /** What an exchange is held for. Times are milliseconds. */
@@ -60,6 +60,8 @@ const missing = { kind: "link missing" } as const;
 
 /** Milliseconds between looks at the namespace's file during an exchange. */
 const watchInterval = 2000;
+/** Milliseconds that the shell of an exchange has to put everything back. */
+const settling = 500;
 /** Milliseconds that the process may take beyond its exchange, to start and to end. */
 const slack = 10_000;
 
@@ -107,7 +109,7 @@ interface Alone extends Holding {
 
 async function holdAlone(host: Host, holding: Alone, options: HoldOptions): Promise<Held> {
   const { goal, dev, netns } = holding;
-  const facts = await lookAt(host, holding);
+  const facts = await lookUnlessBusy(host, holding);
   if ("kind" in facts) return facts;
   const { chaddr } = facts.links.get(dev)!;
   if (!chaddr) throw cannot(codes.kernelUnsupported, dev, "its hardware is not Ethernet");
@@ -134,6 +136,17 @@ async function holdAlone(host: Host, holding: Alone, options: HoldOptions): Prom
 
 function cannot(code: number, dev: string, state: string): CniError {
   return new CniError(code, `Cannot speak DHCP on "${dev}": ${state}`);
+}
+
+/**
+ * What an exchange has left whose process was killed; one that has just lost whoever held it is
+ * still putting it back itself.
+ */
+async function lookUnlessBusy(host: Host, holding: Alone): Promise<Facts | Held> {
+  const facts = await lookAt(host, holding);
+  if ("kind" in facts || facts.stale.length === 0) return facts;
+  await new Promise((resolve) => setTimeout(resolve, settling));
+  return await lookAt(host, holding);
 }
 
 /** What the namespace is like, if it and the link are there. */

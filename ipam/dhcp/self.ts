@@ -4,6 +4,8 @@
  * @module
  */
 
+import { failureOf } from "../../host/files.ts";
+
 /** A program to start: its words, and variables on top of those of every program. */
 export interface Program {
   readonly argv: readonly string[];
@@ -20,6 +22,8 @@ export interface Running {
   readonly mainModule: string;
   /** Reads a variable. */
   readonly env: (name: string) => string | undefined;
+  /** Whether there is such a file. */
+  readonly isFile: (path: string) => boolean;
 }
 
 /** The subcommand that {@linkcode ownProgram} names. */
@@ -34,8 +38,9 @@ const allowed = ["--allow-net", "--unstable-net"];
  * launcher's bundle, or our sources. Throws where a program of somebody else runs us:
  * then it has to say what to start.
  */
-export function programOf({ execPath, standalone, mainModule, env }: Running): Program {
-  if (standalone) return { argv: [execPath, ...exchangeWords], env: {} };
+export function programOf(running: Running): Program {
+  const { execPath, standalone, mainModule, env } = running;
+  if (standalone) return { argv: [executable(running), ...exchangeWords], env: {} };
   const run = [execPath, "run", ...quiet, ...allowed];
   if (/\/main\.ts$/.test(mainModule)) {
     return { argv: [...run, mainModule, ...exchangeWords], env: userEnv(env) };
@@ -50,6 +55,12 @@ export function programOf({ execPath, standalone, mainModule, env }: Running): P
   throw new Error(`Cannot start "${mainModule}" again: it is not a program of denocni`);
 }
 
+/** The executable of another plugin may open no sockets: better the one beside it. */
+function executable({ execPath, isFile }: Running): string {
+  const beside = execPath.replace(/[^/]*$/, exchangeWords[0]);
+  return beside !== execPath && isFile(beside) ? beside : execPath;
+}
+
 /** Sources need Deno's caches. */
 function userEnv(env: Running["env"]): Record<string, string> {
   const names = ["HOME", "DENO_DIR", "XDG_CACHE_HOME"];
@@ -59,12 +70,13 @@ function userEnv(env: Running["env"]): Record<string, string> {
   }));
 }
 
-/** The program of an exchange. */
+/** The program of an exchange, for this process. */
 export function ownProgram(): Program {
   return programOf({
     execPath: Deno.execPath(),
     standalone: Deno.build.standalone,
     mainModule: Deno.mainModule,
     env: (name) => Deno.env.get(name),
+    isFile: (path) => failureOf(() => Deno.statSync(path)) === undefined,
   });
 }

@@ -133,7 +133,7 @@ export class Dnsmasq extends DhcpServer {
   }
 }
 
-/** udhcpd of busybox. */
+/** udhcpd, which is a part of busybox. */
 export async function startUdhcpd(
   sandbox: Sandbox,
   options: ServerOptions = {},
@@ -158,7 +158,7 @@ export async function startUdhcpd(
       "",
     ].join("\n"),
   );
-  const server = new DhcpServer(sandbox, netns, ["udhcpd", "-f", file]);
+  const server = new DhcpServer(sandbox, netns, ["busybox", "udhcpd", "-f", file]);
   await server.logged(/started/);
   return server;
 }
