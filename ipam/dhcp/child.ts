@@ -10,7 +10,7 @@ import type { Counts, Datagram, Turn } from "./exchange.ts";
 import type { Order, Report } from "./wire.ts";
 import { formatIp } from "../../host/ip.ts";
 import { begin, receive, tick } from "./exchange.ts";
-import { orderFromLine, reportToLine } from "./wire.ts";
+import { noCounts, orderFromLine, reportToLine } from "./wire.ts";
 
 /** Room for whatever UDP carries. */
 const largest = 65_536;
@@ -59,16 +59,16 @@ async function converse(order: Order, wire: Wire): Promise<Report> {
   let turn = begin({ goal, client, now: 0, deadline: within, timeout, resendMax, random });
   for (;;) {
     const lost = turn.send && await wire.send(turn.send);
-    if (turn.done) return turn.outcome;
     if (lost) return { kind: "cut off", message: lost, counts: countsOf(turn) };
+    if (turn.done) return turn.outcome;
     const packet = await wire.receive(turn.until - now());
     const { state } = turn;
     turn = packet ? receive(state, { packet, now: now() }) : tick(state, now());
   }
 }
 
-function countsOf({ state }: Turn & { done: false }): Counts {
-  return state.counts;
+function countsOf(turn: Turn): Counts {
+  return turn.done ? noCounts : turn.state.counts;
 }
 
 /** 0 ≤ n < 1, in steps of 2⁻³². */

@@ -22,7 +22,7 @@ import { inspectNetns, sameNetns } from "../../ns/netns.ts";
 import { awaitTurn } from "./exchange_lock.ts";
 import { lookScript, parseFacts, passageOf, passageScript, unprepared } from "./passage.ts";
 import { ownProgram } from "./self.ts";
-import { orderToLine, reportFromLine } from "./wire.ts";
+import { noCounts, orderToLine, reportFromLine } from "./wire.ts";
 
 /** What an exchange is held for. Times are milliseconds. */
 export interface Holding {
@@ -100,7 +100,8 @@ export async function releaseFromHost(
   const order = { goal, client, within: slack, port: 0 };
   const { argv: [path, ...args], env } = options.program ?? ownProgram();
   const output = await start(order, { path: path!, args, env, signal: options.signal });
-  return readReport(output) as Outcome | undefined ?? untried(firstLine(output.stderr));
+  const report = readReport(output);
+  return report?.kind === "sent" ? report : untried(stateOf(output, report));
 }
 
 interface Alone extends Holding {
@@ -114,7 +115,9 @@ async function holdAlone(host: Host, holding: Alone, options: HoldOptions): Prom
   const { chaddr } = facts.links.get(dev)!;
   if (!chaddr) throw cannot(codes.kernelUnsupported, dev, "its hardware is not Ethernet");
   const passage = passageOf(goal, { dev, facts });
-  const order = { ...holding, client: { ...holding.client, chaddr }, from: passage.from };
+  const { within, timeout, resendMax } = holding;
+  const client = { ...holding.client, chaddr };
+  const order = { goal, client, within, timeout, resendMax, from: passage.from };
   const program = options.program ?? ownProgram();
   const script = ["-c", passageScript(passage), "dhcp", ...program.argv];
   const [path, args] = argv(command("sh", script, { netns }));
@@ -130,8 +133,14 @@ async function holdAlone(host: Host, holding: Alone, options: HoldOptions): Prom
   const now = await lookAt(host, holding);
   if ("kind" in now) return now;
   if (report) return { ...report, kind: "failed", message: `no more tries: ${report.message}` };
-  const state = firstLine(output.stderr) || output.signal || `exit status ${output.code}`;
-  throw cannot(output.code === unprepared ? codes.ioFailure : codes.internal, dev, state);
+  const code = output.code === unprepared ? codes.ioFailure : codes.internal;
+  throw cannot(code, dev, stateOf(output));
+}
+
+/** Why there is no outcome. */
+function stateOf({ stderr, signal, code }: Output, report?: Report): string {
+  if (report) return "message" in report ? report.message : report.kind;
+  return firstLine(stderr) || signal || `exit status ${code}`;
 }
 
 function cannot(code: number, dev: string, state: string): CniError {
@@ -210,7 +219,5 @@ function readReport({ stdout }: Output): Report | undefined {
 
 /** Nothing was sent. */
 function untried(state: string): Held {
-  const ignored = { malformed: 0, foreign: 0, unusable: 0 };
-  const counts = { discover: 0, request: 0, offer: 0, ack: 0, nak: 0, ignored };
-  return { kind: "failed", message: `no more tries: nothing was sent: ${state}`, counts };
+  return { kind: "failed", message: `no more tries: nothing was sent: ${state}`, counts: noCounts };
 }

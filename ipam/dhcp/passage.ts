@@ -63,7 +63,9 @@ export function lookScript(dev: string): string {
   return [
     "ip -N -j -4 route show table main",
     `echo '${separator}'`,
-    ...["all", dev].map((name) => `cat ${shellQuote(filterPath(name))} 2>/dev/null || echo 0`),
+    ...["all", dev].map((name) =>
+      `filter=0; { read -r filter <${shellQuote(filterPath(name))}; } 2>/dev/null; echo "$filter"`
+    ),
     `echo '${separator}'`,
     "exec ip -j address show",
   ].join("\n");
@@ -165,7 +167,7 @@ function isAnswered({ kind }: Goal): boolean {
 function broadcasting(dev: string, facts: Facts): Omit<Passage, "from"> {
   const filters = filtersBefore(dev, facts);
   const proto = protoOf(filters);
-  const links = [...facts.links.values()];
+  const hides = [...facts.links.values()].some(({ addresses }) => addresses.length > 0);
   return {
     before: [
       batch([
@@ -173,9 +175,9 @@ function broadcasting(dev: string, facts: Facts): Omit<Passage, "from"> {
         `route prepend ${everywhere} dev ${dev} proto ${proto}`,
       ]),
       ...setFilters(dev, { filters, open: true }),
-      ...(links.some(({ addresses }) => addresses.length > 0) ? [hideAddresses(dev)] : []),
+      ...(hides ? [hideAddresses(dev)] : []),
     ],
-    after: sweep({ dev, proto }),
+    after: [...(hides ? [showAddresses] : []), ...putBack({ dev, proto })],
   };
 }
 
@@ -198,11 +200,15 @@ function filtersOf(proto: number): { readonly all: number; readonly own: number 
   return { all: Math.floor(number / filterValues), own: number % filterValues };
 }
 
+/** Takes away whatever an exchange may have left. */
+function sweep(trace: Trace): string[] {
+  return [showAddresses, ...putBack(trace)];
+}
+
 /** Takes back what an exchange has changed, the route last. */
-function sweep({ dev, proto }: Trace): string[] {
+function putBack({ dev, proto }: Trace): string[] {
   const { all, own } = filtersOf(proto);
   return [
-    `nft delete table ip ${table} 2>/dev/null`,
     ...setFilters(dev, { filters: { all, dev: own }, open: false }),
     `ip route del ${everywhere} dev ${shellQuote(dev)} proto ${proto} 2>/dev/null`,
   ];
@@ -243,6 +249,8 @@ function hideAddresses(dev: string): string {
     "END",
   ].join("\n");
 }
+
+const showAddresses = `nft delete table ip ${table} 2>/dev/null`;
 
 /** Waits, at most a second, until no packet waits for a neighbour's hardware address. */
 function awaitNeighbour(dev: string): string {

@@ -31,6 +31,16 @@ export type Report =
   /** Another program has the port. */
   | { readonly kind: "port taken" };
 
+/** The counts of an exchange that has not begun. */
+export const noCounts: Counts = {
+  discover: 0,
+  request: 0,
+  offer: 0,
+  ack: 0,
+  nak: 0,
+  ignored: { malformed: 0, foreign: 0, unusable: 0 },
+};
+
 type Plain = Record<string, unknown>;
 
 /** An order as a line. */
