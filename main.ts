@@ -11,8 +11,9 @@ import { loadPlugin, types } from "./registry.ts";
 
 /** Serves the plugin of this name. A script run by Deno names it as its first argument. */
 export async function main(name: string, args: readonly string[]): Promise<void> {
-  const words = subcommandOf(name, args);
-  if (words[0] === "exchange") return await serveExchange();
+  const [subcommand, ...words] = subcommandOf(name, args);
+  if (subcommand === "exchange") return await serveExchange();
+  if (subcommand === "daemon") return await serveLeases(words);
   if (name === "cni") {
     const { main } = await import("./cli/main.ts");
     return await main(args);
@@ -35,6 +36,14 @@ export async function main(name: string, args: readonly string[]): Promise<void>
 function subcommandOf(name: string, args: readonly string[]): readonly string[] {
   if (args[0] === "dhcp") return args.slice(1);
   return name === "dhcp" ? args : [];
+}
+
+/** The lease agent, which may do what its plugin may. */
+async function serveLeases(args: readonly string[]): Promise<never> {
+  const plugin = await loadPlugin("dhcp");
+  if (plugin) revokeUndeclared(plugin.permissions);
+  const { main } = await import("./ipam/dhcp/daemon.ts");
+  return await main(args);
 }
 
 /** An exchange with DHCP servers, which needs its sockets and nothing else. */

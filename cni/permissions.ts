@@ -38,14 +38,17 @@ export const commandEnv: readonly string[] = ["NETCONFPATH", "CAP_ARGS"];
  */
 export const listedPaths: readonly string[] = ["/run/cni/denocni"];
 
+/** Variables that plugins list in `permissions.env`; they stand here for the same reason. */
+export const listedEnv: readonly string[] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+
 /** What a plugin is granted when it has an executable of its own. */
-export function grantsOf({ run, read, write, net = false }: Permissions): Grants {
+export function grantsOf({ run, read, write, env = [], net = false }: Permissions): Grants {
   const readers: readonly Tool[] = read === true ? ["cat", "find", "stat"] : ["stat"];
   return {
     run: run === "any" ? paths(tools) : paths([...new Set([...run, ...readers])]),
     read: read === true ? [anyPath] : [...toolDirs, ...read],
     write: write === true ? [anyPath] : write,
-    env: ["CNI_*"],
+    env: ["CNI_*", ...env],
     net,
   };
 }
@@ -56,7 +59,7 @@ export function grantsOfAll(): Grants {
     run: paths(tools),
     read: [anyPath, ...toolDirs, ...listedPaths],
     write: [anyPath, ...listedPaths],
-    env: ["CNI_*", ...commandEnv],
+    env: ["CNI_*", ...commandEnv, ...listedEnv],
     net: true,
   };
 }

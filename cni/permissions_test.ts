@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { spawn } from "../host/spawn.ts";
 import type { Permissions } from "./plugin.ts";
 import type { Grants } from "./permissions.ts";
-import { grantsOf, grantsOfAll } from "./permissions.ts";
+import { grantsOf, grantsOfAll, listedEnv } from "./permissions.ts";
 
 const nothing: Permissions = { run: [], read: [], write: [] };
 
@@ -27,7 +27,7 @@ Deno.test("every place of a declared program is granted, and no other program", 
 
 Deno.test("every plugin's grants are among those of all", () => {
   const all = grantsOfAll();
-  const widest = grantsOf({ run: "any", read: true, write: true });
+  const widest = grantsOf({ run: "any", read: true, write: true, env: listedEnv });
   for (const kind of ["run", "read", "write", "env"] as const) {
     assertEquals(widest[kind].filter((name) => !all[kind].includes(name)), [], kind);
   }
@@ -48,6 +48,7 @@ async function afterRevocation(permissions: Permissions): Promise<string[]> {
       "run sh": () => new Deno.Command("/bin/sh", { args: ["-c", ":"], clearEnv: true }).outputSync(),
       "run other": () => new Deno.Command("/bin/ls", { clearEnv: true }).outputSync(),
       "env CNI_ARGS": () => Deno.env.get("CNI_ARGS"),
+      "env LISTEN_FDS": () => Deno.env.get("LISTEN_FDS"),
       "env CAP_ARGS": () => Deno.env.get("CAP_ARGS"),
       "env HOME": () => Deno.env.get("HOME"),
       "sys": () => Deno.hostname(),
@@ -89,8 +90,11 @@ Deno.test("a plugin that declares nothing keeps nothing", async () => {
   assertEquals(await afterRevocation(nothing), ["env CNI_ARGS"]);
 });
 
-Deno.test("a plugin that opens sockets may go on doing so", async () => {
-  assertEquals(await afterRevocation({ ...nothing, net: true }), ["env CNI_ARGS", "net"]);
+Deno.test("a plugin that opens sockets and reads variables may go on doing so", async () => {
+  assertEquals(
+    await afterRevocation({ ...nothing, env: ["LISTEN_FDS"], net: true }),
+    ["env CNI_ARGS", "env LISTEN_FDS", "net"],
+  );
 });
 
 Deno.test("a plugin that declares some programs loses the others", async () => {

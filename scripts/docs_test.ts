@@ -70,8 +70,8 @@ Deno.test("permissions are a sentence", () => {
     "Permissions: runs any (it executes plugins by name); reads `/a`; writes any file.",
   );
   assertEquals(
-    permissionLine({ run: ["sh"], read: true, write: [], net: true }),
-    "Permissions: runs `sh`; reads any file; writes nothing; opens sockets.",
+    permissionLine({ run: ["sh"], read: true, write: [], env: ["A", "B"], net: true }),
+    "Permissions: runs `sh`; reads any file; writes nothing; reads the variables `A`, `B`; opens sockets.",
   );
 });
 

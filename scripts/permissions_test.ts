@@ -26,9 +26,11 @@ Deno.test("no plugin is granted all, or what an executable of all is not", async
   }
 });
 
-Deno.test("a listed path must be known", () => {
+Deno.test("a listed path or variable must be known", () => {
   const permissions = { run: [], read: ["/srv/unknown"], write: [] };
   assertThrows(() => requireListed("x", permissions), Error, "/srv/unknown must stand in");
+  const variable = { run: [], read: true, write: [], env: ["LISTEN_FDS", "HOME"] } as const;
+  assertThrows(() => requireListed("x", variable), Error, '"x": HOME must stand in listedEnv');
 });
 
 Deno.test("names are those asked for, or all", async () => {
