@@ -8,7 +8,7 @@ import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "
 import { CniError } from "../cni/error.ts";
 import { formatIp, parseIp } from "../host/ip.ts";
 import type { Ip } from "../host/ip.ts";
-import type { Held, Holding } from "../ipam/dhcp/hold.ts";
+import type { Held, Holding, HoldOptions } from "../ipam/dhcp/hold.ts";
 import { holdExchange, releaseFromHost } from "../ipam/dhcp/hold.ts";
 import { programOf } from "../ipam/dhcp/self.ts";
 import { Machine } from "../ns/machine.ts";
@@ -22,6 +22,7 @@ import {
   subnet,
 } from "./harness/dhcp_server.ts";
 import { kernelTest } from "./harness/need.ts";
+import { binDir } from "./harness/plugin.ts";
 import { must, Running } from "./harness/process.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, difference, snapshot } from "./harness/state.ts";
@@ -44,9 +45,7 @@ const ip = (text: string): Ip => parseIp(text)!;
 const server = ip(subnet.server);
 const first = ip(subnet.first);
 
-interface Options extends Partial<Holding> {
-  readonly signal?: AbortSignal;
-}
+interface Options extends Partial<Holding>, HoldOptions {}
 
 function hold(path: string, { signal, ...rest }: Options = {}): Promise<Held> {
   const holding: Holding = {
@@ -58,7 +57,7 @@ function hold(path: string, { signal, ...rest }: Options = {}): Promise<Held> {
     timeout: 1000,
     ...rest,
   };
-  return holdExchange(new Machine(), holding, { program, signal });
+  return holdExchange(new Machine(), holding, { program: rest.program ?? program, signal });
 }
 
 /** Holds an exchange and fails when it leaves anything in the containers or on the disk. */
@@ -99,7 +98,7 @@ kernelTest("dhcp exchange: the same client gets the same address", dnsmasq, asyn
   const other = { ...client, clientId: new TextEncoder().encode("\0c2/net1/eth0") };
   assertEquals(addressOf(await hold(netns, { client: other })), "192.168.77.6");
   assertEquals(log.leased().sort(), [subnet.first, "192.168.77.6"]);
-  assertEquals(await reached(), { nameless: 6, broadcast: 0, unicast: 0 });
+  assertEquals(await reached(), { nameless: 6, broadcast: 0, unicast: 0, strange: 0 });
 });
 
 kernelTest("dhcp exchange: an interface that is down is set up", dnsmasq, async (sandbox) => {
@@ -109,6 +108,72 @@ kernelTest("dhcp exchange: an interface that is down is set up", dnsmasq, async 
   const [link] = await sandbox.ipJson<{ flags: string[] }>(netns, "link show dev eth0");
   assertEquals(link!.flags.includes("UP"), true);
 });
+
+const installed = { needs: [...dnsmasq.needs, "plugin:dhcp"] } as const;
+
+kernelTest("dhcp exchange: the installed program holds it", installed, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox);
+  const program = { argv: [`${binDir()}/dhcp`, "exchange"], env: {} };
+  assertEquals(addressOf(await holdCleanly(sandbox, netns, { program })), subnet.first);
+});
+
+/** How two containers, `a` and `b`, and the server are joined by way of the host. */
+const networks = {
+  bridge: async (sandbox: Sandbox) => {
+    const { host } = sandbox;
+    await sandbox.ip(host, [
+      "link add br0 type bridge",
+      "link set up0 master br0",
+      "link set br0 up",
+    ]);
+    for (const name of ["a", "b"]) {
+      const netns = await sandbox.container(name);
+      await sandbox.ip(host, [
+        `link add v${name} type veth peer name eth0 netns ${netns}`,
+        `link set v${name} up master br0`,
+      ]);
+    }
+  },
+  macvlan: async (sandbox: Sandbox) => {
+    for (const name of ["a", "b"]) {
+      const netns = await sandbox.container(name);
+      await sandbox.ip(sandbox.host, [
+        `link add link up0 name m${name} type macvlan mode bridge`,
+        `link set m${name} netns ${netns} name eth0`,
+      ]);
+    }
+  },
+} as const;
+
+for (const [kind, join] of Object.entries(networks)) {
+  const needs = [...dnsmasq.needs, `link:${kind}`] as const;
+  kernelTest(`dhcp exchange: two containers of a ${kind}, at once`, { needs }, async (sandbox) => {
+    const at = await sandbox.container("server");
+    await sandbox.ip(sandbox.host, [`link add up0 type veth peer name eth0 netns ${at}`]);
+    await sandbox.ip(at, ["link set eth0 up", `addr add ${subnet.server}/24 brd + dev eth0`]);
+    await sandbox.ip(sandbox.host, ["link set up0 up"]);
+    await join(sandbox);
+    const log = await Dnsmasq.start(sandbox);
+    const clients = ["a", "b"].map((name) => ({
+      netns: sandbox.namespaces.get(name)!,
+      client: { ...client, clientId: new TextEncoder().encode(`\0${name}/net1/eth0`) },
+    }));
+    const held = await Promise.all(clients.map(({ netns, client }) => hold(netns, { client })));
+    const addresses = held.map(addressOf);
+    assertEquals(addresses.toSorted(), [subnet.first, "192.168.77.6"]);
+    for (const [index, { netns, client }] of clients.entries()) {
+      await configure(sandbox, netns, held[index]!);
+      const goal = { kind: "renew", address: ip(addresses[index]!), server } as const;
+      assertEquals(addressOf(await hold(netns, { goal, client })), addresses[index]);
+      assertEquals(await hold(netns, { goal: { ...goal, kind: "release" }, client }), {
+        kind: "sent",
+      });
+      await log.logged(/DHCPRELEASE/);
+    }
+    assertEquals(log.leased(), []);
+  });
+}
 
 kernelTest("dhcp exchange: a lease is taken up again after a reboot", dnsmasq, async (sandbox) => {
   const netns = await joinServer(sandbox);
@@ -122,20 +187,22 @@ kernelTest("dhcp exchange: a lease is taken up again after a reboot", dnsmasq, a
 kernelTest("dhcp exchange: renewal and release are unicast", dnsmasq, async (sandbox) => {
   const netns = await joinServer(sandbox);
   const log = await Dnsmasq.start(sandbox);
+  // Another address, which the kernel would rather send from.
+  await sandbox.ip(netns, ["addr add 192.168.77.100/24 dev eth0"]);
   await configure(sandbox, netns, await hold(netns));
   const reached = await countReached(sandbox, await sandbox.container("server"));
   const renewed = await holdCleanly(sandbox, netns, {
     goal: { kind: "renew", address: first, server },
   });
   assertEquals(addressOf(renewed), subnet.first);
-  assertEquals(await reached(), { nameless: 0, broadcast: 0, unicast: 1 });
+  assertEquals(await reached(), { nameless: 0, broadcast: 0, unicast: 1, strange: 0 });
   assertEquals(log.leased(), [subnet.first]);
   // The neighbour has to be looked up first.
   await sandbox.inside(netns, ["ip", "neigh", "flush", "all"]);
   const goal = { kind: "release", address: first, server } as const;
   assertEquals(await holdCleanly(sandbox, netns, { goal }), { kind: "sent" });
   await log.logged(/DHCPRELEASE\(eth0\) 192\.168\.77\.5 /);
-  assertEquals(await reached(), { nameless: 0, broadcast: 0, unicast: 2 });
+  assertEquals(await reached(), { nameless: 0, broadcast: 0, unicast: 2, strange: 0 });
   assertEquals(log.leased(), []);
 });
 
@@ -153,7 +220,7 @@ kernelTest("dhcp exchange: a server that has moved is found again", dnsmasq, asy
   assertEquals(lost.kind, "failed");
   const held = await holdCleanly(sandbox, netns, { goal: { kind: "rebind", address: first } });
   assertEquals(addressOf(held), subnet.first);
-  assertEquals(await reached(), { nameless: 0, broadcast: 1, unicast: 0 });
+  assertEquals(await reached(), { nameless: 0, broadcast: 1, unicast: 0, strange: 0 });
 });
 
 kernelTest("dhcp exchange: a refusal is told", dnsmasq, async (sandbox) => {
@@ -236,7 +303,7 @@ kernelTest("dhcp exchange: the second interface of a container", dnsmasq, async 
   const reached = await countReached(sandbox, await sandbox.container("other"));
   assertEquals(addressOf(await holdCleanly(sandbox, netns, { dev: "eth1" })), "192.168.78.5");
   // The other interface's address is nobody's business.
-  assertEquals(await reached(), { nameless: 2, broadcast: 0, unicast: 0 });
+  assertEquals(await reached(), { nameless: 2, broadcast: 0, unicast: 0, strange: 0 });
 });
 
 kernelTest("dhcp exchange: two at once in one container", dnsmasq, async (sandbox) => {

@@ -7,10 +7,11 @@
  */
 import type { Host } from "../../ns/machine.ts";
 import type { NetnsIdentity } from "../../ns/netns.ts";
+import { removeFile } from "../../host/files.ts";
 import { lockFile } from "../../host/lock.ts";
 
 /** Where the locks are; each is gone when nobody has it. */
-const dir = "/run/cni/denocni";
+const usualDir = "/run/cni/denocni";
 
 /** How a turn is waited for. */
 export interface TurnOptions {
@@ -19,6 +20,8 @@ export interface TurnOptions {
   readonly within: number;
   /** Ends the wait. */
   readonly signal?: AbortSignal | undefined;
+  /** Folder of the locks; the one of all our programs when absent. */
+  readonly dir?: string | undefined;
 }
 
 /**
@@ -27,7 +30,7 @@ export interface TurnOptions {
  */
 export async function awaitTurn(
   { dev, ino }: NetnsIdentity,
-  { host, within, signal }: TurnOptions,
+  { host, within, signal, dir = usualDir }: TurnOptions,
 ): Promise<Disposable | string | undefined> {
   await host.apply([{ why: "make the folder of locks", do: { kind: "mkdir", path: dir } }]);
   const path = `${dir}/dhcp-${dev}-${ino}.lock`;
@@ -35,45 +38,56 @@ export async function awaitTurn(
   for (;;) {
     if (signal?.aborted) return undefined;
     const deadline = Math.max(end - performance.now(), 0);
-    const locking = await unlessAborted(lockFile(path, { mode: 0o600, deadline }), signal);
+    const locking = await unlessAborted(lock(path, deadline), signal);
     if (locking === undefined) return undefined;
     if (locking.is === "held") return `${locking.by} holds an exchange in the container`;
     // Whoever had it before has removed the file, and another one may be there by now.
-    if (await isAt(path, locking.file)) return turn(path, locking.file);
-    locking.file.close();
+    if (locking.isCurrent) return { [Symbol.dispose]: () => giveBack(locking) };
+    giveBack(locking);
   }
 }
 
-function turn(path: string, file: Deno.FsFile): Disposable {
-  return {
-    [Symbol.dispose]() {
-      Deno.removeSync(path);
-      file.close();
-    },
-  };
+type Turn = { readonly is: "locked"; readonly file: Deno.FsFile; readonly path: string } & {
+  /** Whether it is still the file that everybody else waits for. */
+  readonly isCurrent: boolean;
+};
+
+type Taken = Turn | { readonly is: "held"; readonly by: string };
+
+async function lock(path: string, deadline: number): Promise<Taken> {
+  const locking = await lockFile(path, { mode: 0o600, deadline }).catch(orRemoved);
+  if (locking.is === "held") return locking;
+  const { ino } = await locking.file.stat();
+  const found = await Deno.stat(path).catch(orNothing);
+  return { ...locking, path, isCurrent: found?.ino === ino };
 }
 
-async function isAt(path: string, file: Deno.FsFile): Promise<boolean> {
-  const { ino } = await file.stat();
-  return await Deno.stat(path).then((found) => found.ino === ino, isNothing);
+/** The file went just when the wait was over: who had it is not known any more. */
+function orRemoved(error: unknown): { readonly is: "held"; readonly by: string } {
+  orNothing(error);
+  return { is: "held", by: "a process that has just ended" };
 }
 
-function isNothing(error: unknown): false {
-  if (error instanceof Deno.errors.NotFound) return false;
-  throw error;
+function orNothing(error: unknown): undefined {
+  if (!(error instanceof Deno.errors.NotFound)) throw error;
+}
+
+function giveBack({ isCurrent, path, file }: Turn): void {
+  if (isCurrent) removeFile(path);
+  file.close();
 }
 
 /** A lock that comes after the wait was called off is given back. */
 async function unlessAborted(
-  locking: ReturnType<typeof lockFile>,
+  taking: Promise<Taken>,
   signal: AbortSignal | undefined,
-): Promise<Awaited<typeof locking> | undefined> {
-  if (!signal) return await locking;
+): Promise<Taken | undefined> {
+  if (!signal) return await taking;
   const { promise, resolve } = Promise.withResolvers<undefined>();
   const stop = () => resolve(undefined);
   signal.addEventListener("abort", stop, { once: true });
-  const first = await Promise.race([locking, promise]);
+  const first = await Promise.race([taking, promise]);
   signal.removeEventListener("abort", stop);
-  if (!first) locking.then((it) => it.is === "locked" && it.file.close());
+  if (!first) taking.then((it) => it.is === "locked" && giveBack(it));
   return first;
 }

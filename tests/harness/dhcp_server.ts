@@ -163,14 +163,16 @@ export async function startUdhcpd(
   return server;
 }
 
-/** What reached port 67 of a namespace, by where it came from and went to. */
+/** What reached port 67 of a namespace, in packets. */
 export interface Reached {
-  /** From 0.0.0.0 to 255.255.255.255. */
+  /** From 0.0.0.0 to all. */
   readonly nameless: number;
-  /** From an address to 255.255.255.255. */
+  /** From the first address of the pool to all. */
   readonly broadcast: number;
-  /** From an address to the server's. */
+  /** From the first address of the pool to one. */
   readonly unicast: number;
+  /** From anywhere else. */
+  readonly strange: number;
 }
 
 /** Begins to count what reaches port 67 of a namespace. */
@@ -180,11 +182,12 @@ export async function countReached(
 ): Promise<() => Promise<Reached>> {
   const all = "255.255.255.255";
   const rules = [
-    `udp dport 67 ip daddr ${all} ip saddr 0.0.0.0 counter name nameless`,
-    `udp dport 67 ip daddr ${all} ip saddr != 0.0.0.0 counter name broadcast`,
-    `udp dport 67 ip daddr != ${all} ip saddr != 0.0.0.0 counter name unicast`,
+    `udp dport 67 ip saddr 0.0.0.0 ip daddr ${all} counter name nameless accept`,
+    `udp dport 67 ip saddr ${subnet.first} ip daddr ${all} counter name broadcast accept`,
+    `udp dport 67 ip saddr ${subnet.first} counter name unicast accept`,
+    `udp dport 67 counter name strange`,
   ];
-  const names = ["nameless", "broadcast", "unicast"];
+  const names = ["nameless", "broadcast", "unicast", "strange"];
   await nft(sandbox, netns, [
     "table ip reached {",
     ...names.map((name) => `counter ${name} {\n}`),
