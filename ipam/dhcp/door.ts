@@ -68,13 +68,19 @@ export async function openDoor(path: string): Promise<Door> {
   };
 }
 
+/** What it is called that nobody is at a socket, in Go's words; `undefined` for other failures. */
+export function nobodyWords(error: Error): string | undefined {
+  if (error instanceof Deno.errors.NotFound) return "no such file or directory";
+  if (error instanceof Deno.errors.ConnectionRefused) return "connection refused";
+  // It was just closed.
+  return error instanceof Deno.errors.ConnectionReset ? "connection reset by peer" : undefined;
+}
+
 /** Whether somebody answers at a socket. Throws what keeps us from asking. */
 export async function isServed(path: string): Promise<boolean> {
   const caller = await Deno.connect({ transport: "unix", path }).catch((error) => {
-    const nobody = error instanceof Deno.errors.NotFound ||
-      error instanceof Deno.errors.ConnectionRefused;
-    if (nobody) return undefined;
-    throw error;
+    if (nobodyWords(error) === undefined) throw error;
+    return undefined;
   });
   caller?.close();
   return caller !== undefined;

@@ -60,6 +60,7 @@ export class Keeper {
   #stopTimer: () => void = () => {};
   /** The exchange under way, if there is one. */
   #cancel: AbortController | undefined;
+  #exchanging: Promise<unknown> = Promise.resolve();
   /** Changes of the interface follow each other. */
   #changes: Promise<unknown> = Promise.resolve();
   #release: Promise<unknown> = Promise.resolve();
@@ -140,12 +141,12 @@ export class Keeper {
     await this.ended;
   }
 
-  /** Leaves the lease as it is, on the disk too, and does nothing more with it. */
+  /** Leaves the lease as it is, on the disk too; when this settles, nothing is under way. */
   async suspend(): Promise<void> {
     this.#suspended = true;
     this.#stopTimer();
     this.#cancel?.abort();
-    await Promise.allSettled([this.#changes, this.#release]);
+    await Promise.allSettled([this.#exchanging, this.#changes, this.#release]);
   }
 
   #feed(event: LeaseEvent): void {
@@ -166,7 +167,8 @@ export class Keeper {
       case "wait":
         return this.#wait(action.until);
       case "exchange":
-        return void this.#exchange(action);
+        this.#exchanging = this.#exchange(action);
+        return;
       case "cancel":
         return this.#cancel?.abort();
       case "store":

@@ -259,6 +259,25 @@ Deno.test("a suspended lease stays on the disk and does nothing", async () => {
   assertEquals([tools.clock.pending, tools.disk.size], [0, 1]);
 });
 
+Deno.test("a suspended lease waits for the process of its exchange", async () => {
+  const { tools, keeper } = begun();
+  const ending = Promise.withResolvers<void>();
+  const hold = tools.hold;
+  tools.hold = async (...args) => {
+    const held = await hold(...args);
+    await ending.promise;
+    tools.log.push("ended");
+    return held;
+  };
+  await tools.clock.pass(150 * second);
+  const suspended = keeper.suspend();
+  await settle();
+  assert(!tools.log.includes("ended"));
+  ending.resolve();
+  await suspended;
+  assert(tools.log.includes("ended"));
+});
+
 Deno.test("renewals wait for their turn, and the wait is part of their time", async () => {
   const tools = new FakeTools({ exchanges: 1 });
   const now = tools.clock.now();

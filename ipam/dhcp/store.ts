@@ -27,16 +27,11 @@ import {
   stringThat,
 } from "../../cni/decode.ts";
 import { isIfName } from "../../cni/names.ts";
-import {
-  failureOf,
-  listNames,
-  readFileIfExists,
-  removeFile,
-  writeFileAtomic,
-} from "../../host/files.ts";
-import { dropRecord, keepRecord, recordPath } from "../../recipes/record.ts";
+import { failureOf, readFileIfExists, removeFile, writeFileAtomic } from "../../host/files.ts";
+import { dropRecord, keepRecord } from "../../recipes/record.ts";
 import { leaseDecoder, leaseToJson } from "./lease.ts";
 import { decode, encode } from "./packet.ts";
+import { leaseFiles, leasePath, usual } from "./place.ts";
 
 /** What is asked of servers for an attachment, each time. */
 export interface Ask {
@@ -66,9 +61,6 @@ export interface Entry extends Attachment, RecordedNetns {
   readonly generation: number;
 }
 
-const kind = "dhcp";
-const usualDir = `/run/cni/denocni/${kind}`;
-
 /** How an entry looks in its file; another family's leases will say so in `family`. */
 interface Data {
   readonly family: 4;
@@ -85,14 +77,13 @@ interface Data {
 export class Store {
   /** Absent: the one of this host. `say` gets a line about each file that is of no use. */
   constructor(
-    readonly dir: string = usualDir,
+    readonly dir: string = usual.dir,
     readonly say: (line: string) => void = (line) => console.error(line),
   ) {}
 
   /** Where the lease of an attachment is kept. */
-  async pathOf(attachment: Attachment): Promise<string> {
-    const path = await recordPath(kind, attachment);
-    return `${this.dir}${path.slice(path.lastIndexOf("/"))}`;
+  pathOf(attachment: Attachment): Promise<string> {
+    return leasePath(attachment, this);
   }
 
   /** Writes a lease; a kill at any moment leaves the one before, or this one. */
@@ -111,9 +102,7 @@ export class Store {
 
   /** Every lease, in the order of the file names. */
   all(): Entry[] {
-    return listNames(this.dir)
-      .filter((name) => /^[0-9a-f]{32}\.json$/.test(name))
-      .map((name) => this.read(`${this.dir}/${name}`))
+    return leaseFiles(this).map((path) => this.read(path))
       .filter((entry) => entry !== undefined);
   }
 

@@ -132,7 +132,7 @@ export class FakeTools implements Tools {
     return this.log.filter((line) => line.startsWith("say "));
   }
 
-  readonly hold = (holding: Holding, signal: AbortSignal): Promise<Held> => {
+  hold = (holding: Holding, signal: AbortSignal): Promise<Held> => {
     this.log.push(`hold ${goalText(holding.goal)} within ${holding.within}`);
     const { promise, resolve, reject } = Promise.withResolvers<Held>();
     const settle = (run: () => void) => {

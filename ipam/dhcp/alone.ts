@@ -1,0 +1,118 @@
+/**
+ * Leases without an agent: the plugin itself asks servers, and gives leases back.
+ *
+ * @module
+ */
+import type { GcRequest, Request } from "../../cni/plugin.ts";
+import type { Result } from "../../cni/types.ts";
+import type { Host } from "../../ns/machine.ts";
+import type { Conf } from "./conf.ts";
+import type { Ways } from "./goodbye.ts";
+import type { Held } from "./hold.ts";
+import type { Means } from "./place.ts";
+import type { Entry } from "./store.ts";
+import { CniError, codes } from "../../cni/error.ts";
+import { sameNetns } from "../../ns/netns.ts";
+import { recordedNetns, recordNetns } from "../../recipes/recorded_netns.ts";
+import { resultOf } from "./change.ts";
+import { askOf } from "./conf.ts";
+import { release } from "./goodbye.ts";
+import { holdExchange, releaseFromHost } from "./hold.ts";
+import { holdsAt, leaseOf } from "./lease.ts";
+import { dropSteps, Store, storeSteps } from "./store.ts";
+
+/** Gets a lease that nobody renews, or the one that the attachment has. A rollback gives it back. */
+export async function acquireAlone(req: Request<Conf>, means: Means): Promise<Result> {
+  const store = new Store(means.dir);
+  const { hold = holdExchange } = means;
+  const { conf, host, network, containerId, ifName, ifName: dev } = req;
+  const attachment = { network, containerId, ifName };
+  const place = recordNetns(req);
+  const path = await store.pathOf(attachment);
+  const ask = askOf(conf, { attachment, args: req.args, broadcast: false });
+  const before = store.read(path);
+  if (before && isUsable(before, place.identity)) return resultOf(before.lease.ack, ask);
+  const goal = { kind: "acquire", address: before?.lease.ack.yiaddr } as const;
+  const netns = { path: place.netns };
+  const holding = { netns, dev, goal, client: ask, within: conf.timeout };
+  const { ack, age } = acknowledged(await hold(host, holding), dev);
+  const entry: Entry = {
+    ...attachment,
+    ...place,
+    ...{ path, ask, replaces: [] },
+    lease: leaseOf(ack, { now: Date.now(), age, random: Math.random }),
+    generation: (before?.generation ?? 0) + 1,
+  };
+  host.onRollback(`get a lease for "${dev}"`, () => release(entry, waysOf(host, means)));
+  const result = resultOf(ack, ask);
+  await host.apply(storeSteps(entry));
+  return result;
+}
+
+/** The lease of an attachment. Throws code 105 when there is none, or none that may be used there. */
+export function leaseAlone(
+  { sandbox, ifName }: Request<unknown>,
+  { path, dir }: { readonly path: string } & Means,
+): Result {
+  const entry = new Store(dir).read(path);
+  const identity = sandbox.is === "namespace" ? sandbox.identity : undefined;
+  if (entry && identity && isUsable(entry, identity)) return resultOf(entry.lease.ack, entry.ask);
+  const state = entry ? "it has ended, or is for another namespace" : "there is no record of it";
+  throw new CniError(codes.checkFailed, `Cannot use the lease of "${ifName}": ${state}`);
+}
+
+/** The lease in a file, if it is one. */
+export function readLease(path: string, { dir }: Means): Entry | undefined {
+  return new Store(dir).read(path);
+}
+
+/** Leases of a network that belong to none of the valid attachments. */
+export function staleLeases({ network, valid }: GcRequest<unknown>, { dir }: Means): Entry[] {
+  const keep = new Set(valid.map(({ containerID, ifname }) => `${containerID}\0${ifname}`));
+  return new Store(dir).all().filter((entry) =>
+    entry.network === network && !keep.has(`${entry.containerId}\0${entry.ifName}`)
+  );
+}
+
+/** Whether a lease can be used in a namespace now. */
+function isUsable(entry: Entry, identity: Entry["identity"]): boolean {
+  return sameNetns(entry.identity, identity) && holdsAt(entry.lease, Date.now());
+}
+
+/** Gives a lease back, best effort, and forgets it. */
+export async function releaseAlone(host: Host, entry: Entry, means: Means): Promise<void> {
+  if (!host.dryRun) {
+    await release(entry, waysOf(host, means)).catch(({ message }: Error) => {
+      console.error(`dhcp: ${message}; the server will take the address back at the lease's end`);
+    });
+  }
+  await host.apply(dropSteps(entry));
+}
+
+function waysOf(host: Host, means: Means): Ways {
+  const { hold = holdExchange, releaseFromHost: send = releaseFromHost } = means;
+  return {
+    hold: (holding, signal) => hold(host, holding, { signal }),
+    releaseFromHost: (goal, client) => send({ goal, client }),
+    netnsOf: (entry) => recordedNetns(entry),
+  };
+}
+
+function acknowledged(held: Held, dev: string): Held & { readonly kind: "acked" } {
+  const cannot = (code: number, state: string, details = "") =>
+    new CniError(code, `Cannot get a lease for "${dev}": ${state}`, details);
+  switch (held.kind) {
+    case "acked":
+      return held;
+    case "failed": {
+      const [state, ...counts] = held.message.split(": ");
+      throw cannot(codes.tryAgainLater, state!, counts.join(": "));
+    }
+    case "link missing":
+      throw cannot(codes.objectMissing, "the container has no such interface");
+    case "namespace gone":
+      throw cannot(codes.invalidNetns, "the namespace is gone");
+    default:
+      throw cannot(codes.noAddress, held.kind === "refused" ? held.message : held.kind);
+  }
+}

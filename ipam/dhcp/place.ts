@@ -1,0 +1,36 @@
+/**
+ * Where leases are, and how packets go: what a test chooses otherwise.
+ *
+ * @module
+ */
+import type { Attachment } from "../../recipes/own.ts";
+import type { holdExchange, releaseFromHost } from "./hold.ts";
+import { listNames } from "../../host/files.ts";
+import { recordPath } from "../../recipes/record.ts";
+
+/** What a plugin works with. */
+export interface Means {
+  /** Folder of the leases. */
+  readonly dir: string;
+  /** Absent: exchanges on this host. */
+  readonly hold?: typeof holdExchange;
+  readonly releaseFromHost?: typeof releaseFromHost;
+}
+
+const kind = "dhcp";
+
+/** Those of this host. */
+export const usual: Means = { dir: `/run/cni/denocni/${kind}` };
+
+/** Where the lease of an attachment is kept. */
+export async function leasePath(attachment: Attachment, { dir }: Means): Promise<string> {
+  const path = await recordPath(kind, attachment);
+  return `${dir}${path.slice(path.lastIndexOf("/"))}`;
+}
+
+/** Paths of all files that should hold a lease. */
+export function leaseFiles({ dir }: Means): string[] {
+  return listNames(dir)
+    .filter((name) => /^[0-9a-f]{32}\.json$/.test(name))
+    .map((name) => `${dir}/${name}`);
+}
