@@ -1,27 +1,26 @@
 /**
  * The process that holds one exchange: it runs inside the namespace, speaks on UDP
- * port 68, and ends. It reads its order from stdin and ends when stdin is closed; it
- * prints its report. The way its packets take has been prepared (`passage.ts`).
+ * port 68 (DHCPv6: 546), and ends. It reads its order from stdin and ends when stdin
+ * is closed; it prints its report. The way its packets take has been prepared
+ * (`passage.ts`).
  *
  * @module
  */
-/// <reference lib="deno.unstable" />
-import type { Counts, Datagram, Turn } from "./exchange.ts";
-import type { Order, Report } from "./wire.ts";
+import type { Datagram } from "./exchange.ts";
+import type { SocketOptions } from "./sockets.ts";
+import type { Order } from "./wire.ts";
+import type { Order6 } from "./wire6.ts";
 import { formatIp } from "../../host/ip.ts";
-import { begin, receive, tick } from "./exchange.ts";
+import * as exchange from "./exchange.ts";
+import { Sockets } from "./sockets.ts";
 import { noCounts, orderFromLine, reportToLine } from "./wire.ts";
-
-/** Room for whatever UDP carries. */
-const largest = 65_536;
-const ports = { server: 67, client: 68 } as const;
 
 /** Reads an order, holds the exchange, prints the report, and ends the process. */
 export async function main(): Promise<never> {
-  const order = orderFromLine(await readLine());
+  const line = await readLine();
   Deno.stdin.read(new Uint8Array(1)).then(() => Deno.exit(1));
-  const report = await hold(order);
-  Deno.stdout.writeSync(new TextEncoder().encode(`${reportToLine(report, Date.now())}\n`));
+  const report = await hold(line);
+  Deno.stdout.writeSync(new TextEncoder().encode(`${report}\n`));
   Deno.exit(0);
 }
 
@@ -38,96 +37,104 @@ async function readLine(): Promise<string> {
   return text;
 }
 
-async function hold(order: Order): Promise<Report> {
-  const wire = await open(order).catch(unlessTaken);
-  return wire ? await converse(order, wire) : { kind: "port taken" };
+/** Holds what a line orders; gives the line of the report. */
+async function hold(line: string): Promise<string> {
+  if (JSON.parse(line).family !== 6) return await hold4(orderFromLine(line));
+  const { orderFromLine: orderFromLine6 } = await import("./wire6.ts");
+  return await hold6(orderFromLine6(line));
 }
 
-// deno-lint-ignore require-await -- what it throws is to be caught.
-async function open(order: Order): Promise<Wire> {
-  return new Wire(order);
+async function hold4(order: Order): Promise<string> {
+  const { goal, client, within, timeout, resendMax, from, port = 68 } = order;
+  // Broadcasts come to the socket of all addresses alone.
+  const all = from && goal.kind === "release" ? [] : ["0.0.0.0"];
+  const hostnames = [...(from ? [formatIp(from)] : []), ...all];
+  const report = await talk({
+    sockets: { hostnames, port, serverPort: 67 },
+    begin: () =>
+      exchange.begin({ goal, client, now: 0, deadline: within, timeout, resendMax, random }),
+    receive: exchange.receive,
+    tick: exchange.tick,
+    noCounts,
+  });
+  return reportToLine(report, Date.now());
 }
 
-function unlessTaken(error: unknown): undefined {
-  if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+async function hold6({ goal, client, within, from, zone }: Order6): Promise<string> {
+  const exchange6 = await import("./exchange6.ts");
+  const { noCounts, reportToLine } = await import("./wire6.ts");
+  const report = await talk({
+    sockets: { hostnames: [`${formatIp(from)}${zone}`], port: 546, serverPort: 547, zone },
+    begin: () => exchange6.begin({ goal, client, now: 0, deadline: within, random }),
+    receive: exchange6.receive,
+    tick: exchange6.tick,
+    noCounts,
+  });
+  return reportToLine(report, Date.now());
 }
 
-async function converse(order: Order, wire: Wire): Promise<Report> {
-  const { goal, client, within, timeout, resendMax } = order;
+/** A state machine of packets and times, and where it speaks. */
+interface Talk<State extends { readonly counts: Counts }, Outcome, Counts> {
+  readonly sockets: SocketOptions;
+  readonly begin: () => Turn<State, Outcome>;
+  readonly receive: (
+    state: State,
+    arrived: { readonly packet: Uint8Array; readonly now: number },
+  ) => Turn<State, Outcome>;
+  readonly tick: (state: State, now: number) => Turn<State, Outcome>;
+  readonly noCounts: Counts;
+}
+
+type Turn<State, Outcome> =
+  | {
+    readonly done: false;
+    readonly send?: Datagram;
+    readonly until: number;
+    readonly state: State;
+  }
+  | { readonly done: true; readonly send?: Datagram; readonly outcome: Outcome };
+
+type Ending<Counts> =
+  | { readonly kind: "cut off"; readonly message: string; readonly counts: Counts }
+  | { readonly kind: "port taken" };
+
+async function talk<State extends { readonly counts: Counts }, Outcome, Counts>(
+  it: Talk<State, Outcome, Counts>,
+): Promise<Outcome | Ending<Counts>> {
+  const sockets = await Sockets.open(it.sockets).catch(toEnding);
+  if (!(sockets instanceof Sockets)) {
+    return sockets.kind === "cut off" ? { ...sockets, counts: it.noCounts } : sockets;
+  }
+  return await converse(it, sockets);
+}
+
+/** An address may have gone just now. */
+function toEnding(error: Error): Ending<undefined> {
+  if (error instanceof Deno.errors.AddrInUse) return { kind: "port taken" };
+  if (!(error instanceof Deno.errors.AddrNotAvailable)) throw error;
+  return { kind: "cut off", message: error.message, counts: undefined };
+}
+
+async function converse<State extends { readonly counts: Counts }, Outcome, Counts>(
+  { begin, receive, tick, noCounts }: Talk<State, Outcome, Counts>,
+  sockets: Sockets,
+): Promise<Outcome | Ending<Counts>> {
   const start = performance.now();
   const now = () => performance.now() - start;
-  let turn = begin({ goal, client, now: 0, deadline: within, timeout, resendMax, random });
+  let turn = begin();
   for (;;) {
-    const lost = turn.send && await wire.send(turn.send);
-    if (lost) return { kind: "cut off", message: lost, counts: countsOf(turn) };
+    const lost = turn.send && await sockets.send(turn.send);
+    if (lost) {
+      return { kind: "cut off", message: lost, counts: turn.done ? noCounts : turn.state.counts };
+    }
     if (turn.done) return turn.outcome;
-    const packet = await wire.receive(turn.until - now());
+    const packet = await sockets.receive(turn.until - now());
     const { state } = turn;
     turn = packet ? receive(state, { packet, now: now() }) : tick(state, now());
   }
-}
-
-function countsOf(turn: Turn): Counts {
-  return turn.done ? noCounts : turn.state.counts;
 }
 
 /** 0 ≤ n < 1, in steps of 2⁻³². */
 function random(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32;
 }
-
-interface Arrival {
-  readonly socket: Deno.DatagramConn;
-  readonly packet?: Uint8Array | undefined;
-}
-
-/** The sockets of an exchange. */
-class Wire {
-  /** The first one sends; broadcasts come to the one of all addresses alone. */
-  readonly #sockets: readonly Deno.DatagramConn[];
-  readonly #pending = new Map<Deno.DatagramConn, Promise<Arrival>>();
-
-  constructor({ from, port = ports.client, goal }: Order) {
-    const own = from ? [formatIp(from)] : [];
-    const all = from && goal.kind === "release" ? [] : ["0.0.0.0"];
-    this.#sockets = [...own, ...all].map((hostname) =>
-      Deno.listenDatagram({ transport: "udp", hostname, port, reuseAddress: true })
-    );
-  }
-
-  /** Gives the system's words when nothing can be sent any more: no route, or no link. */
-  async send({ bytes, to }: Datagram): Promise<string | undefined> {
-    const address = { transport: "udp", hostname: formatIp(to), port: ports.server } as const;
-    return await this.#sockets[0]!.send(bytes, address).then(() => undefined, fatal);
-  }
-
-  /** The next datagram, or nothing when there is none for so many milliseconds. */
-  async receive(wait: number): Promise<Uint8Array | undefined> {
-    // However many packets come, the time is told, too.
-    if (wait <= 0) return undefined;
-    const { promise: late, resolve } = Promise.withResolvers<undefined>();
-    const timer = setTimeout(() => resolve(undefined), wait);
-    const arrival = await Promise.race([late, ...this.#sockets.map((it) => this.#next(it))]);
-    clearTimeout(timer);
-    if (arrival) this.#pending.delete(arrival.socket);
-    return arrival && (arrival.packet ?? new Uint8Array());
-  }
-
-  #next(socket: Deno.DatagramConn): Promise<Arrival> {
-    const known = this.#pending.get(socket);
-    if (known) return known;
-    const next = socket.receive(new Uint8Array(largest)).then(
-      ([packet]) => ({ socket, packet }),
-      () => ({ socket }),
-    );
-    this.#pending.set(socket, next);
-    return next;
-  }
-}
-
-/** Words for what does not pass, as a link without a carrier, a full queue or a rule that drops does. */
-function fatal(error: Error & { readonly code?: string }): string | undefined {
-  return fatalCodes.includes(error.code ?? "") ? error.message : undefined;
-}
-
-const fatalCodes = ["ENETUNREACH", "EHOSTUNREACH", "ENODEV", "ENXIO", "EADDRNOTAVAIL", "ENETDOWN"];
