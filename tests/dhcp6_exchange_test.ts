@@ -80,7 +80,7 @@ kernelTest("dhcp6 exchange: a lease from its beginning to its end", needs, async
     const renewed = ackOf(await hold(netns, { goal: goalOf(kind, acquired) }));
     assertEquals(goalOf("renew", renewed).address, address, kind);
   }
-  const confirmed = await hold(netns, { goal: goalOf("reboot", acquired) });
+  const confirmed = await hold(netns, { goal: { kind: "reboot", address: address! } });
   assertEquals(confirmed.kind, "confirmed");
   assertEquals((await hold(netns, { goal: goalOf("release", acquired) })).kind, "sent");
   assertEquals(server.leased().includes(text), false);
