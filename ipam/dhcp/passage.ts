@@ -214,16 +214,19 @@ function putBack({ dev, proto }: Trace): string[] {
   ];
 }
 
-/** A filter that is 0 needs no opening, and was not opened. */
+/** A filter that is 0 needs no opening, and was not opened; one that is not 0 is somebody else's by now. */
 function setFilters(
   dev: string,
   { filters, open }: { readonly filters: Filters; readonly open: boolean },
 ): string[] {
-  return ([["all", filters.all], [dev, filters.dev]] as const)
-    .filter(([, value]) => value > 0)
-    .map(([name, value]) =>
-      `{ echo ${open ? 0 : value} >${shellQuote(filterPath(name))}; } 2>/dev/null`
-    );
+  const values = [["all", filters.all], [dev, filters.dev]] as const;
+  return values.filter(([, value]) => value > 0).map(([name, value]) => {
+    const path = shellQuote(filterPath(name));
+    const write = open
+      ? `echo 0 >${path}`
+      : `read -r filter <${path} && [ "$filter" = 0 ] && echo ${value} >${path}`;
+    return `{ ${write}; } 2>/dev/null`;
+  });
 }
 
 function batch(lines: readonly string[]): string {

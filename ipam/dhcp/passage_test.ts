@@ -68,8 +68,11 @@ const route = (verb: string, proto: number) =>
   verb === "prepend"
     ? `ip -batch - <<'END' || fail\nroute prepend 255.255.255.255 dev eth0 proto ${proto}\nEND`
     : `ip route del 255.255.255.255 dev eth0 proto ${proto} 2>/dev/null`;
-const set = (name: string, value: number) =>
-  `{ echo ${value} >/proc/sys/net/ipv4/conf/${name}/rp_filter; } 2>/dev/null`;
+function set(name: string, value: number): string {
+  const path = `/proc/sys/net/ipv4/conf/${name}/rp_filter`;
+  const unlessChanged = `read -r filter <${path} && [ "$filter" = 0 ] && `;
+  return `{ ${value === 0 ? "" : unlessChanged}echo ${value} >${path}; } 2>/dev/null`;
+}
 const dropTable = "nft delete table ip denocni-dhcp 2>/dev/null";
 
 function pass(goal: Goal, facts: Facts): Passage {
