@@ -111,43 +111,38 @@ function argsOf(req: Request<Conf>): AllocateArgs {
   };
 }
 
+/** The interface is whose it is: the plugin that has configured it looks at it. */
 async function check(req: Request<Conf>, means = usual): Promise<void> {
   const netns = containerNetns(req);
-  const { ips } = req.conf.oneShot ? await checkAlone(req, means) : await checkWithAgent(req);
-  const missing = await missingAddresses(req, netns, ips.map(({ address }) => address));
-  if (missing.length === 0) return;
-  throw new CniError(
-    codes.checkFailed,
-    `Cannot find ${missing.join(", ")} on container interface "${req.ifName}": the lease is for it`,
-  );
-}
-
-/** The lease by our agent; the reference's cannot tell, and then it is what ADD has reported. */
-async function checkWithAgent(req: Request<Conf>): Promise<Result> {
-  const result = await agentOf(req).check(argsOf(req)).catch((error) => {
+  if (req.conf.oneShot) return await checkAlone(req, means);
+  const lease = await agentOf(req).check(argsOf(req)).catch((error) => {
     const { msg, details } = toCniError(error);
     throw new CniError(codes.checkFailed, msg, details, { cause: error });
   });
-  return result ?? requirePrevResult(req);
+  if (!lease) await checkInterface(req, netns);
 }
 
-async function checkAlone(req: Request<Conf>, means: Means): Promise<Result> {
+/** The reference's agent cannot tell whether there is a lease; the address says so. */
+async function checkInterface(req: Request<Conf>, netns: NetnsRef): Promise<void> {
+  const { host, ifName } = req;
+  const wanted = requirePrevResult(req).ips.map(({ address }) => formatIp(parseCidr(address)!));
+  const [link] = await look(host, showLink(ifName, { netns }));
+  const present = (link?.addresses ?? []).map(({ address }) => address);
+  const missing = wanted.filter((ip) => !present.includes(ip));
+  if (missing.length === 0) return;
+  throw new CniError(
+    codes.checkFailed,
+    `Cannot find ${missing.join(", ")} on container interface "${ifName}": ADD has given it`,
+  );
+}
+
+async function checkAlone(req: Request<Conf>, means: Means): Promise<void> {
   const path = await leasePath(attachmentOf(req), means);
-  return (await loadAlone()).leaseAlone(req, { ...means, path });
+  (await loadAlone()).requireLease(req, { ...means, path });
 }
 
 function attachmentOf({ network, containerId, ifName }: Request<Conf>): Attachment {
   return { network, containerId, ifName };
-}
-
-async function missingAddresses(
-  { host, ifName }: Request<Conf>,
-  netns: NetnsRef,
-  wanted: readonly string[],
-): Promise<string[]> {
-  const [link] = await look(host, showLink(ifName, { netns }));
-  const present = (link?.addresses ?? []).map(({ address }) => address);
-  return wanted.map((text) => formatIp(parseCidr(text)!)).filter((ip) => !present.includes(ip));
 }
 
 /** A lease of no agent, or of one that does not run, is given back by the plugin itself. */

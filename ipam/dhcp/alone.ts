@@ -49,14 +49,14 @@ export async function acquireAlone(req: Request<Conf>, means: Means): Promise<Re
   return result;
 }
 
-/** The lease of an attachment. Throws code 105 when there is none, or none that may be used there. */
-export function leaseAlone(
+/** Throws code 105 where an attachment has no lease, or none that may be used there. */
+export function requireLease(
   { sandbox, ifName }: Request<unknown>,
   { path, dir }: { readonly path: string } & Means,
-): Result {
+): void {
   const entry = new Store(dir).read(path);
   const identity = sandbox.is === "namespace" ? sandbox.identity : undefined;
-  if (entry && identity && isUsable(entry, identity)) return resultOf(entry.lease.ack, entry.ask);
+  if (entry && identity && isUsable(entry, identity)) return;
   const state = entry ? "it has ended, or is for another namespace" : "there is no record of it";
   throw new CniError(codes.checkFailed, `Cannot use the lease of "${ifName}": ${state}`);
 }

@@ -42,6 +42,8 @@ export async function main(args: readonly string[]): Promise<never> {
   if (line.kind === "help") return leave(0, line.text);
   if (line.kind === "wrong") return leave(1, line.text);
   const daemon = await Daemon.start(line.flags).catch((error: Error) => leave(1, error.message));
+  const { hostPrefix, socketPath } = line.flags;
+  say(`serving "${hostPrefix}${socketPath}"; leases from before: ${daemon.agent.size}`);
   globalThis.addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
     say(String(event.reason?.stack ?? event.reason));

@@ -70,7 +70,9 @@ const known: readonly Flag[] = [
 
 const usage = [
   "Usage: dhcp daemon [flags]",
-  ...known.map(({ name, text, value, doc }) => `  -${name} (${text ?? (value || "none")}): ${doc}`),
+  ...known.map(({ name, text, value, doc }) =>
+    `  -${name} (${text ?? (value === "" ? "none" : value)}): ${doc}`
+  ),
 ].join("\n");
 
 /** Reads the arguments after `daemon`. */
