@@ -1,0 +1,172 @@
+/**
+ * The lease agent as a process of a test, and a network for it: a bridge of the host to which a
+ * server and containers are joined, so that the host reaches the server, too.
+ *
+ * @module
+ */
+import type { JsonObject } from "../../cni/types.ts";
+import type { PluginCall } from "./plugin.ts";
+import type { Sandbox } from "./sandbox.ts";
+import { subnet } from "./dhcp_server.ts";
+import { binDir } from "./plugin.ts";
+import { Child } from "./process.ts";
+
+/** How an agent is started. */
+export interface AgentOptions {
+  /** Further flags. */
+  readonly flags?: readonly string[];
+  /** Folder with the executable; the plugins under test when absent. */
+  readonly dir?: string;
+  /** Words that start it, before its own. */
+  readonly through?: readonly string[];
+  /** It says nothing when it serves, as the reference's. */
+  readonly mute?: boolean;
+}
+
+/** Path of the agent's socket. */
+export function socketOf(sandbox: Sandbox): string {
+  return `${sandbox.dir}/dhcp.sock`;
+}
+
+/** A running agent. */
+export class LeaseAgentProcess implements AsyncDisposable {
+  readonly #child: Child;
+
+  private constructor(
+    sandbox: Sandbox,
+    { flags = [], dir = binDir(), through = [] }: AgentOptions,
+  ) {
+    const words = [...through, `${dir}/dhcp`, "daemon", "-socketpath", socketOf(sandbox), ...flags];
+    this.#child = sandbox.keep(
+      new Child([
+        "nsenter",
+        `--net=${sandbox.host}`,
+        "--",
+        ...["sh", "-c", 'exec "$@" 2>&1', "sh", ...words],
+      ], { env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" } }),
+    );
+  }
+
+  /** Starts it inside the host stand-in; it serves when this returns. */
+  static async start(sandbox: Sandbox, options: AgentOptions = {}): Promise<LeaseAgentProcess> {
+    const agent = new LeaseAgentProcess(sandbox, options);
+    if (!options.mute) await agent.said(/^dhcp: serving /);
+    else await sandbox.inside(sandbox.host, ["sh", "-c", untilServed, "sh", socketOf(sandbox)]);
+    return agent;
+  }
+
+  /** Its process. */
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** Waits for a line that it says. */
+  async said(pattern: RegExp): Promise<string> {
+    const passed: string[] = [];
+    for (;;) {
+      const line = await this.#child.line();
+      if (line === undefined) break;
+      if (pattern.test(line)) return line;
+      passed.push(line);
+    }
+    throw new Error(`Cannot see ${pattern} in what the agent says: ${passed.join("\n")}`);
+  }
+
+  /** Sends a signal and waits for its end. */
+  async end(signal: Deno.Signal): Promise<Deno.CommandStatus> {
+    this.#child.kill(signal);
+    return await this.#child.status;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#child[Symbol.asyncDispose]();
+  }
+}
+
+/** The reference's agent says nothing at all. */
+const untilServed = 'until [ -S "$1" ]; do sleep 0.01; done';
+
+/** Name of the bridge. */
+const bridge = "lan0";
+
+/** A bridge of the host with a server's namespace at it; give the namespace's path. */
+export async function joinLan(sandbox: Sandbox): Promise<string> {
+  const server = await sandbox.container("server");
+  await sandbox.ip(sandbox.host, [
+    `link add ${bridge} type bridge`,
+    `addr add 192.168.77.254/24 dev ${bridge}`,
+    `link set ${bridge} up`,
+    `link add srv0 type veth peer name eth0 netns ${server}`,
+    `link set srv0 master ${bridge} up`,
+  ]);
+  await sandbox.ip(server, [
+    "link set lo up",
+    `addr add ${subnet.server}/${subnet.prefix} brd + dev eth0`,
+    "link set eth0 up",
+  ]);
+  return server;
+}
+
+/** Gives a container an interface at the bridge, unless it has one; gives its namespace. */
+export async function joinContainer(
+  sandbox: Sandbox,
+  { name = "a", dev = "eth0" } = {},
+): Promise<string> {
+  const netns = await sandbox.container(name);
+  if (await sandbox.hasLink(netns, dev)) return netns;
+  await sandbox.ip(sandbox.host, [
+    `link add ${name}-${dev} type veth peer name ${dev} netns ${netns}`,
+    `link set ${name}-${dev} master ${bridge} up`,
+  ]);
+  await sandbox.ip(netns, ["link set lo up", `link set ${dev} up`]);
+  return netns;
+}
+
+/** A call of the plugin, directly. */
+export function dhcpCall(
+  sandbox: Sandbox,
+  verb: PluginCall["verb"],
+  { ipam = {}, config = {}, ...rest }: Omit<Partial<PluginCall>, "config"> & {
+    readonly ipam?: JsonObject;
+    readonly config?: JsonObject;
+  } = {},
+): PluginCall {
+  return {
+    type: "dhcp",
+    verb,
+    config: {
+      cniVersion: "1.1.0",
+      name: "net1",
+      type: "some",
+      ipam: { type: "dhcp", daemonSocketPath: socketOf(sandbox), ...ipam },
+      ...config,
+    },
+    ...rest,
+  };
+}
+
+/** Gives an interface what a result says, as a plugin does with the result of IPAM. */
+export async function configure(
+  sandbox: Sandbox,
+  { netns, dev = "eth0", result }: {
+    readonly netns: string;
+    readonly dev?: string;
+    readonly result: JsonObject;
+  },
+): Promise<void> {
+  const ips = result["ips"] as { address: string }[];
+  const routes = result["routes"] as { dst: string; gw: string }[];
+  await sandbox.ip(netns, [
+    ...ips.map(({ address }) => `addr add ${address} brd + dev ${dev}`),
+    ...routes.map(({ dst, gw }) => `route add ${dst} via ${gw} dev ${dev}`),
+  ]);
+}
+
+/** IPv4 addresses of an interface. */
+export async function addressesOn(sandbox: Sandbox, netns: string, dev = "eth0") {
+  const links = await sandbox.ipJson<{ addr_info: { local: string }[] }>(
+    netns,
+    `-4 addr show dev ${dev}`,
+  );
+  return links.flatMap(({ addr_info }) => addr_info.map(({ local }) => local));
+}
