@@ -10,7 +10,7 @@ import type { Held } from "./hold.ts";
 import type { Tools } from "./keeper.ts";
 import type { AllocateArgs, LeaseAgent } from "./lease_rpc.ts";
 import type { Message } from "./packet.ts";
-import type { Ask, Entry, Store } from "./store.ts";
+import type { Ask, Entry, Intent, Store } from "./store.ts";
 import type { Turns } from "./turns.ts";
 import { decodeOrThrow, isObject, lookup } from "../../cni/decode.ts";
 import { parseJson } from "../../cni/json.ts";
@@ -26,7 +26,10 @@ import { leaseOf } from "./lease.ts";
 
 /** What the agent works with. */
 export interface AgentTools extends Tools {
-  readonly store: Pick<Store, "write" | "remove" | "read" | "all" | "pathOf">;
+  readonly store: Pick<
+    Store,
+    "write" | "remove" | "read" | "all" | "pathOf" | "intend" | "forget" | "intent" | "intents"
+  >;
   /** What stands at a path. */
   readonly inspect: (path: string) => NetnsState;
   /** Exchanges that a plugin waits for. */
@@ -73,6 +76,9 @@ export class Agent implements LeaseAgent {
   /** By the file of the lease. */
   readonly #keepers = new Map<string, Keeper>();
   readonly #acquiring = new Map<string, Acquiring>();
+  /** Acquisitions of before that are being cleared up. */
+  readonly #settling = new Map<string, Promise<void>>();
+  readonly #closed = new AbortController();
 
   constructor(tools: AgentTools) {
     this.#tools = tools;
@@ -90,19 +96,22 @@ export class Agent implements LeaseAgent {
       if (entry.agent === socket) this.#adopt(Keeper.resume(entry, this.#tools));
     }
     this.#sweepOrphans();
+    this.#settleAll();
   }
 
   /** Looks at every lease: namespaces end without a word. */
   sweep(): void {
     for (const keeper of this.#keepers.values()) keeper.look();
     this.#sweepOrphans();
+    this.#settleAll();
   }
 
   /** Leaves every lease as it is and does nothing more. */
   async close(): Promise<void> {
+    this.#closed.abort();
     const acquiring = [...this.#acquiring.values()];
     for (const { cancel } of acquiring) cancel.abort();
-    await Promise.all(acquiring.map(({ over }) => over));
+    await Promise.all([...acquiring.map(({ over }) => over), ...this.#settling.values()]);
     await Promise.all([...this.#keepers.values()].map((keeper) => keeper.suspend()));
   }
 
@@ -110,9 +119,9 @@ export class Agent implements LeaseAgent {
   async allocate(args: AllocateArgs, signal: AbortSignal): Promise<Result> {
     const wanted = await this.#wanted(args);
     for (;;) {
-      const acquiring = this.#acquiring.get(wanted.path);
-      if (!acquiring) break;
-      await Promise.race([acquiring.over, aborted(signal)]);
+      const busy = this.#acquiring.get(wanted.path)?.over ?? this.#settling.get(wanted.path);
+      if (!busy) break;
+      await Promise.race([busy, aborted(signal)]);
     }
     const kept = this.#keepers.get(wanted.path);
     if (kept?.holds && sameNetns(kept.entry.identity, wanted.identity)) {
@@ -129,6 +138,7 @@ export class Agent implements LeaseAgent {
     const acquiring = this.#acquiring.get(path);
     acquiring?.cancel.abort();
     await acquiring?.over;
+    await this.#settle(path);
     const keeper = this.#keepers.get(path);
     if (keeper) return await keeper.stop();
     const left = this.#tools.store.read(path);
@@ -177,7 +187,7 @@ export class Agent implements LeaseAgent {
   }
 
   /** A lease of no agent is everybody's to give up. */
-  #isOurs({ agent }: Entry): boolean {
+  #isOurs({ agent }: Intent): boolean {
     return agent === undefined || agent === this.#tools.socket;
   }
 
@@ -225,11 +235,17 @@ export class Agent implements LeaseAgent {
     await this.#keepers.get(path)?.stop();
     const start = clock.now();
     const held = await acquisitions.run<Held>(signal, () => {
+      store.intend(this.#intentOf(wanted));
       const within = Math.max(limits.within - Math.max(clock.now() - start, 0), leastExchange);
       const goal = { kind: "acquire", address } as const;
       return hold({ netns: { path: netns }, dev, goal, client, ...limits, within }, signal);
     });
+    if (held && !mayHaveBrought(held)) store.forget(path);
     return await this.#keep(wanted, acknowledged(held, wanted));
+  }
+
+  #intentOf({ attachment, path, netns, identity, ask }: Wanted): Intent {
+    return { ...attachment, path, netns, identity, ask, agent: this.#tools.socket };
   }
 
   /** A lease that cannot be used or written down goes back at once. */
@@ -237,11 +253,11 @@ export class Agent implements LeaseAgent {
     wanted: Wanted,
     { ack, age }: { readonly ack: Message; readonly age: number },
   ): Promise<Result> {
-    const { clock, random, socket, store } = this.#tools;
-    const { attachment, path, netns, identity, ask } = wanted;
+    const { clock, random, store } = this.#tools;
+    const { path, ask } = wanted;
     const entry: Entry = {
-      ...attachment,
-      ...{ path, netns, identity, ask, agent: socket, replaces: [] },
+      ...this.#intentOf(wanted),
+      replaces: [],
       lease: leaseOf(ack, { now: clock.now(), age, random }),
       generation: (store.read(path)?.generation ?? 0) + 1,
     };
@@ -249,9 +265,54 @@ export class Agent implements LeaseAgent {
       resultOf(ack, ask);
       this.#adopt(Keeper.begin(entry, this.#tools));
     });
-    if (!failure) return resultOf(ack, ask);
-    await this.#drop(entry);
-    throw failure;
+    if (failure) await this.#drop(entry);
+    store.forget(path);
+    if (failure) throw failure;
+    return resultOf(ack, ask);
+  }
+
+  /** Clears up after acquisitions that were cut short, unless they are under way. */
+  #settleAll(): void {
+    for (const intent of this.#tools.store.intents()) {
+      if (this.#isOurs(intent) && !this.#acquiring.has(intent.path)) this.#settle(intent.path);
+    }
+  }
+
+  /** Clears up after an acquisition that was cut short, if there was one. */
+  #settle(path: string): Promise<void> {
+    const settling = this.#settling.get(path);
+    if (settling) return settling;
+    const intent = this.#tools.store.intent(path);
+    if (!intent || !this.#isOurs(intent)) return Promise.resolve();
+    const begun = this.#clearUp(intent).finally(() => this.#settling.delete(path));
+    this.#settling.set(path, begun);
+    return begun;
+  }
+
+  /**
+   * The server may have given a lease that nobody knows of. The same client that asks again gets
+   * it again, and can give it back.
+   */
+  async #clearUp(intent: Intent): Promise<void> {
+    const { netnsOf, releases, hold, clock, random, store } = this.#tools;
+    const { signal } = this.#closed;
+    const { path, ifName: dev, ask: client } = intent;
+    const netns = netnsOf(intent);
+    // An attachment that has got a lease since has got this one.
+    if (netns && !store.read(path)) {
+      const goal = { kind: "acquire" } as const;
+      const held = await releases.run(
+        signal,
+        () => hold({ netns, dev, goal, client, ...settlement }, signal),
+      )
+        .catch(() => undefined);
+      if (signal.aborted) return;
+      if (held?.kind === "acked") {
+        const lease = leaseOf(held.ack, { now: clock.now(), age: held.age, random });
+        await this.#drop({ ...intent, lease, replaces: [], generation: 0 });
+      }
+    }
+    store.forget(path);
   }
 
   async #wanted(args: AllocateArgs): Promise<Wanted> {
@@ -285,6 +346,15 @@ export class Agent implements LeaseAgent {
 
 /** The shortest exchange that is worth its process, in milliseconds. */
 const leastExchange = 1000;
+
+/** Milliseconds that it may take to clear up, and to the first answer of a server. */
+const settlement = { within: 5000, timeout: 1000 } as const;
+
+/** Whether a server may have given a lease that is not known of. */
+function mayHaveBrought(held: Held): boolean {
+  return held.kind === "cancelled" || held.kind === "acked" ||
+    held.kind === "failed" && held.counts.request > 0;
+}
 
 /** Throws what a plugin is told where nothing was acquired. */
 function acknowledged(

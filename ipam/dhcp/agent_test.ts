@@ -254,10 +254,134 @@ Deno.test("release during an acquisition ends it", async () => {
   result.catch(() => {});
   await settle();
   const { signal } = tools.only;
-  await agent.release(argsOf());
+  const released = agent.release(argsOf());
   await assertRejects(() => result, Error, "not wanted any more");
   assert(signal.aborted);
-  assertEquals([tools.disk.size, agent.size], [0, 0]);
+  await settle();
+  // The server may have given a lease by then.
+  tools.only.end(acked());
+  await released;
+  assertEquals(tools.news().slice(1), [
+    "hold acquire within 5000",
+    "hold release 192.168.1.5 within 5000",
+  ]);
+  assertEquals([tools.disk.size, tools.intents.size, agent.size], [0, 0, 0]);
+});
+
+Deno.test("an acquisition is noted before it begins, and forgotten when its lease is kept", async () => {
+  const tools = new Tools();
+  const result = new Agent(tools).allocate(argsOf(), never);
+  await settle();
+  const [intent] = tools.intents.values();
+  assertEquals([intent!.netns, intent!.agent, intent!.ifName], [
+    "/run/netns/c1",
+    tools.socket,
+    "eth0",
+  ]);
+  tools.only.end(acked());
+  await result;
+  assertEquals(tools.intents.size, 0);
+});
+
+const unanswered = { ...failed.counts, discover: 3, request: 0 };
+const leftovers = [
+  ["no server has offered anything", { ...failed, counts: unanswered }, 0],
+  ["the link is missing", { kind: "link missing" }, 0],
+  ["a request was not answered", failed, 1],
+  ["it was called off", { kind: "cancelled" }, 1],
+] as const;
+
+for (const [why, held, left] of leftovers) {
+  Deno.test(`an acquisition without a lease is ${left ? "remembered" : "forgotten"}: ${why}`, async () => {
+    const tools = new Tools();
+    const result = new Agent(tools).allocate(argsOf(), never);
+    await settle();
+    tools.only.end(held);
+    await assertRejects(() => result);
+    assertEquals(tools.intents.size, left);
+  });
+}
+
+/** An agent after one that was killed during an acquisition. */
+async function afterKill() {
+  const tools = new Tools();
+  const path = "/leases/net-c1-eth0.json";
+  const { lease: _, replaces: __, generation: ___, ...intent } = entryOf(leaseAt(0), { path });
+  tools.intents.set(path, intent);
+  const agent = new Agent(tools);
+  agent.resume();
+  await settle();
+  return { tools, agent };
+}
+
+Deno.test("what a killed agent may have acquired is got again and given back", async () => {
+  const { tools } = await afterKill();
+  tools.only.end(acked());
+  await settle();
+  assertEquals(tools.news(), ["hold acquire within 5000", "hold release 192.168.1.5 within 5000"]);
+  assertEquals([tools.disk.size, tools.intents.size], [0, 0]);
+});
+
+Deno.test("a server that does not answer is not asked again for what may have been acquired", async () => {
+  const { tools } = await afterKill();
+  tools.only.end(failed);
+  await settle();
+  assertEquals([tools.news().length, tools.intents.size], [1, 0]);
+});
+
+Deno.test("ADD waits until it is cleared up after an acquisition before", async () => {
+  const { tools, agent } = await afterKill();
+  const result = agent.allocate(argsOf(), never);
+  await settle();
+  tools.only.end(acked());
+  await settle();
+  assertEquals(tools.news(), [
+    "hold acquire within 5000",
+    "hold release 192.168.1.5 within 5000",
+    "hold acquire within 208000",
+  ]);
+  tools.only.end(acked());
+  await result;
+  assertEquals([tools.disk.size, tools.intents.size], [1, 0]);
+});
+
+Deno.test("clearing up that was cut short is left to the next agent", async () => {
+  const { tools, agent } = await afterKill();
+  await agent.close();
+  assertEquals([tools.intents.size, tools.pending.length], [1, 0]);
+});
+
+Deno.test("nothing can be cleared up where the namespace is gone", async () => {
+  const { tools, agent } = await holding();
+  const [entry] = tools.disk.values();
+  tools.intents.set("/leases/2.json", {
+    ...entry!,
+    path: "/leases/2.json",
+    netns: "/run/netns/c2",
+  });
+  tools.gone.add("/run/netns/c2");
+  agent.sweep();
+  await settle();
+  assertEquals([tools.news(), tools.intents.size, agent.size], [[], 0, 1]);
+});
+
+Deno.test("an acquisition whose lease was written down before the kill is no leftover", async () => {
+  const { tools } = await holding();
+  const [entry] = tools.disk.values();
+  tools.intents.set(entry!.path, entry!);
+  new Agent(tools).resume();
+  await settle();
+  assertEquals([tools.pending.length, tools.intents.size, tools.disk.size], [0, 0, 1]);
+});
+
+Deno.test("an acquisition that is under way is no leftover", async () => {
+  const tools = new Tools();
+  const agent = new Agent(tools);
+  agent.allocate(argsOf(), never).catch(() => {});
+  await settle();
+  agent.sweep();
+  await settle();
+  assertEquals([tools.pending.length, tools.intents.size], [1, 1]);
 });
 
 Deno.test("release gives up what a plugin without an agent has left", async () => {

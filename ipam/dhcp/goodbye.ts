@@ -7,7 +7,7 @@
 import type { NetnsRef } from "../../host/command.ts";
 import type { Client, Goal } from "./exchange.ts";
 import type { Held, Holding } from "./hold.ts";
-import type { Entry } from "./store.ts";
+import type { Entry, Intent } from "./store.ts";
 import { option, readOption } from "./options.ts";
 
 /** What a release works with. */
@@ -17,7 +17,7 @@ export interface Ways {
   /** Sends a release from the host. */
   readonly releaseFromHost: (goal: Goal, client: Client) => Promise<unknown>;
   /** The namespace of a lease, as long as it is the one that the lease was for. */
-  readonly netnsOf: (entry: Entry) => NetnsRef | undefined;
+  readonly netnsOf: (entry: Intent) => NetnsRef | undefined;
 }
 
 /** Milliseconds that a release may take. */

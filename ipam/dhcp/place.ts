@@ -28,9 +28,9 @@ export async function leasePath(attachment: Attachment, { dir }: Means): Promise
   return `${dir}${path.slice(path.lastIndexOf("/"))}`;
 }
 
-/** Paths of all files that should hold a lease. */
-export function leaseFiles({ dir }: Means): string[] {
+/** Paths of all files that should hold a lease, or the note of an acquisition. */
+export function leaseFiles({ dir }: Means, kind: "json" | "intent" = "json"): string[] {
   return listNames(dir)
-    .filter((name) => /^[0-9a-f]{32}\.json$/.test(name))
+    .filter((name) => /^[0-9a-f]{32}\.[a-z]+$/.test(name) && name.endsWith(`.${kind}`))
     .map((name) => `${dir}/${name}`);
 }

@@ -21,7 +21,6 @@ import {
   map,
   object,
   optional,
-  refine,
   required,
   scalar,
   stringThat,
@@ -61,17 +60,11 @@ export interface Entry extends Attachment, RecordedNetns {
   readonly generation: number;
 }
 
-/** How an entry looks in its file; another family's leases will say so in `family`. */
-interface Data {
-  readonly family: 4;
-  readonly netns: string;
-  readonly identity: { readonly dev: number; readonly ino: number };
-  readonly agent: string | undefined;
-  readonly ask: Ask;
-  readonly lease: Lease;
-  readonly replaces: readonly Message[];
-  readonly generation: number;
-}
+/**
+ * An acquisition that may have brought a lease nobody knows of: it is under way, or was cut short.
+ * Its file stands beside that of the lease.
+ */
+export type Intent = Omit<Entry, "lease" | "replaces" | "generation">;
 
 /** The leases in one folder. */
 export class Store {
@@ -106,18 +99,47 @@ export class Store {
       .filter((entry) => entry !== undefined);
   }
 
+  /** Notes an acquisition before it begins. */
+  intend(intent: Intent): void {
+    Deno.mkdirSync(this.dir, { recursive: true, mode: 0o755 });
+    const path = intentPath(intent.path);
+    writeFileAtomic(path, textOf(intentRecordOf(intent)), { temporary: temporaryOf(path) });
+  }
+
+  /** Forgets an acquisition by the path of its lease. */
+  forget(path: string): void {
+    removeFile(intentPath(path));
+    removeFile(temporaryOf(intentPath(path)));
+  }
+
+  /** The acquisition noted beside the path of a lease. */
+  intent(path: string): Intent | undefined {
+    return this.#parse(intentPath(path), (text) => ({ ...parse(intentDecoder, text), path }));
+  }
+
+  /** Every acquisition that is noted. */
+  intents(): Intent[] {
+    return leaseFiles(this, "intent")
+      .map((path) => this.intent(path.replace(/intent$/, "json")))
+      .filter((intent) => intent !== undefined);
+  }
+
   /**
    * The lease in a file. A file that is none is set aside under another name: what it was about
    * ends by itself, and the rest goes on.
    */
   read(path: string): Entry | undefined {
-    let entry: Entry | undefined;
+    return this.#parse(path, (text) => ({ ...parse(entryDecoder, text), path }));
+  }
+
+  #parse<T>(path: string, parse: (text: string) => T): T | undefined {
+    let parsed: T | undefined;
     const failure = failureOf(() => {
       const text = readFileIfExists(path);
-      entry = text === undefined ? undefined : parseEntry(path, text);
+      parsed = text === undefined ? undefined : parse(text);
     });
     if (failure) this.#setAside(path, failure.message);
-    return entry;
+    return parsed;
   }
 
   #setAside(path: string, problem: string): void {
@@ -126,6 +148,10 @@ export class Store {
     const failure = failureOf(() => Deno.renameSync(path, aside));
     if (failure) this.say(`dhcp: Cannot rename "${path}": ${failure.message}`);
   }
+}
+
+function intentPath(path: string): string {
+  return path.replace(/json$/, "intent");
 }
 
 /** What an ADD that was killed leaves: the next write replaces it. */
@@ -148,7 +174,20 @@ function textOf({ network, containerId, ifName, data }: Kept<JsonObject>): strin
 }
 
 function recordOf(entry: Entry): Kept<JsonObject> {
-  const { path, network, containerId, ifName, netns, identity, agent, generation } = entry;
+  const { data, ...rest } = intentRecordOf(entry);
+  return {
+    ...rest,
+    data: {
+      ...data,
+      generation: entry.generation,
+      lease: leaseToJson(entry.lease),
+      replaces: entry.replaces.map((ack) => encode(ack).toHex()),
+    },
+  };
+}
+
+function intentRecordOf(intent: Intent): Kept<JsonObject> {
+  const { path, network, containerId, ifName, netns, identity, agent, ask } = intent;
   return {
     path,
     network,
@@ -156,13 +195,10 @@ function recordOf(entry: Entry): Kept<JsonObject> {
     ifName,
     data: {
       family: 4,
-      generation,
       netns,
       identity: { dev: identity.dev, ino: identity.ino },
       ...(agent !== undefined && { agent }),
-      ask: askToJson(entry.ask),
-      lease: leaseToJson(entry.lease),
-      replaces: entry.replaces.map((ack) => encode(ack).toHex()),
+      ask: askToJson(ask),
     },
   };
 }
@@ -217,9 +253,9 @@ const askDecoder: Decoder<Ask> = map(
 
 const four: Decoder<4> = scalar("4", (value) => value === 4 ? 4 : undefined);
 
-const dataDecoder: Decoder<Data> = object({
+const common = {
+  /** Another family's leases will say so. */
   family: required(four, "Family of the address."),
-  generation: required(number, "Number of the acquisition."),
   netns: required(path, "Path of the namespace."),
   identity: required(
     object({ dev: required(number, "Device."), ino: required(number, "Inode.") }),
@@ -227,27 +263,34 @@ const dataDecoder: Decoder<Data> = object({
   ),
   agent: optional(text, "Socket of the agent that keeps it."),
   ask: required(askDecoder, "What is asked of servers."),
+};
+
+const kept = {
+  generation: required(integer({ min: 1 }), "Number of the acquisition."),
   lease: required(leaseDecoder, "The lease."),
   replaces: required(list(message), "DHCPACKs before."),
-});
+};
 
-const entryDecoder = refine(
-  object({
-    network: required(text, "Network."),
-    containerId: required(text, "Container."),
-    ifName: required(stringThat("name of an interface", isIfName), "Interface."),
-    data: required(dataDecoder, "The rest."),
-  }),
-  ({ data }, report) => {
-    if (data.generation < 1) report("data.generation", "expected integer from 1");
-  },
-);
+/** A record's attachment and data in one. */
+function recordDecoder<T extends { readonly family: 4 }>(data: Decoder<T>) {
+  return map(
+    object({
+      network: required(text, "Network."),
+      containerId: required(text, "Container."),
+      ifName: required(stringThat("name of an interface", isIfName), "Interface."),
+      data: required(data, "The rest."),
+    }),
+    ({ data: { family: _, ...data }, ...attachment }) => ({ ...attachment, ...data }),
+  );
+}
+
+const entryDecoder = recordDecoder(object({ ...common, ...kept }));
+const intentDecoder = recordDecoder(object(common));
 
 /** Throws an error that names every field which is wrong. */
-function parseEntry(path: string, text: string): Entry {
+function parse<T>(decoder: Decoder<T>, text: string): T {
   const issues: Issue[] = [];
-  const decoded = entryDecoder.decode(JSON.parse(text), "", issues);
+  const decoded = decoder.decode(JSON.parse(text), "", issues);
   if (!decoded || issues.length > 0) throw new Error(issues.map(formatIssue).join("; "));
-  const { data: { family: _, ...data }, ...attachment } = decoded;
-  return { path, ...attachment, ...data };
+  return decoded;
 }

@@ -166,3 +166,21 @@ Deno.test("a plugin's steps write the same file, and a rollback removes it", () 
     await machine.apply([...storeSteps(entry), ...dropSteps(entry)]);
     assertEquals(store.all(), []);
   }));
+
+Deno.test("Store notes acquisitions beside leases", () =>
+  withStore(async (store, said) => {
+    const { lease: _, replaces: __, generation: ___, ...intent } = await entryOf(store);
+    assertEquals([store.intent(intent.path), store.intents()], [undefined, []]);
+    store.intend(intent);
+    assertEquals(store.intent(intent.path), intent);
+    assertEquals([store.intents(), store.all()], [[intent], []]);
+    store.forget(intent.path);
+    assertEquals([...Deno.readDirSync(store.dir)], []);
+    store.forget(intent.path);
+    Deno.writeTextFileSync(intent.path.replace("json", "intent"), "{}");
+    assertEquals(store.intents(), []);
+    assertMatch(
+      said[0]!,
+      /intent": network: expected text but received nothing; .*intent\.damaged"$/,
+    );
+  }));

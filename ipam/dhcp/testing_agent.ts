@@ -8,7 +8,7 @@ import type { NetnsState } from "../../ns/netns.ts";
 import type { Attachment } from "../../recipes/own.ts";
 import type { AgentTools } from "./agent.ts";
 import type { AllocateArgs } from "./lease_rpc.ts";
-import type { Entry } from "./store.ts";
+import type { Entry, Intent } from "./store.ts";
 import { FakeTools } from "./testing_keeper.ts";
 import { Turns } from "./turns.ts";
 
@@ -18,6 +18,8 @@ export class FakeAgentTools extends FakeTools implements AgentTools {
   readonly socket: string;
   readonly hostPrefix: string;
   readonly broadcast: boolean;
+  /** Acquisitions that are noted, by path of the lease. */
+  readonly intents = new Map<string, Intent>();
   /** Inodes of namespaces that are not 1. */
   readonly inodes = new Map<string, number>();
 
@@ -44,6 +46,10 @@ export class FakeAgentTools extends FakeTools implements AgentTools {
     remove: ({ path }: Pick<Entry, "path">) => void this.disk.delete(path),
     read: (path: string) => this.disk.get(path),
     all: () => [...this.disk.values()],
+    intend: (intent: Intent) => void this.intents.set(intent.path, intent),
+    forget: (path: string) => void this.intents.delete(path),
+    intent: (path: string) => this.intents.get(path),
+    intents: () => [...this.intents.values()],
     pathOf: ({ network, containerId, ifName }: Attachment) =>
       Promise.resolve(`/leases/${network}-${containerId}-${ifName}.json`),
   };

@@ -10,7 +10,7 @@ import type { Held, Holding } from "./hold.ts";
 import type { Clock, Tools } from "./keeper.ts";
 import type { Lease } from "./lease.ts";
 import type { Message } from "./packet.ts";
-import type { Entry } from "./store.ts";
+import type { Entry, Intent } from "./store.ts";
 import { formatIp } from "../../host/ip.ts";
 import { describe } from "../../host/step.ts";
 import { leaseOf } from "./lease.ts";
@@ -76,7 +76,11 @@ export function acked(ack: Message = decode(golden.ack)!): Held {
 }
 
 /** No answer. */
-export const failed: Held = { kind: "failed", message: "no more tries: 3 REQUEST sent", counts };
+export const failed: Held & { readonly kind: "failed" } = {
+  kind: "failed",
+  message: "no more tries: 3 REQUEST sent",
+  counts,
+};
 
 /** A refusal. */
 export const refused: Held = { kind: "refused", message: "server rejected request", counts };
@@ -164,7 +168,7 @@ export class FakeTools implements Tools {
     return Promise.resolve();
   };
 
-  readonly netnsOf = ({ netns }: Entry) => this.gone.has(netns) ? undefined : { path: netns };
+  readonly netnsOf = ({ netns }: Intent) => this.gone.has(netns) ? undefined : { path: netns };
 
   readonly store = {
     write: (entry: Entry) => {
