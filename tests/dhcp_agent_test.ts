@@ -18,7 +18,8 @@ import {
 } from "./harness/dhcp_agent.ts";
 import { Dnsmasq, startUdhcpd, subnet } from "./harness/dhcp_server.ts";
 import { kernelTest } from "./harness/need.ts";
-import { addressesOf, fail, peerDir, succeed, versions } from "./harness/plugin.ts";
+import { addressesOf, callPlugin, fail, peerDir, succeed, versions } from "./harness/plugin.ts";
+import { Random, seedOf } from "./harness/random.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
@@ -45,6 +46,15 @@ async function lan(sandbox: Sandbox, more: readonly string[] = []) {
   const agent = await LeaseAgentProcess.start(sandbox, { flags: hasty });
   const netns = await joinContainer(sandbox);
   return { server, agent, netns };
+}
+
+/** Waits for what dnsmasq does a moment after it has said so. */
+async function until(done: () => boolean): Promise<void> {
+  const end = Date.now() + 5000;
+  while (!done()) {
+    assert(Date.now() < end, "it does not come");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
 
 /** T1 of two seconds: dnsmasq gives no lease of less than two minutes. */
@@ -102,7 +112,7 @@ kernelTest("dhcp: two interfaces of one container", { needs }, async (sandbox) =
   }
   await server.logged(/DHCPRELEASE/);
   await server.logged(/DHCPRELEASE/);
-  assertEquals(server.leased(), []);
+  await until(() => server.leased().length === 0);
 });
 
 kernelTest("dhcp: options both ways, and CHECK", { needs }, async (sandbox) => {
@@ -175,7 +185,8 @@ kernelTest(
     const next = await LeaseAgentProcess.start(sandbox, { flags: hasty });
     await server.logged(/DHCPRELEASE/);
     await next.said(/the namespace is gone/);
-    assertEquals([server.leased(), leaseFiles()], [[], []]);
+    await until(() => server.leased().length === 0);
+    assertEquals(leaseFiles(), []);
   },
 );
 
@@ -188,7 +199,8 @@ kernelTest("dhcp: DEL, GC and STATUS without an agent", { needs }, async (sandbo
   assertEquals(waiting.code, codes.limitedConnectivity);
   await succeed(sandbox, dhcpCall(sandbox, "DEL", { netns }));
   await server.logged(/DHCPRELEASE/);
-  assertEquals([server.leased(), leaseFiles()], [[], []]);
+  await until(() => server.leased().length === 0);
+  assertEquals(leaseFiles(), []);
   const down = await fail(sandbox, dhcpCall(sandbox, "STATUS"));
   assertEquals(down.code, codes.notAvailable);
   assertMatch(down.details!, /dhcp daemon/);
@@ -208,6 +220,7 @@ kernelTest("dhcp: GC gives back what is not valid", { needs }, async (sandbox) =
   const config = { "cni.dev/valid-attachments": [{ containerID: "c2", ifname: "eth0" }] };
   await succeed(sandbox, dhcpCall(sandbox, "GC", { config }));
   await server.logged(/DHCPRELEASE/);
+  await until(() => server.leased().length === 1);
   assertEquals(server.leased(), ["192.168.77.6"]);
 });
 
@@ -228,7 +241,8 @@ kernelTest("dhcp: one shot, without any agent", { needs }, async (sandbox) => {
   );
   await succeed(sandbox, dhcpCall(sandbox, "DEL", { netns, ipam }));
   await server.logged(/DHCPRELEASE/);
-  assertEquals([server.leased(), leaseFiles()], [[], []]);
+  await until(() => server.leased().length === 0);
+  assertEquals(leaseFiles(), []);
 });
 
 kernelTest("dhcp: one shot, when nobody answers", { needs }, async (sandbox) => {
@@ -345,7 +359,8 @@ kernelTest("dhcp: through a bridge plugin, which keeps few permissions", {
   await succeed(sandbox, call("CHECK", { prevResult: result }));
   await succeed(sandbox, call("DEL", { prevResult: result }));
   await server.logged(/DHCPRELEASE/);
-  assertEquals([server.leased(), leaseFiles()], [[], []]);
+  await until(() => server.leased().length === 0);
+  assertEquals(leaseFiles(), []);
 });
 
 /** Does what systemd does: opens the socket, and passes it on as descriptor 3. */
