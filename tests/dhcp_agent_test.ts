@@ -173,6 +173,38 @@ kernelTest(
 );
 
 kernelTest(
+  "dhcp: agents killed at random moments lose no lease and leave none",
+  { needs },
+  async (sandbox, test) => {
+    const seed = seedOf(20_261_121);
+    const random = new Random(seed);
+    await joinLan(sandbox);
+    const server = await Dnsmasq.start(sandbox);
+    const netns = await joinContainer(sandbox);
+    const kept = await joinContainer(sandbox, { name: "b" });
+    let agent = await LeaseAgentProcess.start(sandbox, { flags: hasty });
+    await succeed(sandbox, dhcpCall(sandbox, "ADD", { netns: kept, containerId: "c2" }));
+    for (let time = 0; time < 12; time++) {
+      const moment = random.next() * 500;
+      await test.step(`seed ${seed}, after ${moment.toFixed(0)} ms`, async () => {
+        const verb = random.oneIn(4) ? "DEL" : "ADD";
+        const called = callPlugin(sandbox, dhcpCall(sandbox, verb, { netns }));
+        await new Promise((resolve) => setTimeout(resolve, moment));
+        await agent.end("SIGKILL");
+        await called;
+        agent = await LeaseAgentProcess.start(sandbox, { flags: hasty });
+        await succeed(sandbox, dhcpCall(sandbox, "CHECK", { netns: kept, containerId: "c2" }));
+        await succeed(sandbox, dhcpCall(sandbox, "DEL", { netns }));
+        assertEquals(leaseFiles().length, 1);
+        await until(() => server.leased().length === 1);
+      });
+    }
+    await succeed(sandbox, dhcpCall(sandbox, "DEL", { netns: kept, containerId: "c2" }));
+    await until(() => server.leased().length === 0);
+  },
+);
+
+kernelTest(
   "dhcp: what is gone while no agent runs is given back by the next one",
   { needs },
   async (sandbox) => {
