@@ -34,7 +34,7 @@ import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
 import { AgentClient, NotRunning } from "./dhcp/client.ts";
 import { confDecoder } from "./dhcp/conf.ts";
-import { leaseFiles, leasePath, usual } from "./dhcp/place.ts";
+import { hasTraces, leaseFiles, leasePath, usual } from "./dhcp/place.ts";
 
 /** Programs that an exchange takes. */
 const tools = ["ip", "sh", "nsenter"] as const;
@@ -149,12 +149,12 @@ function attachmentOf({ network, containerId, ifName }: Request<Conf>): Attachme
 async function del(req: Request<Conf>, means = usual): Promise<void> {
   const { conf, host } = req;
   const path = await leasePath(attachmentOf(req), means);
-  const alone = leaseFiles(means).includes(path) ? await loadAlone() : undefined;
-  const entry = alone?.readLease(path, means);
-  const kept = entry ? entry.agent !== undefined : !conf.oneShot;
+  const alone = hasTraces(path, means) ? await loadAlone() : undefined;
+  const left = alone?.readTraces(path, means);
+  const kept = left ? left.agent !== undefined : !conf.oneShot;
   const asked = kept && !host.dryRun;
   const down = asked ? await agentOf(req).release(argsOf(req)).catch(onlyIfDown) : undefined;
-  if (entry && (down || !asked)) await alone!.releaseAlone(host, entry, means);
+  if (left && (down || !asked)) await alone!.giveUp(host, path, means);
 }
 
 /** Gives the error where no agent runs; throws any other. */

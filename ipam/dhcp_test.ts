@@ -7,11 +7,13 @@ import type { Goal } from "./dhcp/exchange.ts";
 import type { Held } from "./dhcp/hold.ts";
 import type { LeaseAgent } from "./dhcp/lease_rpc.ts";
 import type { Means } from "./dhcp/place.ts";
+import type { Entry } from "./dhcp/store.ts";
 import { decodeForRemoval, decodeOrThrow } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { emptyResult } from "../cni/types.ts";
 import { DryRun, Machine } from "../ns/machine.ts";
 import type { Host } from "../ns/machine.ts";
+import { inspectNetns } from "../ns/netns.ts";
 import { FakeHost } from "../ns/testing.ts";
 import { plugin, verbs } from "./dhcp.ts";
 import { Daemon } from "./dhcp/daemon.ts";
@@ -385,11 +387,29 @@ Deno.test("one shot: ADD leaves a lease on the disk, and the same container gets
   await verbs.check(request(scene, oneShot), scene);
   await verbs.del(request(scene, { ...oneShot, host, removal: true }), scene);
   assertEquals(scene.sent, ["acquire", "release from the host"]);
-  assertEquals(scene.store.all(), []);
+  assertEquals([...Deno.readDirSync(scene.dir)], []);
   await verbs.del(request(scene, { ...oneShot, host, removal: true }), scene);
   const check = verbs.check(request(scene, oneShot), scene);
   const error = await assertRejects(() => check, CniError, "there is no record of it");
   assertEquals(error.code, codes.checkFailed);
+});
+
+Deno.test("one shot: DEL gives back what an ADD that was killed may have got", async () => {
+  using scene = new Scene();
+  const host = new Machine();
+  await verbs.add(request(scene, { ...oneShot, host }), scene);
+  const [{ lease: _, replaces: __, generation: ___, ...intent }] = scene.store.all() as [Entry];
+  scene.store.remove({ path: intent.path, generation: 1 });
+  for (const agent of [undefined, scene.socket]) {
+    scene.sent.length = 0;
+    // A namespace that is there for certain; nothing is done in it.
+    const own = inspectNetns("/proc/self/ns/net");
+    assert(own.is === "namespace");
+    scene.store.intend({ ...intent, agent, netns: own.netns.path, identity: own.identity });
+    await verbs.del(request(scene, { host, removal: true }), scene);
+    assertEquals(scene.sent, ["acquire", "release"]);
+    assertEquals([...Deno.readDirSync(scene.dir)], []);
+  }
 });
 
 Deno.test("one shot: a rollback gives the lease back", async () => {
@@ -435,7 +455,11 @@ Deno.test("one shot: an ended lease is asked for anew, and CHECK says so", async
 
 const failures: readonly [held: Held, code: number, msg: string, details: string][] = [
   [
-    { ...failed, message: "no more tries: 3 DISCOVER sent; is spanning tree forwarding?" } as Held,
+    {
+      ...failed,
+      counts: { ...failed.counts, request: 0 },
+      message: "no more tries: 3 DISCOVER sent; is spanning tree forwarding?",
+    },
     codes.tryAgainLater,
     'Cannot get a lease for "eth0": no more tries',
     "3 DISCOVER sent; is spanning tree forwarding?",
@@ -460,7 +484,7 @@ for (const [held, code, msg, details] of failures) {
     scene.next = held;
     const error = await assertRejects(() => verbs.add(request(scene, oneShot), scene), CniError);
     assertEquals([error.code, error.msg, error.details], [code, msg, details]);
-    assertEquals(scene.store.all(), []);
+    assertEquals([...Deno.readDirSync(scene.dir)], []);
   });
 }
 

@@ -20,7 +20,7 @@ import { formatIp } from "../../host/ip.ts";
 import { sameNetns } from "../../ns/netns.ts";
 import { resultOf } from "./change.ts";
 import { askOf, confDecoder } from "./conf.ts";
-import { release } from "./goodbye.ts";
+import { mayHaveBrought, recover, release } from "./goodbye.ts";
 import { describe, Keeper } from "./keeper.ts";
 import { leaseOf } from "./lease.ts";
 
@@ -289,30 +289,17 @@ export class Agent implements LeaseAgent {
     return begun;
   }
 
-  /**
-   * The server may have given a lease that nobody knows of. The same client that asks again gets
-   * it again, and can give it back.
-   */
+  /** An attachment that has got a lease since has got the one in question. */
   async #clearUp(intent: Intent): Promise<void> {
-    const { netnsOf, releases, hold, clock, random, store } = this.#tools;
+    const { releases, clock, store } = this.#tools;
     const { signal } = this.#closed;
-    const { path, ifName: dev, ask: client } = intent;
-    const netns = netnsOf(intent);
-    // An attachment that has got a lease since has got this one.
-    if (netns && !store.read(path)) {
-      const goal = { kind: "acquire" } as const;
-      const held = await releases.run(
-        signal,
-        () => hold({ netns, dev, goal, client, ...settlement }, signal),
-      )
-        .catch(() => undefined);
-      if (signal.aborted) return;
-      if (held?.kind === "acked") {
-        const lease = leaseOf(held.ack, { now: clock.now(), age: held.age, random });
-        await this.#drop({ ...intent, lease, replaces: [], generation: 0 });
-      }
-    }
-    store.forget(path);
+    const found = store.read(intent.path) ? undefined : await releases.run(
+      signal,
+      () => recover(intent, this.#tools, { now: () => clock.now(), signal }),
+    );
+    if (signal.aborted) return;
+    if (found) await this.#drop(found);
+    store.forget(intent.path);
   }
 
   async #wanted(args: AllocateArgs): Promise<Wanted> {
@@ -346,15 +333,6 @@ export class Agent implements LeaseAgent {
 
 /** The shortest exchange that is worth its process, in milliseconds. */
 const leastExchange = 1000;
-
-/** Milliseconds that it may take to clear up, and to the first answer of a server. */
-const settlement = { within: 5000, timeout: 1000 } as const;
-
-/** Whether a server may have given a lease that is not known of. */
-function mayHaveBrought(held: Held): boolean {
-  return held.kind === "cancelled" || held.kind === "acked" ||
-    held.kind === "failed" && held.counts.request > 0;
-}
 
 /** Throws what a plugin is told where nothing was acquired. */
 function acknowledged(

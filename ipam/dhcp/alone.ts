@@ -10,13 +10,13 @@ import type { Conf } from "./conf.ts";
 import type { Ways } from "./goodbye.ts";
 import type { Held } from "./hold.ts";
 import type { Means } from "./place.ts";
-import type { Entry } from "./store.ts";
+import type { Entry, Intent } from "./store.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { sameNetns } from "../../ns/netns.ts";
 import { recordedNetns, recordNetns } from "../../recipes/recorded_netns.ts";
 import { resultOf } from "./change.ts";
 import { askOf } from "./conf.ts";
-import { release } from "./goodbye.ts";
+import { mayHaveBrought, recover, release } from "./goodbye.ts";
 import { holdExchange, releaseFromHost } from "./hold.ts";
 import { holdsAt, leaseOf } from "./lease.ts";
 import { dropSteps, Store, storeSteps } from "./store.ts";
@@ -35,17 +35,21 @@ export async function acquireAlone(req: Request<Conf>, means: Means): Promise<Re
   const goal = { kind: "acquire", address: before?.lease.ack.yiaddr } as const;
   const netns = { path: place.netns };
   const holding = { netns, dev, goal, client: ask, within: conf.timeout };
-  const { ack, age } = acknowledged(await hold(host, holding), dev);
+  const intent = { ...attachment, ...place, path, ask };
+  store.intend(intent);
+  const held = await hold(host, holding);
+  if (!mayHaveBrought(held)) store.forget(path);
+  const { ack, age } = acknowledged(held, dev);
   const entry: Entry = {
-    ...attachment,
-    ...place,
-    ...{ path, ask, replaces: [] },
+    ...intent,
+    replaces: [],
     lease: leaseOf(ack, { now: Date.now(), age, random: Math.random }),
     generation: (before?.generation ?? 0) + 1,
   };
   host.onRollback(`get a lease for "${dev}"`, () => release(entry, waysOf(host, means)));
   const result = resultOf(ack, ask);
   await host.apply(storeSteps(entry));
+  store.forget(path);
   return result;
 }
 
@@ -61,9 +65,24 @@ export function requireLease(
   throw new CniError(codes.checkFailed, `Cannot use the lease of "${ifName}": ${state}`);
 }
 
-/** The lease in a file, if it is one. */
-export function readLease(path: string, { dir }: Means): Entry | undefined {
-  return new Store(dir).read(path);
+/** What is on the disk of an attachment: its lease, or an acquisition that was cut short. */
+export function readTraces(path: string, { dir }: Means): Intent | undefined {
+  const store = new Store(dir);
+  return store.read(path) ?? store.intent(path);
+}
+
+/** Gives back what an attachment has, or may have, and forgets it. */
+export async function giveUp(host: Host, path: string, means: Means): Promise<void> {
+  const store = new Store(means.dir);
+  const intent = host.dryRun ? undefined : store.intent(path);
+  const entry = store.read(path) ?? (intent && await recoverAlone(host, intent, means));
+  if (entry) await releaseAlone(host, entry, means);
+  if (intent) store.forget(path);
+}
+
+async function recoverAlone(host: Host, intent: Intent, means: Means): Promise<Entry | undefined> {
+  const never = new AbortController().signal;
+  return await recover(intent, waysOf(host, means), { now: Date.now, signal: never });
 }
 
 /** Leases of a network that belong to none of the valid attachments. */

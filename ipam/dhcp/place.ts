@@ -34,3 +34,9 @@ export function leaseFiles({ dir }: Means, kind: "json" | "intent" = "json"): st
     .filter((name) => /^[0-9a-f]{32}\.[a-z]+$/.test(name) && name.endsWith(`.${kind}`))
     .map((name) => `${dir}/${name}`);
 }
+
+/** Whether an attachment has left anything, by the path of its lease. */
+export function hasTraces(path: string, means: Means): boolean {
+  const intent = path.replace(/json$/, "intent");
+  return leaseFiles(means).includes(path) || leaseFiles(means, "intent").includes(intent);
+}
