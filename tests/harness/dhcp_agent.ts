@@ -122,6 +122,12 @@ export async function joinContainer(
   return netns;
 }
 
+/** Gives a container an interface at the bridge, by the path of its namespace. */
+export async function furnishContainer(sandbox: Sandbox, netns: string): Promise<void> {
+  const [name] = [...sandbox.namespaces].find(([, path]) => path === netns)!;
+  await joinContainer(sandbox, { name });
+}
+
 /** A call of the plugin, directly. */
 export function dhcpCall(
   sandbox: Sandbox,

@@ -55,6 +55,8 @@ export interface ServerOptions {
   readonly dev?: string;
   /** First and last address of its pool. */
   readonly pool?: readonly [first: string, last: string];
+  /** File of its leases, which it writes at any time; one in the folder of the test when absent. */
+  readonly leases?: string;
   /** Seconds of a lease; 120 when absent. */
   readonly seconds?: number;
   /** Further arguments of dnsmasq, or lines of the configuration of udhcpd. */
@@ -96,7 +98,7 @@ export class Dnsmasq extends DhcpServer {
 
   private constructor(sandbox: Sandbox, netns: string, options: ServerOptions) {
     const { dev = "eth0", pool = [subnet.first, subnet.last], seconds = 120, more = [] } = options;
-    const leases = `${sandbox.dir}/${options.server ?? "server"}.leases`;
+    const { leases = `${sandbox.dir}/${options.server ?? "server"}.leases` } = options;
     super(sandbox, netns, [
       "dnsmasq",
       "--keep-in-foreground",
