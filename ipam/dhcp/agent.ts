@@ -140,7 +140,7 @@ export class Agent implements LeaseAgent {
     await acquiring?.over;
     await this.#settle(path);
     const keeper = this.#keepers.get(path);
-    if (keeper) return await keeper.stop();
+    if (keeper) return await this.#stop(keeper);
     const left = this.#tools.store.read(path);
     if (left && this.#isOurs(left)) await this.#drop(left);
   }
@@ -165,7 +165,7 @@ export class Agent implements LeaseAgent {
     const isStale = ({ network: other, containerId, ifName }: Attachment) =>
       other === network && !keep.has(`${containerId}\0${ifName}`);
     const keepers = [...this.#keepers.values()].filter(({ entry }) => isStale(entry));
-    await Promise.all(keepers.map((keeper) => keeper.stop()));
+    await Promise.all(keepers.map((keeper) => this.#stop(keeper)));
     const left = this.#tools.store.all().filter((entry) => isStale(entry) && this.#isOurs(entry));
     await Promise.all(left.map((entry) => this.#drop(entry)));
   }
@@ -184,6 +184,13 @@ export class Agent implements LeaseAgent {
       rebindAt: time(entry.lease.rebindAt),
       expireAt: time(entry.lease.expireAt),
     }));
+  }
+
+  async #stop(keeper: Keeper): Promise<void> {
+    const { entry, phase } = keeper;
+    await keeper.stop();
+    // Who came later than another has waited for the same.
+    if (phase !== "ended") this.#tools.say(`lease of ${describe(entry)}: given back`);
   }
 
   /** A lease of no agent is everybody's to give up. */
@@ -268,6 +275,7 @@ export class Agent implements LeaseAgent {
     if (failure) await this.#drop(entry);
     store.forget(path);
     if (failure) throw failure;
+    this.#tools.say(`lease of ${describe(entry)}: got, ${termOf(entry)}`);
     return resultOf(ack, ask);
   }
 
@@ -333,6 +341,11 @@ export class Agent implements LeaseAgent {
 
 /** The shortest exchange that is worth its process, in milliseconds. */
 const leastExchange = 1000;
+
+/** `until 2026-11-21T10:00:00.000Z` */
+function termOf({ lease: { expireAt } }: Entry): string {
+  return Number.isFinite(expireAt) ? `until ${new Date(expireAt).toISOString()}` : "without an end";
+}
 
 /** Throws what a plugin is told where nothing was acquired. */
 function acknowledged(

@@ -50,6 +50,10 @@ Deno.test("allocate acquires, keeps and answers", async () => {
     routes: [{ dst: "0.0.0.0/0", gw: "192.168.1.1", priority: 50 }],
     dns: {},
   });
+  assertEquals(tools.said, [
+    'say lease of 192.168.1.5 for "eth0" of container "c1" on network "net": ' +
+    "got, until 2023-11-14T22:18:20.000Z",
+  ]);
   const entry = [...tools.disk.values()][0]!;
   assertEquals([entry.agent, entry.netns, entry.generation], [tools.socket, "/run/netns/c1", 1]);
   assertEquals(agent.size, 1);
@@ -236,7 +240,10 @@ Deno.test("release gives up, also several at one time, and once more", async () 
   const { tools, agent } = await holding();
   await Promise.all([1, 2, 3].map(() => agent.release(argsOf())));
   await agent.release(argsOf());
-  assertEquals(tools.news(), ["hold release 192.168.1.5 within 5000"]);
+  assertEquals(tools.news(), [
+    "hold release 192.168.1.5 within 5000",
+    'say lease of 192.168.1.5 for "eth0" of container "c1" on network "net": given back',
+  ]);
   assertEquals([tools.disk.size, agent.size, tools.clock.pending], [0, 0, 0]);
 });
 
