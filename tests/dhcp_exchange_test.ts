@@ -140,7 +140,7 @@ const networks = {
       const netns = await sandbox.container(name);
       await sandbox.ip(sandbox.host, [
         `link add link up0 name m${name} type macvlan mode bridge`,
-        `link set m${name} netns ${netns} name eth0`,
+        `link set dev m${name} netns ${netns} name eth0`,
       ]);
     }
   },

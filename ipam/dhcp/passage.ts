@@ -214,7 +214,11 @@ function putBack({ dev, proto }: Trace): string[] {
   ];
 }
 
-/** A filter that is 0 needs no opening, and was not opened; one that is not 0 is somebody else's by now. */
+/**
+ * A filter that is 0 needs no opening, and was not opened; one that is not 0 is somebody else's
+ * by now. The kernel gives a shell that reads byte by byte no end of the line: `read` sets the
+ * variable and fails.
+ */
 function setFilters(
   dev: string,
   { filters, open }: { readonly filters: Filters; readonly open: boolean },
@@ -224,7 +228,7 @@ function setFilters(
     const path = shellQuote(filterPath(name));
     const write = open
       ? `echo 0 >${path}`
-      : `read -r filter <${path} && [ "$filter" = 0 ] && echo ${value} >${path}`;
+      : `read -r filter <${path}; [ "$filter" = 0 ] && echo ${value} >${path}`;
     return `{ ${write}; } 2>/dev/null`;
   });
 }

@@ -70,7 +70,7 @@ const route = (verb: string, proto: number) =>
     : `ip route del 255.255.255.255 dev eth0 proto ${proto} 2>/dev/null`;
 function set(name: string, value: number): string {
   const path = `/proc/sys/net/ipv4/conf/${name}/rp_filter`;
-  const unlessChanged = `read -r filter <${path} && [ "$filter" = 0 ] && `;
+  const unlessChanged = `read -r filter <${path}; [ "$filter" = 0 ] && `;
   return `{ ${value === 0 ? "" : unlessChanged}echo ${value} >${path}; } 2>/dev/null`;
 }
 const dropTable = "nft delete table ip denocni-dhcp 2>/dev/null";
