@@ -40,10 +40,16 @@ function leaseFiles(): string[] {
 }
 
 /** A host with a server, an agent and a container. */
-async function lan(sandbox: Sandbox, more: readonly string[] = []) {
+async function lan(
+  sandbox: Sandbox,
+  { more = [], flags = hasty }: {
+    readonly more?: readonly string[];
+    readonly flags?: readonly string[];
+  } = {},
+) {
   await joinLan(sandbox);
   const server = await Dnsmasq.start(sandbox, { more });
-  const agent = await LeaseAgentProcess.start(sandbox, { flags: hasty });
+  const agent = await LeaseAgentProcess.start(sandbox, { flags });
   const netns = await joinContainer(sandbox);
   return { server, agent, netns };
 }
@@ -123,7 +129,7 @@ kernelTest("dhcp: options both ways, and CHECK", { needs }, async (sandbox) => {
     "--dhcp-option=26,1400",
     "--dhcp-option=121,10.9.0.0/16,192.168.77.3,0.0.0.0/0,192.168.77.1",
   ];
-  const { server, netns } = await lan(sandbox, more);
+  const { server, netns } = await lan(sandbox, { more });
   const options = ["121", "6", "15", "119", "26"].map((option) => ({ option }));
   const provide = [{ option: "host-name", fromArg: "K8S_POD_NAME" }];
   const ipam = { request: options, provide, priority: 50 };
@@ -151,7 +157,7 @@ kernelTest(
   "dhcp: a lease is renewed, also by an agent after one that was killed",
   { needs },
   async (sandbox) => {
-    const { server, agent, netns } = await lan(sandbox, soon);
+    const { server, agent, netns } = await lan(sandbox, { more: soon });
     const result = await succeed(sandbox, dhcpCall(sandbox, "ADD", { netns }));
     await configure(sandbox, { netns, result });
     await server.logged(/DHCPACK/);
@@ -292,7 +298,7 @@ kernelTest(
   "dhcp: another address in a renewal reaches the interface",
   { needs },
   async (sandbox) => {
-    const { server, agent, netns } = await lan(sandbox, soon);
+    const { server, agent, netns } = await lan(sandbox, { more: soon, flags: ["-timeout", "1s"] });
     const result = await succeed(sandbox, dhcpCall(sandbox, "ADD", { netns }));
     await configure(sandbox, { netns, result });
     assertEquals(await addressesOn(sandbox, netns), [subnet.first]);
@@ -320,7 +326,7 @@ kernelTest(
     await joinLan(sandbox);
     const server = await startUdhcpd(sandbox, { seconds: 6 });
     const agent = await LeaseAgentProcess.start(sandbox, {
-      flags: ["-timeout", "1s", "-resendtimeout", "2s"],
+      flags: ["-timeout", "1s", "-resendtimeout", "5s"],
     });
     const netns = await joinContainer(sandbox);
     const result = await succeed(sandbox, dhcpCall(sandbox, "ADD", { netns }));

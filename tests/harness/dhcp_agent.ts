@@ -23,9 +23,9 @@ export interface AgentOptions {
   readonly mute?: boolean;
 }
 
-/** Path of the agent's socket. */
+/** Path of the agent's socket; not where the state of the test is looked at, which reads files. */
 export function socketOf(sandbox: Sandbox): string {
-  return `${sandbox.dir}/dhcp.sock`;
+  return `/run/${sandbox.dir.split("/").at(-1)}.sock`;
 }
 
 /** A running agent. */
