@@ -8,17 +8,8 @@ import type { JsonObject } from "../../cni/types.ts";
 import type { Attachment } from "./attachment.ts";
 import { isForHere } from "./guest.ts";
 import { Firewalld } from "./firewalld.ts";
-import {
-  furnishContainer,
-  joinContainer,
-  joinLan,
-  LeaseAgentProcess,
-  socketOf,
-} from "./dhcp_agent.ts";
-import { Dnsmasq, subnet as lan } from "./dhcp_server.ts";
 import type { Need } from "./need.ts";
 import { unmet } from "./need.ts";
-import { succeed } from "./plugin.ts";
 import type { ResidueId } from "./residue.ts";
 import { bridgeName } from "./residue.ts";
 import type { Sandbox } from "./sandbox.ts";
@@ -582,33 +573,6 @@ const ipam: readonly Row[] = [
   },
 ];
 
-/** A server at a bridge of the host, an agent, and containers at the bridge. */
-const dhcp: readonly Row[] = [{
-  name: "dhcp: with an agent",
-  type: "dhcp",
-  kind: "ipam",
-  needs: ["link:bridge", "link:veth", "tool:dnsmasq"],
-  prepare: async (sandbox) => {
-    await joinLan(sandbox);
-    const pool = [lan.first, "192.168.77.250"] as const;
-    // Not where the state of the test is looked at: it changes by itself.
-    const leases = `/run/${sandbox.dir.split("/").at(-1)}.leases`;
-    await Dnsmasq.start(sandbox, { pool, leases, seconds: 3600 });
-    await LeaseAgentProcess.start(sandbox, { flags: ["-timeout", "1s", "-resendtimeout", "10s"] });
-    await joinContainer(sandbox);
-  },
-  furnish: furnishContainer,
-  conf: (sandbox) => ({ ipam: { type: "dhcp", daemonSocketPath: socketOf(sandbox) } }),
-  residue: ["leases", "lanPorts"],
-  repeatable: true,
-  damage: [{
-    name: "lease given back",
-    inflict: async (attachment) => {
-      await succeed(attachment.sandbox, attachment.call("DEL"));
-    },
-  }],
-}];
-
 /** flannel with a bridge, from a file as flanneld writes it. */
 const flannel: readonly Row[] = [{
   name: "flannel: bridge, dual stack",
@@ -1032,7 +996,6 @@ export const rows: readonly Row[] = [
   ...dummy,
   ...tap,
   ...ipam,
-  ...dhcp,
   ...flannel,
   ...portmap,
   ...bandwidth,
