@@ -17,7 +17,7 @@ import { failureOf } from "../../host/files.ts";
 import { formatIp } from "../../host/ip.ts";
 import { planChange, planWithdrawal, resultOf } from "./change.ts";
 import { release } from "./goodbye.ts";
-import { advance, holdsAt, keep, resume } from "./lease.ts";
+import { advance, dhcp4, holdsAt, keep, resume } from "./lease.ts";
 
 /** Time. All in milliseconds. */
 export interface Clock {
@@ -297,7 +297,7 @@ export function describe({ lease, ifName, containerId, network }: Entry): string
 }
 
 function settingsOf({ random, limits }: Tools) {
-  return { random, limit: limits.within };
+  return { protocol: dhcp4, random, limit: limits.within };
 }
 
 function eventOf(held: Held | undefined, now: number): LeaseEvent {

@@ -18,9 +18,9 @@ import { decode, encode } from "./packet.ts";
 import { grantedBy, isComplete, sameGrant } from "./routes.ts";
 
 /** A lease. Infinite ones have times of `Infinity`. */
-export interface Lease {
-  /** The last DHCPACK. */
-  readonly ack: Message;
+export interface Lease<A = Message> {
+  /** The last acknowledgement: a DHCPACK, or a REPLY of DHCPv6. */
+  readonly ack: A;
   /** When it was asked for: what its times count from. */
   readonly since: number;
   /** When to ask the server, a little before T1. */
@@ -31,8 +31,31 @@ export interface Lease {
   readonly expireAt: number;
 }
 
+/** When something is due about a lease. */
+type Times = Pick<Lease<unknown>, "renewAt" | "rebindAt" | "expireAt">;
+
+/** When an acknowledgement came, how many milliseconds after its request, and 0 ≤ n < 1. */
+export interface Moment {
+  readonly now: number;
+  readonly age: number;
+  readonly random: () => number;
+}
+
+/** What differs between the families. */
+export interface Protocol<A, G> {
+  /** The lease that an acknowledgement gives; it has been completed. */
+  leaseOf(ack: A, moment: Moment): Lease<A>;
+  /** What an exchange about a lease is to reach. */
+  goalOf(kind: Goal["kind"], ack: A): G;
+  /** An acknowledgement with what it leaves to the one before; `undefined` when it gives no lease. */
+  completed(ack: A, before: A): A | undefined;
+  /** Whether two acknowledgements give an interface the same. */
+  same(a: A, b: A): boolean;
+}
+
 /** What the machine needs besides events. */
-export interface Settings {
+export interface Settings<A = Message, G = Goal> {
+  readonly protocol: Protocol<A, G>;
   /** 0 ≤ n < 1. */
   readonly random: () => number;
   /** Longest exchange in milliseconds; 208 s when absent. */
@@ -40,7 +63,7 @@ export interface Settings {
 }
 
 /** What happened. */
-export type LeaseEvent =
+export type LeaseEvent<A = Message> =
   & {
     /** Milliseconds since 1970. */
     readonly now: number;
@@ -51,7 +74,7 @@ export type LeaseEvent =
     /** A look for another reason, at any time. */
     | { readonly kind: "look" }
     /** The exchange gave an acknowledgement, to a request of `age` milliseconds ago. */
-    | { readonly kind: "acked"; readonly ack: Message; readonly age: number }
+    | { readonly kind: "acked"; readonly ack: A; readonly age: number }
     /** The exchange ended with a refusal. */
     | { readonly kind: "refused" }
     /** The exchange ended without an answer, or could not be held. */
@@ -70,19 +93,19 @@ export type LeaseEvent =
 export type End = "stopped" | "expired" | "link missing" | "link unknown" | "namespace gone";
 
 /** Something to do, in the order given. */
-export type Action =
+export type Action<A = Message, G = Goal> =
   /** Hand in `timer` when it is so late; in place of the wait before, if that is not over. */
   | { readonly kind: "wait"; readonly until: number }
   /** Hold an exchange of at most so many milliseconds and hand in how it ends. */
-  | { readonly kind: "exchange"; readonly goal: Goal; readonly within: number }
+  | { readonly kind: "exchange"; readonly goal: G; readonly within: number }
   /** End the exchange under way; how it ends does not matter. */
   | { readonly kind: "cancel" }
   /** Write the lease of the state to the disk. */
   | { readonly kind: "store" }
   /** Give the interface what the new lease says in place of what the old one said. */
-  | { readonly kind: "change"; readonly before: Lease; readonly after: Lease }
+  | { readonly kind: "change"; readonly before: Lease<A>; readonly after: Lease<A> }
   /** Tell the server, best effort; from the host where the container's namespace is gone. */
-  | { readonly kind: "release"; readonly goal: Goal; readonly from: "container" | "host" }
+  | { readonly kind: "release"; readonly goal: G; readonly from: "container" | "host" }
   /** Remove the lease from the disk; an expired one's address must not be used. */
   | { readonly kind: "end"; readonly reason: End };
 
@@ -90,9 +113,9 @@ export type Action =
 export type Phase = "bound" | "renewing" | "rebinding" | "rebooting" | "acquiring" | "ended";
 
 /** A lease that is kept; a value, never changed. */
-export interface Kept {
-  readonly settings: Settings;
-  readonly lease: Lease;
+export interface Kept<A = Message, G = Goal> {
+  readonly settings: Settings<A, G>;
+  readonly lease: Lease<A>;
   readonly phase: Phase;
   /** Whether an exchange is under way. */
   readonly running: boolean;
@@ -109,9 +132,9 @@ export interface Kept {
 }
 
 /** The next state, and what to do. */
-export interface Step {
-  readonly state: Kept;
-  readonly actions: readonly Action[];
+export interface Step<A = Message, G = Goal> {
+  readonly state: Kept<A, G>;
+  readonly actions: readonly Action<A, G>[];
 }
 
 const second = 1000;
@@ -141,7 +164,7 @@ const longestLookupPause = 16 * second;
 /** A lease from a DHCPACK that came now, to a request of `age` milliseconds ago. */
 export function leaseOf(
   ack: Message,
-  { now, age, random }: { readonly now: number; readonly age: number } & Pick<Settings, "random">,
+  { now, age, random }: Moment,
 ): Lease {
   const since = Math.round(now - age);
   const { renewal, rebinding, lease } = secondsOf(ack);
@@ -172,15 +195,15 @@ function secondsOf({ options }: Message): Record<"renewal" | "rebinding" | "leas
 }
 
 /** Whether the address may be used. */
-export function holdsAt({ expireAt }: Lease, now: number): boolean {
+export function holdsAt({ expireAt }: Pick<Times, "expireAt">, now: number): boolean {
   return now < expireAt;
 }
 
 /** Begins to keep a lease that has just been acquired. */
-export function keep(
-  lease: Lease,
-  { now, settings }: { readonly now: number; readonly settings: Settings },
-): Step {
+export function keep<A, G>(
+  lease: Lease<A>,
+  { now, settings }: { readonly now: number; readonly settings: Settings<A, G> },
+): Step<A, G> {
   return also({ kind: "store" }, due(fresh(lease, settings, now), now));
 }
 
@@ -188,16 +211,16 @@ export function keep(
  * Goes on with a lease from the disk. One that has ended meanwhile is asked for
  * again before it is given up, and so is one from the future: the clock was set.
  */
-export function resume(
-  lease: Lease,
-  { now, settings }: { readonly now: number; readonly settings: Settings },
-): Step {
+export function resume<A, G>(
+  lease: Lease<A>,
+  { now, settings }: { readonly now: number; readonly settings: Settings<A, G> },
+): Step<A, G> {
   if (now >= lease.since - tolerance) return due(fresh(lease, settings, now), now);
   const moved = fresh(shifted(lease, now - lease.since), settings, now);
   return also({ kind: "store" }, due(enter(moved, "rebooting"), now));
 }
 
-function fresh(lease: Lease, settings: Settings, now: number): Kept {
+function fresh<A, G>(lease: Lease<A>, settings: Settings<A, G>, now: number): Kept<A, G> {
   return {
     settings,
     lease,
@@ -211,14 +234,14 @@ function fresh(lease: Lease, settings: Settings, now: number): Kept {
 }
 
 /** Takes an event. What comes after the end, or of an exchange that is over, changes nothing. */
-export function advance(state: Kept, event: LeaseEvent): Step {
+export function advance<A, G>(state: Kept<A, G>, event: LeaseEvent<A>): Step<A, G> {
   if (state.phase === "ended") return { state, actions: [] };
   const { state: told, actions } = clock(state, event);
   const step = react(told, event);
   return { state: step.state, actions: [...actions, ...step.actions] };
 }
 
-function react(state: Kept, event: LeaseEvent): Step {
+function react<A, G>(state: Kept<A, G>, event: LeaseEvent<A>): Step<A, G> {
   const { kind, now } = event;
   if (kind === "stop") return end(state, "stopped");
   if (kind === "namespace gone") return end(state, kind);
@@ -240,7 +263,7 @@ function react(state: Kept, event: LeaseEvent): Step {
 }
 
 /** What is due now, unless an exchange is under way, whose end tells. */
-function look(state: Kept, now: number): Step {
+function look<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
   return state.running ? { state, actions: [] } : due(state, now);
 }
 
@@ -248,7 +271,7 @@ function look(state: Kept, now: number): Step {
  * Follows a clock that was set back: no event can come before the last one, nor a
  * timer before the end of its wait.
  */
-function clock(state: Kept, { kind, now }: LeaseEvent): Step {
+function clock<A, G>(state: Kept<A, G>, { kind, now }: LeaseEvent<A>): Step<A, G> {
   const woken = kind === "timer" ? state.wakeAt ?? now : now;
   const known = Math.max(state.seenAt, woken);
   if (now >= known - tolerance) return { state: { ...state, seenAt: now }, actions: [] };
@@ -264,7 +287,7 @@ function clock(state: Kept, { kind, now }: LeaseEvent): Step {
   return { state: moved, actions: [{ kind: "store" }] };
 }
 
-function shifted(lease: Lease, by: number): Lease {
+function shifted<A>(lease: Lease<A>, by: number): Lease<A> {
   const { ack, since, renewAt, rebindAt, expireAt } = lease;
   return {
     ack,
@@ -276,16 +299,16 @@ function shifted(lease: Lease, by: number): Lease {
 }
 
 /** The link is there. */
-function found(state: Kept, now: number): Kept {
+function found<A, G>(state: Kept<A, G>, now: number): Kept<A, G> {
   return { ...state, lookups: { count: 0, since: now } };
 }
 
-function enter(state: Kept, phase: Phase): Kept {
+function enter<A, G>(state: Kept<A, G>, phase: Phase): Kept<A, G> {
   return { ...state, phase, retryAt: -Infinity };
 }
 
 /** Waits, or begins the exchange that is due. */
-function due(state: Kept, now: number): Step {
+function due<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
   const { phase, retryAt, lease } = state;
   if (phase === "rebooting" || phase === "acquiring") {
     return now < retryAt ? wait(state, { until: retryAt, now }) : exchange(state, now);
@@ -303,33 +326,34 @@ function due(state: Kept, now: number): Step {
 }
 
 /** Which phase an undisturbed lease is in, and until when. */
-function reachedAt({ renewAt, rebindAt, expireAt }: Lease, now: number) {
+function reachedAt({ renewAt, rebindAt, expireAt }: Times, now: number) {
   if (now >= expireAt) return { phase: "ended", until: Infinity } as const;
   if (now >= rebindAt) return { phase: "rebinding", until: expireAt } as const;
   if (now >= renewAt) return { phase: "renewing", until: rebindAt } as const;
   return { phase: "bound", until: renewAt } as const;
 }
 
-function wait(
-  state: Kept,
+function wait<A, G>(
+  state: Kept<A, G>,
   { until, now }: { readonly until: number; readonly now: number },
-): Step {
+): Step<A, G> {
   const wakeAt = Math.min(until, now + longestWait);
   return { state: { ...state, wakeAt }, actions: [{ kind: "wait", until: wakeAt }] };
 }
 
 /** Begins the exchange of the phase. */
-function exchange(state: Kept, now: number): Step {
-  const { lease, phase, settings: { limit = usualLimit } } = state;
+function exchange<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
+  const { lease, phase, settings: { protocol, limit = usualLimit } } = state;
   const [kind, longest] = exchangeOf(phase, { lease, now });
   const within = Math.min(limit, Math.max(longest, leastExchange));
   const running = { ...state, running: true, wakeAt: undefined };
-  return { state: running, actions: [{ kind: "exchange", goal: goalOf(kind, lease), within }] };
+  const goal = protocol.goalOf(kind, lease.ack);
+  return { state: running, actions: [{ kind: "exchange", goal, within }] };
 }
 
 function exchangeOf(
   phase: Phase,
-  { lease: { rebindAt, expireAt }, now }: { readonly lease: Lease; readonly now: number },
+  { lease: { rebindAt, expireAt }, now }: { readonly lease: Times; readonly now: number },
 ): [kind: Goal["kind"], longest: number] {
   switch (phase) {
     case "renewing":
@@ -343,15 +367,7 @@ function exchangeOf(
   }
 }
 
-function goalOf(kind: Goal["kind"], { ack }: Lease): Goal {
-  return { kind, address: ack.yiaddr, server: serverOf(ack)! };
-}
-
-function serverOf({ options }: Message): Ip | undefined {
-  return readOption(options, option.serverId);
-}
-
-function onFailure(state: Kept, now: number): Step {
+function onFailure<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
   const { phase, lease } = state;
   const { until } = reachedAt(lease, now);
   switch (phase) {
@@ -367,7 +383,7 @@ function onFailure(state: Kept, now: number): Step {
 }
 
 /** Pauses of 1, 2, 4, 8, 16, 16 … seconds, as long as an exchange may take. */
-function onUnknownLink(state: Kept, now: number): Step {
+function onUnknownLink<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
   const { lookups: { count, since }, settings: { limit = usualLimit } } = state;
   const began = count === 0 ? now : since;
   if (now - began >= limit) return end(state, "link unknown");
@@ -377,19 +393,49 @@ function onUnknownLink(state: Kept, now: number): Step {
 }
 
 /** Takes the new times, and what the new lease says otherwise. */
-function onAck(state: Kept, event: LeaseEvent & { readonly kind: "acked" }): Step {
+function onAck<A, G>(
+  state: Kept<A, G>,
+  event: LeaseEvent<A> & { readonly kind: "acked" },
+): Step<A, G> {
   const { now, age } = event;
   const { lease: before, settings } = state;
-  const ack = completed(event.ack, before.ack);
-  if (!isWhole(ack)) return onFailure(found(state, now), now);
-  const after = leaseOf(ack, { now, age, random: settings.random });
-  const changed = !sameGrant(grantedBy(before.ack), grantedBy(ack));
-  const actions: Action[] = [
+  const { protocol, random } = settings;
+  const ack = protocol.completed(event.ack, before.ack);
+  if (!ack) return onFailure(found(state, now), now);
+  const after = protocol.leaseOf(ack, { now, age, random });
+  const changed = !protocol.same(before.ack, ack);
+  const actions: Action<A, G>[] = [
     { kind: "store" },
     ...(changed ? [{ kind: "change", before, after } as const] : []),
   ];
   const step = due(fresh(after, settings, now), now);
   return { state: step.state, actions: [...actions, ...step.actions] };
+}
+
+function end<A, G>(state: Kept<A, G>, reason: End): Step<A, G> {
+  const { running, refused, lease: { ack }, settings: { protocol } } = state;
+  const from = reason === "namespace gone" ? "host" : "container";
+  const releases = !refused && (reason === "stopped" || from === "host");
+  const actions: Action<A, G>[] = [
+    ...(running ? [{ kind: "cancel" } as const] : []),
+    ...(releases
+      ? [{ kind: "release", goal: protocol.goalOf("release", ack), from } as const]
+      : []),
+    { kind: "end", reason },
+  ];
+  return { state: { ...state, phase: "ended", running: false, wakeAt: undefined }, actions };
+}
+
+function also<A, G>(action: Action<A, G>, { state, actions }: Step<A, G>): Step<A, G> {
+  return { state, actions: [action, ...actions] };
+}
+
+function goalOf(kind: Goal["kind"], ack: Message): Goal {
+  return { kind, address: ack.yiaddr, server: serverOf(ack)! };
+}
+
+function serverOf({ options }: Message): Ip | undefined {
+  return readOption(options, option.serverId);
 }
 
 /** Whether a lease can be kept with it. */
@@ -398,28 +444,21 @@ function isWhole(ack: Message): boolean {
 }
 
 /** An answer for the same address that leaves out the mask means the same one. */
-function completed(ack: Message, before: Message): Message {
+function completed(ack: Message, before: Message): Message | undefined {
   const { code } = option.subnetMask;
   const mask = before.options.get(code);
-  if (!mask || ack.options.has(code) || !sameIp(ack.yiaddr, before.yiaddr)) return ack;
-  return { ...ack, options: new Map([...ack.options, [code, mask]]) };
+  const lacking = mask && !ack.options.has(code) && sameIp(ack.yiaddr, before.yiaddr);
+  const whole = lacking ? { ...ack, options: new Map([...ack.options, [code, mask]]) } : ack;
+  return isWhole(whole) ? whole : undefined;
 }
 
-function end(state: Kept, reason: End): Step {
-  const { running, refused, lease } = state;
-  const from = reason === "namespace gone" ? "host" : "container";
-  const releases = !refused && (reason === "stopped" || from === "host");
-  const actions: Action[] = [
-    ...(running ? [{ kind: "cancel" } as const] : []),
-    ...(releases ? [{ kind: "release", goal: goalOf("release", lease), from } as const] : []),
-    { kind: "end", reason },
-  ];
-  return { state: { ...state, phase: "ended", running: false, wakeAt: undefined }, actions };
-}
-
-function also(action: Action, { state, actions }: Step): Step {
-  return { state, actions: [action, ...actions] };
-}
+/** What a lease of DHCPv4 has of its own; that of DHCPv6 is in `lease6.ts`. */
+export const dhcp4: Protocol<Message, Goal> = {
+  leaseOf,
+  goalOf,
+  completed,
+  same: (a, b) => sameGrant(grantedBy(a), grantedBy(b)),
+};
 
 /** The lease as JSON for the disk: times as numbers or `"never"`, the DHCPACK in hexadecimal. */
 export function leaseToJson({ ack, since, renewAt, rebindAt, expireAt }: Lease): JsonObject {

@@ -10,6 +10,7 @@ import type { Dns, JsonObject } from "../../cni/types.ts";
 import type { Ip } from "../../host/ip.ts";
 import type { Leased } from "./answer6.ts";
 import type { Goal } from "./exchange6.ts";
+import type { Lease as KeptLease, Moment, Protocol } from "./lease.ts";
 import type { Message } from "./packet6.ts";
 import type { Granted } from "./routes.ts";
 import { map, object, refine, required, scalar } from "../../cni/decode.ts";
@@ -17,27 +18,10 @@ import { formatCidr, formatIp, hostPrefix } from "../../host/ip.ts";
 import { answerOf, isHost } from "./answer6.ts";
 import { infinite, option, readOption } from "./options6.ts";
 import { decode, encode, messageType } from "./packet6.ts";
+import { sameGrant } from "./routes.ts";
 
-/** A lease. Times are milliseconds since 1970, `Infinity` where there is no end. */
-export interface Lease {
-  /** The last REPLY; it names a server and leases an address. */
-  readonly ack: Message;
-  /** When it was asked for: what its times count from. */
-  readonly since: number;
-  /** When to ask the server, a little before T1. */
-  readonly renewAt: number;
-  /** When to ask every server, a little before T2. */
-  readonly rebindAt: number;
-  /** When its valid lifetime ends. */
-  readonly expireAt: number;
-}
-
-/** When an answer came, how many milliseconds after what it answers, and 0 ≤ n < 1. */
-export interface Moment {
-  readonly now: number;
-  readonly age: number;
-  readonly random: () => number;
-}
+/** A lease; its REPLY names a server and leases an address. */
+export type Lease = KeptLease<Message>;
 
 const second = 1000;
 /** Seconds; a server that gives less costs us more processes than it is worth. */
@@ -136,6 +120,14 @@ function dnsOf({ options }: Message): Dns {
     ...(search && { search: [...search] }),
   };
 }
+
+/** What a lease of DHCPv6 has of its own, for the machine of `lease.ts`. */
+export const dhcp6: Protocol<Message, Goal> = {
+  leaseOf,
+  goalOf,
+  completed,
+  same: (a, b) => sameGrant(grantedBy(a), grantedBy(b)),
+};
 
 const never = "never";
 

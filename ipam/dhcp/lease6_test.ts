@@ -2,10 +2,17 @@ import { assertEquals } from "@std/assert";
 import type { Issue } from "../../cni/decode.ts";
 import { formatIssue } from "../../cni/decode.ts";
 import { Random, seedOf } from "../../tests/harness/random.ts";
+import { formatIp } from "../../host/ip.ts";
+import type { Goal } from "./exchange6.ts";
+import type { Action, LeaseEvent, Settings, Step } from "./lease.ts";
+import { advance, keep, resume } from "./lease.ts";
 import type { Lease } from "./lease6.ts";
+import { answerOf } from "./answer6.ts";
+import type { Message } from "./packet6.ts";
 import {
   completed,
   deprecatedAt,
+  dhcp6,
   goalOf,
   grantedBy,
   leaseDecoder,
@@ -274,3 +281,159 @@ Deno.test("every lease that can be made of a damaged REPLY can be kept", () => {
   }
   assertEquals(leases > 1000, true, `${leases} leases`);
 });
+
+type Doing = Action<Message, Goal>;
+
+const settings: Settings<Message, Goal> = { protocol: dhcp6, random: exact };
+const addressOf = ({ ack }: Lease) => formatIp(answerOf(ack).leased!.address);
+
+/** One thing to do, in a word: `wait 1800`, `renew 208`; times are seconds since the start. */
+function word(action: Doing): string {
+  switch (action.kind) {
+    case "wait":
+      return `wait ${(action.until - start) / 1000}`;
+    case "exchange":
+      return `${action.goal.kind} ${action.within / 1000}`;
+    case "release":
+      return `${action.goal.kind} from ${action.from}`;
+    case "end":
+      return `end: ${action.reason}`;
+    case "change":
+      return `change ${addressOf(action.before)} ${addressOf(action.after)}`;
+    default:
+      return action.kind;
+  }
+}
+
+type Event = LeaseEvent<Message>;
+type Short = Event extends infer E ? E extends Event ? Omit<E, "now"> : never : never;
+/** Seconds since the start, what happens then, and what is to be done. */
+type Line = readonly [at: number, event: Short | Short["kind"], expected: string];
+
+const words = ({ actions }: Step<Message, Goal>) => actions.map(word).join(", ");
+const acked = (ack = ackOf(hourly), age = 0) => ({ kind: "acked", ack, age }) as const;
+const other = (() => {
+  const ack = ackOf(hourly);
+  const address = `0005 0018 20010db8 00*11 77 ${u32(3600)} ${u32(7200)}`;
+  const ia = optionsOf([3, `0a0b0c0d 00*8 ${address}`]);
+  return { ...ack, options: [...ack.options.filter(([code]) => code !== 3), ...ia] };
+})();
+const endless = ackOf({ preferred: never, valid: never });
+
+interface Story {
+  readonly what: string;
+  readonly ack?: Message;
+  /** Seconds since the start at which the agent starts again. */
+  readonly resumed?: number;
+  readonly first: string;
+  readonly lines: readonly Line[];
+}
+
+const stories: readonly Story[] = [
+  {
+    what: "a lease is renewed at T1, again and again",
+    first: "store, wait 1800",
+    lines: [
+      [1800, "timer", "renew 208"],
+      [1801, acked(undefined, 500), "store, wait 3600.5"],
+      [3600.5, "timer", "renew 208"],
+    ],
+  },
+  {
+    what: "renewals that fail go on with rebindings until the valid lifetime ends",
+    first: "store, wait 1800",
+    lines: [
+      [1800, "timer", "renew 208"],
+      [2008, "failed", "wait 2444"],
+      [2444, "timer", "renew 208"],
+      [2652, "failed", "wait 2766"],
+      [2766, "timer", "renew 114"],
+      [2880, "failed", "rebind 208"],
+      [3088, "failed", "wait 5144"],
+      [5144, "timer", "rebind 208"],
+      [5352, "failed", "wait 6276"],
+      [6276, "timer", "rebind 208"],
+      [7200, "failed", "acquire 60"],
+      [7260, "failed", "end: expired"],
+    ],
+  },
+  {
+    what: "a refused renewal looks for another lease while the old one lasts",
+    first: "store, wait 1800",
+    lines: [
+      [1800, "timer", "renew 208"],
+      [1801, "refused", "acquire 208"],
+      [1803, acked(other), "store, change 2001:db8::5 2001:db8::77, wait 3603"],
+    ],
+  },
+  {
+    what: "a REPLY without a lease is no answer",
+    first: "store, wait 1800",
+    lines: [
+      [1800, "timer", "renew 208"],
+      [1800, acked(decode(golden.noAddresses)!), "wait 2340"],
+    ],
+  },
+  {
+    what: "other name servers are a change, too",
+    first: "store, wait 1800",
+    lines: [
+      [1800, "timer", "renew 208"],
+      [1800, acked(reply), "store, change 2001:db8::5 2001:db8::5, wait 1950"],
+    ],
+  },
+  {
+    what: "an endless lease asks nobody, and is given back",
+    ack: endless,
+    first: "store, wait 3600",
+    lines: [
+      [3600, "timer", "wait 7200"],
+      [7300, "stop", "release from container, end: stopped"],
+    ],
+  },
+  {
+    what: "a clock that is set back takes the lease along",
+    first: "store, wait 1800",
+    lines: [[-1800, "timer", "store, renew 208"], [-1799, acked(), "store, wait 1"]],
+  },
+  {
+    what: "a clock that is set ahead past the end asks every server before it gives up",
+    first: "store, wait 1800",
+    lines: [
+      [90_000, "timer", "rebind 30"],
+      [90_001, acked(), "store, wait 91801"],
+    ],
+  },
+  {
+    what: "a restart changes nothing while the lease lasts",
+    resumed: 1000,
+    first: "wait 1800",
+    lines: [[1800, "timer", "renew 208"]],
+  },
+  {
+    what: "a lease that ended during a restart is bound anew or given up",
+    resumed: 9000,
+    first: "rebind 30",
+    lines: [[9030, "failed", "acquire 60"], [9090, "failed", "end: expired"]],
+  },
+  {
+    what: "a lease from the future is bound anew",
+    resumed: -5000,
+    first: "store, rebind 30",
+    lines: [[-4970, "failed", "wait -3200"]],
+  },
+];
+
+for (const { what, ack = ackOf(hourly), resumed, first, lines } of stories) {
+  Deno.test(`kept: ${what}`, () => {
+    const lease = leaseOf(ack, { now: start, age: 0, random: exact });
+    const using = { now: start + (resumed ?? 0) * 1000, settings };
+    let step = resumed === undefined ? keep(lease, using) : resume(lease, using);
+    assertEquals(words(step), first);
+    for (const [at, event, expected] of lines) {
+      const whole = typeof event === "string" ? { kind: event } : event;
+      step = advance(step.state, { ...whole, now: start + at * 1000 } as Event);
+      assertEquals(words(step), expected, `at ${at}: ${whole.kind}`);
+    }
+  });
+}

@@ -4,14 +4,23 @@ import { formatIssue } from "../../cni/decode.ts";
 import { formatIp } from "../../host/ip.ts";
 import { Random, seedOf } from "../../tests/harness/random.ts";
 import type { Action, Kept, Lease, LeaseEvent, Settings, Step } from "./lease.ts";
-import { advance, holdsAt, keep, leaseDecoder, leaseOf, leaseToJson, resume } from "./lease.ts";
+import {
+  advance,
+  dhcp4,
+  holdsAt,
+  keep,
+  leaseDecoder,
+  leaseOf,
+  leaseToJson,
+  resume,
+} from "./lease.ts";
 import type { Message } from "./packet.ts";
 import { decode, encode } from "./packet.ts";
 import { golden, ip, message, optionsOf } from "./testing.ts";
 
 /** When the lease of most tests was asked for. */
 const start = 1_700_000_000_000;
-const settings: Settings = { random: () => 0 };
+const settings: Settings = { protocol: dhcp4, random: () => 0 };
 
 /** Seconds as the four bytes of an option. */
 function u32(seconds: number): string {
@@ -717,7 +726,11 @@ Deno.test("whatever servers and clocks do, a lease is kept without a storm, or e
   const note = (what: string) => seen.set(what, (seen.get(what) ?? 0) + 1);
   for (let run = 0; run < 100; run++) {
     const about = `seed ${random.seed}, run ${run}`;
-    const dice = { random: () => random.next(), limit: random.pick([208_000, 10_000]) };
+    const dice = {
+      protocol: dhcp4,
+      random: () => random.next(),
+      limit: random.pick([208_000, 10_000]),
+    };
     // Real time, and how far the clock is off it.
     let [real, off, exchanges] = [start, 0, 0];
     let step = keep(leaseOf(hourly, { now: start, age: 0, random: dice.random }), {
