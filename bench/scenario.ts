@@ -36,6 +36,15 @@ const attachments: readonly Scenario[] = [
     links: Array.from({ length: crowd + 1 }, (_, container) => card(container)).flat(),
   },
   { name: "bridge, then portmap", plugins: [bridge, { type: "portmap", snat: true }] },
+  {
+    name: "Podman's chain: bridge, portmap, firewall, tuning",
+    plugins: [
+      { type: "bridge", bridge: "bench0", isGateway: true, ipMasq: true, hairpinMode: true, ipam },
+      { type: "portmap" },
+      { type: "firewall", backend: "iptables" },
+      { type: "tuning" },
+    ],
+  },
 ];
 
 /** A link with a cable. */

@@ -36,7 +36,8 @@ export function ifNameOf(cli: Cli): string {
 
 /**
  * The attachment to check or remove. One that was made under another path of the
- * same namespace is found too, when none is remembered under this path.
+ * same namespace is found too, when none is remembered under this path. Runtime data
+ * and arguments that the environment does not give are those of the ADD.
  */
 export async function existingAttachment(
   cli: Cli,
@@ -45,9 +46,17 @@ export async function existingAttachment(
   const wanted = await attachmentFrom(cli, netns);
   const candidates = cache.attachments()
     .filter((known) => known.network === network && known.ifName === wanted.ifName);
-  if (candidates.some(({ containerId }) => containerId === wanted.containerId)) return wanted;
-  const same = candidates.find((known) => isSameNamespace(known.netns, wanted.netns));
-  return same ? { ...wanted, containerId: same.containerId, netns: same.netns } : wanted;
+  const known = candidates.find(({ containerId }) => containerId === wanted.containerId) ??
+    candidates.find((known) => isSameNamespace(known.netns, wanted.netns));
+  if (!known) return wanted;
+  const { containerId, args, capabilityArgs } = known;
+  return {
+    ...wanted,
+    containerId,
+    netns: known.netns || wanted.netns,
+    ...(!cli.io.env("CNI_ARGS") && { args }),
+    ...(!cli.io.env("CAP_ARGS") && { capabilityArgs }),
+  };
 }
 
 /** Whether two paths lead to one namespace; one that is gone is known by its path alone. */

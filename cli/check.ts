@@ -12,7 +12,8 @@ export const command: Subcommand = {
   usage: "check [FLAGS] NETWORK NETNS",
   text: `
 Runs CHECK of every plugin of NETWORK with the result that add kept. Silent and
-exit status 0 when all is as it was made; a network with disableCheck always is.`,
+exit status 0 when all is as it was made; a network with disableCheck always is.
+Without CAP_ARGS and CNI_ARGS those of the add are used.`,
   example: "cni check mynet /run/netns/web",
   flags: ["ifname", "json", ...runtimeFlags],
   words: { min: 2, max: 2 },

@@ -13,7 +13,8 @@ export const command: Subcommand = {
   text: `
 Runs DEL of every plugin of NETWORK in reverse and forgets the result. NETNS may be
 gone. What is removed already is a success. The first failure ends it, as with
-cnitool, and the result is still kept, so that del can be called again.`,
+cnitool, and the result is still kept, so that del can be called again.
+Without CAP_ARGS and CNI_ARGS those of the add are used.`,
   example: "cni del mynet /run/netns/web",
   flags: ["ifname", "best-effort", "json", ...runtimeFlags],
   words: { min: 2, max: 2 },

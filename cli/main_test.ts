@@ -107,6 +107,27 @@ Deno.test("add, check, status, del and gc are silent but for the result", async 
   assertEquals(check!.config.prevResult, result);
 });
 
+Deno.test("check and del take the add's runtime data where the environment has none", async () => {
+  using shell = new Shell({ noop: { ADD: prints(result) } });
+  shell.network({ plugins: [{ type: "noop", capabilities: { mac: true } }] });
+  const [mac, other] = ["0a:00:00:00:00:01", "0a:00:00:00:00:02"];
+  const given = { CAP_ARGS: JSON.stringify({ mac }), CNI_ARGS: "FOO=BAR" };
+  Object.assign(shell.env, given);
+  await shell.cni("add", "mynet", netns);
+  shell.env.CAP_ARGS = JSON.stringify({ mac: other });
+  shell.env.CNI_ARGS = "FOO=OTHER";
+  await shell.cni("check", "mynet", netns);
+  for (const name of Object.keys(given)) delete shell.env[name];
+  await shell.cni("check", "mynet", netns);
+  await shell.cni("del", "mynet", netns);
+  const [, ...calls] = shell.calls("noop");
+  assertEquals(calls.map(({ env, config }) => [env.CNI_ARGS, config.runtimeConfig]), [
+    ["FOO=OTHER", { mac: other }],
+    ["FOO=BAR", { mac }],
+    ["FOO=BAR", { mac }],
+  ]);
+});
+
 Deno.test("check, status, del and gc say on a terminal, and in JSON, that they worked", async () => {
   using shell = new Shell({ noop: {} });
   shell.network();

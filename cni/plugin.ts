@@ -83,6 +83,8 @@ export interface Plugin<C = unknown> {
   readonly type: string;
   /** One line about it. */
   readonly about: string;
+  /** For people, one line: what must be on the host, packages and `kernel modules`. */
+  readonly needs?: string;
   /** What it may do. */
   readonly permissions: Permissions;
   /**

@@ -203,8 +203,11 @@ function batchStep(stderr: string, steps: readonly Step[]): number {
  */
 const setVariable = `w() {
   { printf %s "$3" >"/proc/sys/$2"; } 2>/dev/null && return
-  [ "$4" ] && return
   [ "$(cat "/proc/sys/$2" 2>/dev/null)" = "$3" ] && return
+  if [ "$4" ]; then
+    [ -e "/proc/sys/$2" ] && echo "Step skipped $1" >&2
+    return 0
+  fi
   printf %s "$3" >"/proc/sys/$2"
   echo "Step failed $1" >&2
   exit 1
@@ -244,6 +247,11 @@ function batchCall(segment: Segment, last: boolean): string {
     last ? "" : ` || { echo "Segment failed ${segment.start}" >&2; exit 1; }`
   }\n${batchText(segment.steps)}EOF\n`;
   return `${last ? "exec " : ""}${segment.tool} ${batchArgs(segment).join(" ")} ${body}`;
+}
+
+/** Steps of a unit that succeeded which the kernel has refused, and which do not matter for the rest. */
+export function skippedSteps({ steps }: Pick<Unit, "steps">, stderr: string): Step[] {
+  return [...stderr.matchAll(/^Step skipped (\d+)$/gm)].map(([, index]) => steps[Number(index)]!);
 }
 
 function failedStep(stderr: string, segments: readonly Segment[]): number {

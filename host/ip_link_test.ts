@@ -349,6 +349,23 @@ Deno.test("parseLinks() finds the index of a peer that is listed by name", () =>
   assertEquals(parse(a)[0]!.linkIndex, undefined);
 });
 
+Deno.test("parseLinks() reads a link that stands on another, here or in another namespace", () => {
+  const standing = (info_kind: string, info_data: object, rest: object) =>
+    parse({ ...lo, ifname: "eth0", linkinfo: { info_kind, info_data }, ...rest })
+      .map(({ kind, mode, vlanId, linkIndex, linkName }) => [
+        kind,
+        mode ?? vlanId,
+        linkName ?? linkIndex,
+      ])[0];
+  const far = { link_index: 9, link_netnsid: 0 };
+  const macvlan = { mode: "private", bcqueuelen: 500, usedbcqueuelen: 1000 };
+  assertEquals(standing("macvlan", macvlan, far), ["macvlan", "private", 9]);
+  assertEquals(standing("macvlan", macvlan, { link: "out0" }), ["macvlan", "private", "out0"]);
+  assertEquals(standing("ipvlan", { mode: "l3s" }, far), ["ipvlan", "l3s", 9]);
+  const vlan = { protocol: "802.1Q", id: 4094, flags: ["REORDER_HDR"] };
+  assertEquals(standing("vlan", vlan, { link: "out0" }), ["vlan", 4094, "out0"]);
+});
+
 Deno.test("parseLinks() passes over links that a filter left out", () => {
   assertEquals(parse({}, {}, port, {}).map(({ name }) => name), ["veth1"]);
 });

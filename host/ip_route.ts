@@ -10,6 +10,12 @@ import { formatCidr, formatIp } from "./ip.ts";
 import { parseIpJson } from "./ip_json.ts";
 import type { In } from "./ip_link.ts";
 
+/** Number of the main routing table. */
+export const mainTable = 254;
+
+/** Number of the table of the host's own addresses and broadcasts. */
+export const localTable = 255;
+
 /** A route to add. */
 export interface RouteSpec extends In {
   readonly dst: Cidr;
@@ -88,7 +94,7 @@ export interface KernelRoute {
   readonly dst: string;
   readonly via: string | undefined;
   readonly dev: string | undefined;
-  /** Routing table; 254 is main, 255 local. */
+  /** Routing table: {@linkcode mainTable}, {@linkcode localTable} or another. */
   readonly table: number;
   readonly metric: number | undefined;
   /** Whether packets leave by it; false for `local`, `broadcast`, `blackhole` and the like. */
@@ -113,7 +119,7 @@ export function parseRoutes(json: string, family: Family): KernelRoute[] {
       dst: fullPrefix(route.dst, family),
       via: hop.gateway,
       dev: hop.dev,
-      table: Number(route.table ?? 254),
+      table: Number(route.table ?? mainTable),
       metric: route.metric,
       unicast: (route.type ?? "1") === "1",
     }))

@@ -8,6 +8,7 @@ import {
   parseRoutes,
   prependRoute,
   removeRoute,
+  showDefaultRoutes,
   showRoutes,
 } from "./ip_route.ts";
 
@@ -61,10 +62,15 @@ Deno.test("prependRoute()", () => {
   );
 });
 
-Deno.test("getRoute() and showRoutes()", () => {
+Deno.test("getRoute(), showRoutes() and showDefaultRoutes()", () => {
   assertEquals(shellLine(getRoute(ip("10.1.0.2"))), "ip -N -j route get 10.1.0.2");
   assertEquals(shellLine(showRoutes(4)), "ip -4 -N -j route show table all");
   assertEquals(shellLine(showRoutes(6, { netns })), `${inside} ip -6 -N -j route show table all`);
+  assertEquals(shellLine(showDefaultRoutes(4)), "ip -4 -N -j route show default");
+  assertEquals(
+    shellLine(showDefaultRoutes(6, { netns })),
+    `${inside} ip -6 -N -j route show default`,
+  );
 });
 
 /** What routes of a plain kind have in common. */

@@ -9,7 +9,7 @@ import { command } from "./command.ts";
 import type { Family } from "./ip.ts";
 import { parseIpJson } from "./ip_json.ts";
 import type { In } from "./ip_link.ts";
-import { fullPrefix } from "./ip_route.ts";
+import { fullPrefix, mainTable } from "./ip_route.ts";
 
 /** A route with every word that it takes to write it again. */
 export interface WholeRoute {
@@ -91,7 +91,7 @@ export function parseWholeRoutes(json: string, family: Family): WholeRoute[] {
     return {
       family,
       dst: fullPrefix(raw.dst, family),
-      table: Number(raw.table ?? 254),
+      table: Number(raw.table ?? mainTable),
       devs: hops.flatMap(({ dev }) => dev ?? []),
       gateways: hops.flatMap(({ gateway, via }) => gateway ?? via?.host ?? []),
       src: raw.prefsrc,

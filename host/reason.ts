@@ -51,8 +51,11 @@ export function classify(stderr: string): Reason {
   return table.find(([pattern]) => pattern.test(line))?.[1] ?? "other";
 }
 
-/** A warning, or iptables saying who it is before it says what is wrong. */
-const empty = /^(warning:|# Warning:|\S+ v[\d.]+ \(\w+\):$)/i;
+/**
+ * A warning, iptables saying who it is before it says what is wrong, or iproute2
+ * whose list of links changed while it was looking a name up.
+ */
+const empty = /^(warning:|# Warning:|Dump was interrupted|\S+ v[\d.]+ \(\w+\):$)/i;
 
 /** First line that says something: warnings and blank lines before it are passed over. */
 export function firstLine(stderr: string): string {

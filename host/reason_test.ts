@@ -157,6 +157,11 @@ const traps: readonly [string, string, Reason][] = [
     "exists",
   ],
   [
+    "a list that changed while a name was looked up does not count",
+    "Dump was interrupted and may be inconsistent.\nRTNETLINK answers: File exists",
+    "exists",
+  ],
+  [
     "what follows the first line does not count",
     "Error: Nexthop has invalid gateway.\nNo such file or directory\n",
     "other",
@@ -176,6 +181,10 @@ const firstLines: readonly [string, string][] = [
   ["\n\n  Error: x.  \nmore\n", "Error: x."],
   ["Warning: old\nError: x.", "Error: x."],
   ["# Warning: tables present", "# Warning: tables present"],
+  [
+    "Dump was interrupted and may be inconsistent.\nRTNETLINK answers: File exists",
+    "RTNETLINK answers: File exists",
+  ],
   [
     "iptables-restore v1.8.9 (nf_tables): \nline 2: RULE_APPEND failed (x)\n",
     "line 2: RULE_APPEND failed (x)",

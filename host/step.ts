@@ -57,7 +57,7 @@ export interface SetSysctl {
   readonly value: string;
   /** The namespace whose variable it is; absent means the plugin's own. */
   readonly netns?: NetnsRef;
-  /** A kernel without this variable, or one that refuses the write, is no failure. */
+  /** A kernel without this variable is no failure; one that refuses the write is worth a line on stderr. */
   readonly optional?: boolean;
 }
 

@@ -46,6 +46,7 @@ const shortTimeout = 5_000;
 export const plugin = definePlugin<Conf>({
   type: "dhcp",
   about: "gets addresses from DHCP servers",
+  needs: "iproute2; for renewals the agent, `dhcp daemon`",
   permissions: {
     run: tools,
     read: true,

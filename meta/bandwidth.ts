@@ -29,7 +29,7 @@ import { look } from "../recipes/look.ts";
 import { staleLinks } from "../recipes/own.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
-import { tooSmall } from "./bandwidth/bucket.ts";
+import { oddBurst } from "./bandwidth/bucket.ts";
 import { conf, replacedBursts, shapes, wantedOf } from "./bandwidth/conf.ts";
 import { neededModules, requireModules } from "./bandwidth/modules.ts";
 import { ifbKind, ifbNames, isOwnIfb, nameToFind, nameToMake } from "./bandwidth/names.ts";
@@ -40,6 +40,7 @@ import { compareShaping, planRemoval, planShaping, shapingOf } from "./bandwidth
 export const plugin = definePlugin<Conf>({
   type: "bandwidth",
   about: "limits what goes to a container and what comes from it",
+  needs: "iproute2; `sch_tbf`, `ifb`, `cls_u32`, `act_mirred`",
   permissions: { run: ["tc", "ip", "sh", "nsenter"], read: true, write: [] },
   conf,
   add,
@@ -76,7 +77,7 @@ async function stepsFor(
 /** What the configuration asks for and cannot mean. */
 function note(conf: Conf, { lanes, link: { mtu } }: Shaping): void {
   const lines = lanes.flatMap(({ way, tbf }) =>
-    tooSmall(tbf, { mtu, what: way === "to" ? "ingressBurst" : "egressBurst" })
+    oddBurst(tbf, { mtu, what: way === "to" ? "ingressBurst" : "egressBurst" })
   );
   for (const line of [...replacedBursts(conf), ...lines]) console.error(`bandwidth: ${line}`);
 }

@@ -51,6 +51,7 @@ const drivers: Readonly<Record<Backend, Driver>> = { iptables, firewalld, nftabl
 export const plugin = definePlugin<Conf>({
   type: "firewall",
   about: "lets a container's packets pass the host's firewall",
+  needs: "firewalld with busctl, iptables or nftables",
   permissions: {
     run: [
       "iptables-save",
@@ -96,11 +97,19 @@ export function jobOf(
 async function allow(job: Job, record: FirewallRecord | undefined): Promise<void> {
   const before = record?.data.backends ?? [];
   const backend = await chooseBackend(job);
-  const used = [...before.filter((other) => other !== backend), backend];
+  const others = [...before, ...helpers(backend, job)].filter((other) => other !== backend);
+  const used = [...new Set(others), backend];
   await job.host.apply(await remember(job, toldOf(job, used)));
   if (await drivers[backend].add(job)) return;
   await job.host.apply(await remember(job, toldOf(job, [...used, "nftables"])));
   await nftables.add(job);
+}
+
+/** Back ends beside the chosen one that may hold something of the attachment's. */
+function helpers(backend: Backend, { ingress }: Job): Backend[] {
+  // firewalld has no policies between bridges; without iptables nftables has them.
+  const isolated = backend === "firewalld" && ingress?.policy === "isolated";
+  return isolated && hasTool("nft") ? ["nftables"] : [];
 }
 
 function toldOf({ addresses, conf }: Job, backends: readonly Backend[]): Told {
@@ -196,7 +205,10 @@ async function repair(req: Request<Conf>): Promise<string[]> {
   const record = await recordOf(req);
   const job = jobOf(req, { result: requirePrevResult(req), record });
   if (job.addresses.length === 0) return [];
-  const problems = await drivers[await chooseBackend(job)].check(job);
+  const chosen = await chooseBackend(job);
+  // What ADD has given way to is as good.
+  const gaveWay = chosen === "iptables" && record?.data.backends.at(-1) === "nftables";
+  const problems = await drivers[gaveWay ? "nftables" : chosen].check(job);
   if (problems.length > 0) await allow(job, record);
   return problems;
 }

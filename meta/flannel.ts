@@ -29,6 +29,7 @@ import { conf, delegateConf, readSubnetEnv } from "./flannel/conf.ts";
 export const plugin = definePlugin<Conf>({
   type: "flannel",
   about: "calls another plugin with the subnet that flanneld has for this host",
+  needs: "flanneld; the plugin it calls",
   permissions: { run: "any", read: true, write: true },
   conf,
   add,

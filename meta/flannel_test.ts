@@ -80,6 +80,30 @@ Deno.test("ADD keeps the delegate's configuration, DEL uses and removes it", asy
   await assertRejects(() => flannel.call("CHECK"), CniError);
 });
 
+Deno.test("DEL uses what flannel's own plugin has kept", async () => {
+  using flannel = new Fixture();
+  const theirs = {
+    cniVersion: "0.3.1",
+    hairpinMode: true,
+    ipMasq: false,
+    ipam: {
+      ranges: [[{ subnet: "10.1.17.0/24" }]],
+      routes: [{ dst: "10.1.0.0/16" }],
+      type: "host-local",
+    },
+    isDefaultGateway: true,
+    isGateway: true,
+    mtu: 1472,
+    name: "cbr0",
+    type: "spy",
+  };
+  Deno.mkdirSync(`${flannel.dir}/data`);
+  Deno.writeTextFileSync(flannel.file, JSON.stringify(theirs));
+  await flannel.call("DEL", { name: "cbr0", delegate: { type: "other" } });
+  assertEquals(flannel.last, { ...theirs, cniVersion: "1.1.0" });
+  await assertRejects(() => Deno.stat(flannel.file), Deno.errors.NotFound);
+});
+
 Deno.test("a failing ADD takes its file back, but not the one of an earlier ADD", async () => {
   let fails = true;
   const add = () =>

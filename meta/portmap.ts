@@ -45,6 +45,7 @@ import {
 export const plugin = definePlugin<Conf>({
   type: "portmap",
   about: "forwards ports of the host to a container",
+  needs: "iptables or nftables; for UDP conntrack",
   permissions: {
     run: [
       "iptables-save",

@@ -45,6 +45,7 @@ import { comparePlan, planSteps, revertSteps, rulesFrom } from "./sbr/steps.ts";
 export const plugin = definePlugin<Conf>({
   type: "sbr",
   about: "routes what a container sends by the address it sends from",
+  needs: "iproute2",
   permissions: { run: ["ip", "sh", "nsenter"], read: true, write: ["/run/cni/denocni"] },
   conf,
   add,

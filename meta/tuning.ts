@@ -59,6 +59,7 @@ import {
 export const plugin = definePlugin<Conf>({
   type: "tuning",
   about: "sets kernel variables and attributes of a container's interface",
+  needs: "iproute2",
   permissions: { run: ["ip", "sh", "nsenter"], read: true, write: true },
   conf,
   add,

@@ -26,6 +26,7 @@ import { CniError, codes } from "../cni/error.ts";
 import { isNewIfName } from "../cni/names.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
+import { mainTable } from "../host/ip_route.ts";
 import { ownAddresses } from "../recipes/chained.ts";
 import { report } from "../recipes/check.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
@@ -44,7 +45,6 @@ import {
   joinSteps,
   lasting,
   leaveSteps,
-  mainTable,
   requireJoinable,
 } from "./vrf/plan.ts";
 
@@ -69,6 +69,7 @@ type Conf = Infer<typeof conf>;
 export const plugin = definePlugin<Conf>({
   type: "vrf",
   about: "puts a container's interface into a VRF",
+  needs: "iproute2; `vrf`",
   permissions: { run: ["ip", "nsenter"], read: true, write: ["/run/cni/denocni"] },
   conf,
   add,

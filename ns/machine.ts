@@ -7,7 +7,7 @@ import type { Command } from "../host/command.ts";
 import { ActionError, isTolerated } from "../host/error.ts";
 import { readFileIfExists, removeFile, writeFileAtomic } from "../host/files.ts";
 import type { Unit } from "../host/fold.ts";
-import { fold } from "../host/fold.ts";
+import { fold, skippedSteps } from "../host/fold.ts";
 import { lockFile } from "../host/lock.ts";
 import type { Reason } from "../host/reason.ts";
 import type { Output } from "../host/spawn.ts";
@@ -180,7 +180,12 @@ async function attempt(unit: Unit): Promise<Attempt> {
     return { stdout: "", ...(error && { failure: { index: 0, error } }) };
   }
   const output = await run(unit.run);
-  if (output.code === 0) return { stdout: output.stdout };
+  if (output.code === 0) {
+    for (const { why } of skippedSteps(unit, output.stderr)) {
+      console.error(`Cannot ${why}: the variable cannot be written; going on without`);
+    }
+    return { stdout: output.stdout };
+  }
   const index = unit.failed(output.stderr);
   const step = unit.steps[index]!;
   const error = ActionError.fromOutput(step, output);

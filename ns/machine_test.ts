@@ -259,11 +259,18 @@ Deno.test("Machine.apply() does not write a kernel variable that is right alread
   );
 });
 
-Deno.test("Machine.apply() passes over an optional variable that cannot be set", async () => {
+Deno.test("Machine.apply() passes over an optional variable, and says when it cannot be set", async () => {
+  const said: unknown[] = [];
+  const { error } = console;
+  console.error = (line) => said.push(line);
   await new Machine().apply([
     sysctl("kernel/ostype", "Minix", { optional: true }),
+    sysctl("kernel/ostype", "Linux", { optional: true }),
     sysctl("net/no/such", "1", { optional: true }),
-  ].map((action) => ({ why: "set it", do: action })));
+  ].map((action, index) => ({ why: `set ${index}`, do: action }))).finally(() => {
+    console.error = error;
+  });
+  assertEquals(said, ["Cannot set 0: the variable cannot be written; going on without"]);
 });
 
 Deno.test("Machine.apply() starts no step once it is aborted", () =>

@@ -38,12 +38,11 @@ import { addressesOf, addRoutes, bringUp, configureInterface } from "../recipes/
 import { knownAddresses, waitForDetection } from "../recipes/configure.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { overrideDns } from "../recipes/dns.ts";
-import { addAddresses, needsInterface } from "../recipes/ipam.ts";
+import { addAddresses, delWithIpam, gcWithIpam, needsInterface } from "../recipes/ipam.ts";
 import { look } from "../recipes/look.ts";
 import { requestedMac } from "../recipes/mac.ts";
 import { masquerade } from "../recipes/masquerade.ts";
 import { ownNames, sharedMac } from "../recipes/own.ts";
-import { removeAll } from "../recipes/removal.ts";
 import { whileJoining } from "../recipes/shared_link.ts";
 import { spoofCheck } from "../recipes/spoof_check.ts";
 import { requireTools } from "../recipes/status.ts";
@@ -63,6 +62,8 @@ const containerIndex = 2;
 export const plugin = definePlugin<Conf>({
   type: "bridge",
   about: "attaches a container to a Linux bridge",
+  needs:
+    "iproute2; `bridge`, `veth`; for `ipMasq` iptables or nftables; for `macspoofchk` nftables",
   permissions: { run: "any", read: true, write: true },
   conf,
   add,
@@ -186,7 +187,7 @@ async function del(req: Request<Conf>): Promise<void> {
   const own = await ownNames(req);
   const netns = liveNetns(req);
   let inside: Link | undefined;
-  await removeAll([
+  await delWithIpam(req, [
     {
       why: "remove the veth pair",
       run: async () => {
@@ -199,18 +200,12 @@ async function del(req: Request<Conf>): Promise<void> {
       when: conf.ipMasq,
       run: () => masquerade(req).del(knownAddresses(prevResult, inside)),
     },
-    {
-      why: "release addresses",
-      when: conf.ipam.type !== "",
-      run: () => req.ipam.del(),
-      onlyIfClean: true,
-    },
   ]);
 }
 
 async function gc(req: GcRequest<Conf>): Promise<void> {
   const { conf, host, valid } = req;
-  await removeAll([
+  await gcWithIpam(req, [
     { why: "remove stale veth pairs", run: () => gcVeths(host, req) },
     {
       why: "remove stale spoof checks",
@@ -221,12 +216,6 @@ async function gc(req: GcRequest<Conf>): Promise<void> {
       why: "remove stale masquerade rules",
       when: conf.ipMasq,
       run: () => masquerade(req).gc(valid),
-    },
-    {
-      why: "release stale addresses",
-      when: conf.ipam.type !== "",
-      run: () => req.ipam.gc(),
-      onlyIfClean: true,
     },
   ]);
 }

@@ -50,6 +50,7 @@ type Conf = Infer<typeof conf>;
 export const plugin = definePlugin<Conf>({
   type: "dummy",
   about: "gives a container addresses on a link that leads nowhere",
+  needs: "iproute2; `dummy`",
   permissions: { run: "any", read: true, write: true },
   conf,
   add,

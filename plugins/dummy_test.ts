@@ -25,15 +25,16 @@ const address = { address: "10.9.9.9/32" };
 
 async function call(
   verb: Exclude<Verb, "VERSION">,
-  { config = {}, host = new FakeHost(), ipam = ipamWith([address]), netns = sandbox }: {
+  { config = {}, host = new FakeHost(), ipam = ipamWith([address]), netns = sandbox, args = "" }: {
     config?: JsonObject;
     host?: FakeHost;
     ipam?: ReturnType<typeof ipamWith>;
     netns?: string;
+    args?: string;
   } = {},
 ): Promise<Result | undefined> {
   const whole = { ipam: { type: ipam.type }, ...config };
-  const made = { ...makeCall({ config: whole, netns }), netnsOverride: true };
+  const made = { ...makeCall({ config: whole, netns, args }), netnsOverride: true };
   const load = () => Promise.resolve(ipam.plugin as Plugin);
   return await callPlugin(plugin, verb, made, { host, load, inProcessIfMissing: true });
 }
@@ -62,6 +63,11 @@ Deno.test("ADD makes IPv6 addresses usable at once: nobody else is on the link",
     `${inside} addr add fd00::9/128 dev eth0 nodad`,
   ]);
   assertEquals(host.asked, []);
+});
+
+Deno.test("ADD does not read CNI_ARGS", async () => {
+  const { interfaces } = (await call("ADD", { args: "MAC=02:00:00:00:00:77;K" }))!;
+  assertEquals(interfaces[0]!.mac, own.containerMac);
 });
 
 Deno.test("ADD puts the configuration's dns in place of IPAM's", async () => {

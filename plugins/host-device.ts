@@ -31,7 +31,7 @@ import { overrideDns } from "../recipes/dns.ts";
 import { addAddresses, needsInterface } from "../recipes/ipam.ts";
 import { ownNames } from "../recipes/own.ts";
 import { removeAll } from "../recipes/removal.ts";
-import { requireTools } from "../recipes/status.ts";
+import { requireTools, requireUsable } from "../recipes/status.ts";
 import { conf, select, selects } from "./host-device/conf.ts";
 import { findFreeDevice, requireDevice } from "./host-device/device.ts";
 import { giveBack, giveBackByAlias, placesOf } from "./host-device/give_back.ts";
@@ -49,6 +49,7 @@ import {
 export const plugin = definePlugin<Conf>({
   type: "host-device",
   about: "gives a container a network device of the host, and takes it back",
+  needs: "iproute2",
   permissions: { run: "any", read: true, write: true },
   conf,
   add,
@@ -75,8 +76,8 @@ async function add(req: Request<Conf>): Promise<Result> {
 }
 
 /** The PCI address of a link, as far as selection or kernel tell it. */
-function pciIdOf({ hardware }: Link, { folder, pciId }: Selection): Pick<Interface, "pciID"> {
-  const pciID = folder !== undefined && pciId || /^pci\/(.*)/.exec(hardware ?? "")?.[1];
+function pciIdOf({ hardware }: Link, selection: Selection): Pick<Interface, "pciID"> {
+  const pciID = selection.pciId ?? /^pci\/(.*)/.exec(hardware ?? "")?.[1];
   return pciID ? { pciID } : {};
 }
 
@@ -150,7 +151,9 @@ function resultOf({ conf }: Request<Conf>, entry: Interface, ipam: Result): Resu
   };
 }
 
+/** Of a device of user space nothing else looks at the namespace. */
 async function check(req: Request<Conf>): Promise<void> {
+  containerNetns(req);
   if (req.conf.ipam.type) await req.ipam.check();
   if (select(req.conf).userSpace) return void requirePrevResult(req);
   const { result, facts } = await gatherCheck(req);
@@ -198,7 +201,7 @@ async function gc(req: GcRequest<Conf>): Promise<void> {
 async function status(req: Request<Conf>): Promise<void> {
   requireTools(["ip", "sh", "nsenter"]);
   if (selects(req.conf)) {
-    const selection = select(req.conf);
+    const selection = requireUsable(() => select(req.conf));
     if (!selection.userSpace) await requireDevice(req.host, selection);
   }
   if (req.conf.ipam.type) await req.ipam.status();

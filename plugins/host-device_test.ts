@@ -58,13 +58,15 @@ Deno.test("an ADD starts two processes after its look, and nothing in it is undo
 
 async function call(
   verb: Exclude<Verb, "VERSION">,
-  { config, host, ipam = spy(anyObject()) }: {
+  { config, host, ipam = spy(anyObject()), args = "", netns = sandbox }: {
     config: JsonObject;
     host: FakeHost;
     ipam?: ReturnType<typeof spy>;
+    args?: string;
+    netns?: string;
   },
 ): Promise<Result | undefined> {
-  const made = { ...makeCall({ config, netns: sandbox }), netnsOverride: true };
+  const made = { ...makeCall({ config, netns, args }), netnsOverride: true };
   const load = () => Promise.resolve(ipam.plugin as Plugin);
   return await callPlugin(plugin, verb, made, { host, load, inProcessIfMissing: true });
 }
@@ -89,6 +91,28 @@ Deno.test("ADD looks once, and reports what the device is", async () => {
   });
   assertEquals(host.asked, Object.keys(shown));
   assertEquals(host.undos.map(({ why }) => why), ['take "eth1"']);
+});
+
+Deno.test("ADD does not read CNI_ARGS", async () => {
+  const host = new FakeHost(shown);
+  const args = "MAC=02:00:00:00:00:77;K";
+  const { interfaces } = (await call("ADD", { config: { device: "eth1" }, host, args }))!;
+  assertEquals(interfaces[0]!.mac, card.address);
+});
+
+Deno.test("ADD takes the first link with the hardware address, else the one that came with it", async () => {
+  const changed = { ...card, address: "02:00:00:00:09:09", permaddr: card.address };
+  const second = { ...card, ifindex: 4, ifname: "eth2" };
+  const listed: readonly (readonly [string, object[]])[] = [
+    ["eth1", [card, second]],
+    ["eth2", [{ ...changed, ifname: "eth1" }, second]],
+    ["eth3", [{ ...changed, ifname: "eth3" }, { ...second, address: "02:00:00:00:00:78" }]],
+  ];
+  for (const [name, answer] of listed) {
+    const host = new FakeHost({ [links]: answer });
+    await call("ADD", { config: { hwaddr: card.address }, host });
+    assertEquals(host.undos.map(({ why }) => why), [`take "${name}"`]);
+  }
 });
 
 Deno.test("ADD records the device before it moves", async () => {
@@ -176,9 +200,25 @@ Deno.test("ADD and STATUS name the key, its value and the links that there are",
       );
       assertEquals(
         [error.code, error.msg],
-        [codes.objectMissing, `failed to find host device: ${state}`],
+        [
+          verb === "ADD" ? codes.objectMissing : codes.notAvailable,
+          `failed to find host device: ${state}`,
+        ],
       );
     }
+  }
+});
+
+Deno.test("ADD and STATUS tell a PCI device that is not there", async () => {
+  for (
+    const [verb, code] of [["ADD", codes.objectMissing], ["STATUS", codes.notAvailable]] as const
+  ) {
+    const config = { pciBusID: "0000:ff:1f.7" };
+    const error = await assertRejects(() => call(verb, { config, host: new FakeHost() }), CniError);
+    assertEquals([error.code, error.msg], [
+      code,
+      'error with host device: PCI device "0000:ff:1f.7": no such device',
+    ]);
   }
 });
 
@@ -187,6 +227,19 @@ Deno.test("STATUS without a selector asks IPAM alone: a runtime may select at AD
   const ipam = spy(anyObject());
   await call("STATUS", { config: { ipam: { type: "spy" } }, host, ipam });
   assertEquals([host.asked, ipam.seen.map(({ verb }) => verb)], [[], ["STATUS"]]);
+});
+
+Deno.test("ADD and CHECK want a namespace before they ask anybody", async () => {
+  for (const verb of ["ADD", "CHECK"] as const) {
+    const host = new FakeHost();
+    const ipam = spy(anyObject());
+    const config = { pciBusID: "0000:ff:1f.7", ipam: { type: "spy" } };
+    const error = await assertRejects(
+      () => call(verb, { config, host, ipam, netns: "/no/such/namespace" }),
+      CniError,
+    );
+    assertEquals([error.code, host.asked, ipam.seen], [codes.invalidNetns, [], []]);
+  }
 });
 
 Deno.test("DEL releases the addresses first, whatever becomes of the device", async () => {

@@ -80,6 +80,7 @@ type Conf = Infer<typeof conf>;
 export const plugin = definePlugin<Conf>({
   type: "ipvlan",
   about: "puts a container on the network of a master under the master's hardware address",
+  needs: "iproute2; `ipvlan`",
   permissions: { run: "any", read: true, write: true },
   conf,
   add,

@@ -180,6 +180,14 @@ Deno.test("ADD without master takes that of the default route", async () => {
   assertEquals(host.lines[0]!.startsWith("ip link add link out0 "), true);
 });
 
+Deno.test("ADD does not read CNI_ARGS", async () => {
+  const config = { prevResult: chained };
+  const made = makeCall({ config, netns: sandbox, args: "MAC=02:00:00:00:00:77;K" });
+  const host = new FakeHost({ [show]: [master] });
+  const result = await callPlugin(plugin, "ADD", { ...made, netnsOverride: true }, { host });
+  assertEquals(result!.interfaces[0]!.mac, link.mac);
+});
+
 const failures: readonly (readonly [string, JsonObject, string])[] = [
   ...[[], [{ name: "a" }, { name: "b" }], [{ name: "" }]].map((interfaces) =>
     [

@@ -37,6 +37,7 @@ type Conf = Infer<typeof conf>;
 export const plugin = definePlugin<Conf>({
   type: "loopback",
   about: "sets the loopback interface up",
+  needs: "iproute2",
   permissions: { run: ["ip", "nsenter"], read: true, write: [] },
   conf,
   add,

@@ -71,6 +71,7 @@ type Conf = Infer<typeof conf>;
 export const plugin = definePlugin<Conf>({
   type: "macvlan",
   about: "gives a container a hardware address of its own on the network of a master",
+  needs: "iproute2; `macvlan`",
   permissions: { run: "any", read: true, write: true },
   conf,
   add,

@@ -51,9 +51,9 @@ import {
 import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { overrideDns } from "../recipes/dns.ts";
 import { enableForwarding } from "../recipes/forwarding.ts";
+import { delWithIpam, gcWithIpam } from "../recipes/ipam.ts";
 import { masquerade, masqueradeField } from "../recipes/masquerade.ts";
 import { ownNames } from "../recipes/own.ts";
-import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
 import { look } from "../recipes/look.ts";
 import { createVeth, distrust, enableFamilies, gcVeths, removeVeth } from "../recipes/veth.ts";
@@ -93,6 +93,7 @@ type Conf = Infer<typeof conf>;
 export const plugin = definePlugin<Conf>({
   type: "ptp",
   about: "connects a container to its host by a routed veth pair",
+  needs: "iproute2; `veth`; for `ipMasq` iptables or nftables",
   permissions: { run: "any", read: true, write: true },
   conf,
   add,
@@ -248,7 +249,7 @@ async function del(req: Request<Conf>): Promise<void> {
   const netns = liveNetns(req);
   const { ifName, prevResult } = req;
   let inside: Link | undefined;
-  await removeAll([
+  await delWithIpam(req, [
     {
       why: "remove the veth pair",
       run: async () => {
@@ -260,28 +261,16 @@ async function del(req: Request<Conf>): Promise<void> {
       when: req.conf.ipMasq,
       run: () => masquerade(req).del(knownAddresses(prevResult, inside)),
     },
-    {
-      why: "release addresses",
-      when: req.conf.ipam.type !== "",
-      run: () => req.ipam.del(),
-      onlyIfClean: true,
-    },
   ]);
 }
 
 async function gc(req: GcRequest<Conf>): Promise<void> {
-  await removeAll([
+  await gcWithIpam(req, [
     { why: "remove stale veth pairs", run: () => gcVeths(req.host, req) },
     {
       why: "remove stale masquerade rules",
       when: req.conf.ipMasq,
       run: () => masquerade(req).gc(req.valid),
-    },
-    {
-      why: "release stale addresses",
-      when: req.conf.ipam.type !== "",
-      run: () => req.ipam.gc(),
-      onlyIfClean: true,
     },
   ]);
 }

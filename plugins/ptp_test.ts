@@ -172,14 +172,26 @@ const pair = {
   addr_info: [],
 };
 
-Deno.test("DEL removes the pair, then releases the addresses, with and without an IPAM plugin", async () => {
-  for (const config of [{ ipam: { type: "spy" } }, {}, { ipam: "x" }] as JsonObject[]) {
-    const host = new FakeHost({ [named]: [pair] });
-    const ipam = ipamWith([]);
-    await call("DEL", { config, host, ipam });
-    assertEquals(host.lines, [`ip link del dev ${own.hostVeth}`]);
-    const released = ipam.seen.map(({ verb }) => verb);
-    assertEquals(released, (config.ipam as JsonObject)?.type ? ["DEL"] : []);
+const removed = `ip link del dev ${own.hostVeth}`;
+
+Deno.test("DEL and GC remove the pair and release the addresses, in the order of the IPAM plugin", async () => {
+  const orders: readonly (readonly [config: JsonObject, order: string[]])[] = [
+    [{ ipam: { type: "host-local" } }, [removed, "IPAM"]],
+    [{ ipam: { type: "dhcp" } }, ["IPAM", removed]],
+    [{}, [removed]],
+    [{ ipam: "x" }, [removed]],
+  ];
+  for (const [config, order] of orders) {
+    for (const verb of ["DEL", "GC"] as const) {
+      const host = new FakeHost({ [named]: [pair], "ip -d -j addr show": [pair] });
+      const before: string[][] = [];
+      const note = () => Promise.resolve(void before.push(host.lines));
+      const ipam = spy(anyObject(), { del: note, gc: note });
+      await call(verb, { config: { ...config, "cni.dev/valid-attachments": [] }, host, ipam });
+      const released = before.map((lines) => [...lines, "IPAM"]);
+      const events = [...released.flat(), ...host.lines.slice(before[0]?.length ?? 0)];
+      assertEquals(events, order, `${verb} ${JSON.stringify(config)}`);
+    }
   }
 });
 
@@ -187,7 +199,8 @@ Deno.test("DEL releases no address while it cannot see whether a link still has 
   const denied: FakeAnswer = { stderr: "RTNETLINK answers: Operation not permitted\n" };
   const host = new FakeHost({ [named]: denied });
   const ipam = ipamWith([]);
-  const error = await assertRejects(() => call("DEL", { host, ipam }), CniError);
+  const config = { ipam: { type: "host-local" } };
+  const error = await assertRejects(() => call("DEL", { config, host, ipam }), CniError);
   assertEquals(error.code, codes.permissionDenied);
   assertEquals(ipam.seen, []);
 });
@@ -198,6 +211,6 @@ Deno.test("GC without masquerade looks at links alone", async () => {
   const config = { ipam: { type: "spy" }, "cni.dev/valid-attachments": [] };
   await call("GC", { config, host, ipam });
   assertEquals(host.asked, ["ip -d -j addr show"]);
-  assertEquals(host.lines, [`ip link del dev ${own.hostVeth}`]);
+  assertEquals(host.lines, [removed]);
   assertEquals(ipam.seen.map(({ verb }) => verb), ["GC"]);
 });

@@ -94,6 +94,7 @@ type Conf = Infer<typeof conf>;
 export const plugin = definePlugin<Conf>({
   type: "tap",
   about: "gives a container a device for a program such as a virtual machine",
+  needs: "iproute2; `tun`",
   permissions: { run: "any", read: true, write: true },
   conf,
   add,

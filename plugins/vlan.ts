@@ -78,6 +78,7 @@ type Conf = Infer<typeof conf>;
 export const plugin = definePlugin<Conf>({
   type: "vlan",
   about: "gives a container one VLAN of a master",
+  needs: "iproute2; `8021q`",
   permissions: { run: "any", read: true, write: true },
   conf,
   add,

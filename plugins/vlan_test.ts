@@ -111,10 +111,10 @@ const fromIpam = {
 async function call(
   verb: Exclude<Verb, "VERSION">,
   config: JsonObject,
-  host = new FakeHost({ [show]: [master] }),
+  { host = new FakeHost({ [show]: [master] }), args = "" } = {},
 ): Promise<{ result: Result; asked: Verb[] }> {
   const ipam = spy(anyObject(), { add: () => Promise.resolve(fromIpam) });
-  const made = { ...makeCall({ config, netns: sandbox }), netnsOverride: true };
+  const made = { ...makeCall({ config, netns: sandbox, args }), netnsOverride: true };
   const load = () => Promise.resolve(ipam.plugin as Plugin);
   const result = await callPlugin(plugin, verb, made, { host, load, inProcessIfMissing: true });
   return { result: result!, asked: ipam.seen.map(({ verb }) => verb) };
@@ -129,6 +129,11 @@ Deno.test("ADD gives the master's hardware address and MTU, and what IPAM gives"
     dns: fromIpam.dns,
   });
   assertEquals(asked, ["ADD"]);
+});
+
+Deno.test("ADD does not read CNI_ARGS", async () => {
+  const { result } = await call("ADD", smallest, { args: "MAC=02:00:00:00:00:77;K" });
+  assertEquals(result.interfaces[0]!.mac, link.mac);
 });
 
 const failures: readonly (readonly [string, JsonObject, JsonObject, number, string])[] = [
@@ -158,7 +163,10 @@ const failures: readonly (readonly [string, JsonObject, JsonObject, number, stri
 for (const [title, keys, changes, code, msg] of failures) {
   Deno.test(`ADD refuses ${title} before it changes anything`, async () => {
     const host = new FakeHost({ [show]: [{ ...master, ...changes }] });
-    const error = await assertRejects(() => call("ADD", { ...smallest, ...keys }, host), CniError);
+    const error = await assertRejects(
+      () => call("ADD", { ...smallest, ...keys }, { host }),
+      CniError,
+    );
     assertEquals([error.code, error.msg, host.steps], [code, msg, []]);
   });
 }
@@ -189,14 +197,16 @@ Deno.test("CHECK compares VLAN, MTU and master, and asks IPAM", async () => {
   const config = { ...smallest, vlanId: 100, mtu: 1400 };
   const { result } = await call("ADD", config);
   const prevResult = JSON.parse(JSON.stringify(result));
-  const { asked } = await call("CHECK", { ...config, prevResult }, attached({ mtu: 1400 }));
+  const { asked } = await call("CHECK", { ...config, prevResult }, {
+    host: attached({ mtu: 1400 }),
+  });
   assertEquals(asked, ["CHECK"]);
   const damaged = attached({
     link_index: 8,
     linkinfo: { info_kind: "vlan", info_data: { protocol: "802.1Q", id: 101 } },
   });
   const error = await assertRejects(
-    () => call("CHECK", { ...config, prevResult }, damaged),
+    () => call("CHECK", { ...config, prevResult }, { host: damaged }),
     CniError,
   );
   assertEquals([error.code, error.msg.split(": ")[1]!.split("; ")], [codes.checkFailed, [
@@ -212,6 +222,6 @@ Deno.test("STATUS looks for the master and asks IPAM", async () => {
     [show]: { stderr: 'Device "out0" does not exist.\n' },
     "ip -d -j addr show": [],
   });
-  const error = await assertRejects(() => call("STATUS", smallest, host), CniError);
+  const error = await assertRejects(() => call("STATUS", smallest, { host }), CniError);
   assertEquals(error.code, codes.notAvailable);
 });

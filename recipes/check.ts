@@ -12,7 +12,7 @@ import { formatCidr, isDefault, network, parseCidr, parseIp, sameIp } from "../h
 import type { Link } from "../host/ip_link.ts";
 import { showLink } from "../host/ip_link.ts";
 import type { KernelRoute } from "../host/ip_route.ts";
-import { parseRoutes, showRoutes } from "../host/ip_route.ts";
+import { mainTable, parseRoutes, showRoutes } from "../host/ip_route.ts";
 import type { Host } from "../ns/machine.ts";
 import { containerNetns } from "./container.ts";
 import { look } from "./look.ts";
@@ -110,8 +110,6 @@ function compareAddress(link: Link, { address }: IpConfig): string[] {
   });
   return found ? [] : [`container interface "${link.name}" lacks address ${address}`];
 }
-
-const mainTable = 254;
 
 /**
  * Of a default route only its presence counts: another network's may stand first.

@@ -15,12 +15,11 @@ import { compareContainer, gatherCheck, report } from "./check.ts";
 import { addRoutes, bringUp, configureInterface, waitForDetection } from "./configure.ts";
 import { containerNetns, liveNetns } from "./container.ts";
 import { overrideDns } from "./dns.ts";
-import { addAddresses, needsInterface } from "./ipam.ts";
+import { addAddresses, delWithIpam, needsInterface } from "./ipam.ts";
 import { look } from "./look.ts";
 import type { Master } from "./master.ts";
 import type { OwnNames } from "./own.ts";
 import { isContradicted, ownNames } from "./own.ts";
-import { removeAll } from "./removal.ts";
 
 /** What the configuration of such a plugin has. */
 export interface ContainerLinkConf {
@@ -192,19 +191,13 @@ export async function checkContainerLink(
   ]);
 }
 
-/** DEL of such an interface: the link, then its addresses. */
+/** DEL of such an interface: the link, and its addresses. */
 export async function delContainerLink(
   req: Request<ContainerLinkConf>,
   { kind }: LinkKind,
 ): Promise<void> {
-  await removeAll([
+  await delWithIpam(req, [
     { why: "remove the container's interface", run: () => removeContainerLink(req, kind) },
-    {
-      why: "release addresses",
-      when: req.conf.ipam.type !== "",
-      run: () => req.ipam.del(),
-      onlyIfClean: true,
-    },
   ]);
 }
 

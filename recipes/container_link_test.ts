@@ -270,6 +270,21 @@ Deno.test("delContainerLink() releases no address while a link may have it", asy
   assertEquals([error.code, events], [codes.permissionDenied, []]);
 });
 
+Deno.test("delContainerLink() lets an IPAM plugin that may need the link release first", async () => {
+  const marked = { [all]: [raw("eth0", { ifalias: own.alias })] };
+  const removed = `${inside}ip link del dev eth0`;
+  for (
+    const [type, order] of [
+      ["host-local", [removed, "ipam del"]],
+      ["dhcp", ["ipam del", removed]],
+    ] as const
+  ) {
+    const { req, events } = request({ type, answers: marked });
+    await delContainerLink(req, kind);
+    assertEquals(events, [...order]);
+  }
+});
+
 Deno.test("checkContainerLink() compares what is recorded, and what the plugin adds", async () => {
   const answers = {
     [`${inside}ip -d -j addr show dev eth0`]: [raw("eth0")],

@@ -1,12 +1,14 @@
 /**
- * When and how a plugin asks its IPAM plugin for addresses.
+ * When and how a plugin asks its IPAM plugin for addresses, and when it gives them back.
  *
  * @module
  */
 import { CniError, codes } from "../cni/error.ts";
-import type { Request } from "../cni/plugin.ts";
+import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { Result } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
+import type { Removal } from "./removal.ts";
+import { removeAll } from "./removal.ts";
 
 interface IpamConf {
   readonly ipam: { readonly type: string };
@@ -29,4 +31,34 @@ export async function addAddresses({ conf, ipam }: Request<IpamConf>): Promise<R
   const result = await ipam.add();
   if (result.ips.length > 0) return result;
   throw new CniError(codes.noAddress, "IPAM plugin returned missing IP config");
+}
+
+/** DEL: removes what the plugin has made, and releases the addresses in their place. */
+export async function delWithIpam(
+  { conf, ipam }: Request<IpamConf>,
+  removals: readonly Removal[],
+): Promise<void> {
+  const release = { why: "release addresses", run: () => ipam.del() };
+  await removeAll(withRelease(conf, { release, removals }));
+}
+
+/** GC: the same for what is stale. */
+export async function gcWithIpam(
+  { conf, ipam }: GcRequest<IpamConf>,
+  removals: readonly Removal[],
+): Promise<void> {
+  const release = { why: "release stale addresses", run: () => ipam.gc() };
+  await removeAll(withRelease(conf, { release, removals }));
+}
+
+/**
+ * A lease is given back over the interface: `dhcp` goes first. Any other goes last, and only
+ * when nothing is left that may have the address.
+ */
+function withRelease(
+  conf: IpamConf,
+  { release, removals }: { readonly release: Removal; readonly removals: readonly Removal[] },
+): Removal[] {
+  if (conf.ipam.type === "dhcp") return [release, ...removals];
+  return [...removals, { ...release, when: conf.ipam.type !== "", onlyIfClean: true }];
 }

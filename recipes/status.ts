@@ -19,10 +19,10 @@ export function requireTools(tools: readonly Tool[]): void {
   );
 }
 
-/** Throws with code 50 what a look at something that ADD needs throws. */
-export function requireUsable(look: () => void): void {
+/** Gives what a look at something that ADD needs gives; throws with code 50 what it throws. */
+export function requireUsable<T>(look: () => T): T {
   try {
-    look();
+    return look();
   } catch (error) {
     const { msg, details } = toCniError(error);
     throw new CniError(codes.notAvailable, msg, details, { cause: error });

@@ -88,9 +88,11 @@ function paths(value: readonly string[] | true): string {
 /** The table of plugins for the README. */
 export function pluginTable(plugins: readonly Plugin[]): string {
   return [
-    row(["plugin", "what it does"]),
-    row(["---", "---"]),
-    ...plugins.map(({ type, about }) => row([`[\`${type}\`](docs/plugins/${type}.md)`, about])),
+    row(["plugin", "what it does", "needs (`kernel modules`)"]),
+    row(["---", "---", "---"]),
+    ...plugins.map(({ type, about, needs = "" }) =>
+      row([`[\`${type}\`](docs/plugins/${type}.md)`, about, needs])
+    ),
   ].join("\n");
 }
 

@@ -76,10 +76,10 @@ Deno.test("permissions are a sentence", () => {
 });
 
 Deno.test("plugins are listed with their pages", () => {
-  const plugin = { type: "ptp", about: "a pair" } as Parameters<typeof pluginTable>[0][number];
+  const plugin = { type: "ptp", about: "a pair", needs: "`veth`" };
   assertEquals(
-    pluginTable([plugin]).split("\n").at(-1),
-    "| [`ptp`](docs/plugins/ptp.md) | a pair |",
+    pluginTable([plugin as Parameters<typeof pluginTable>[0][number]]).split("\n").at(-1),
+    "| [`ptp`](docs/plugins/ptp.md) | a pair | `veth` |",
   );
 });
 

@@ -7,74 +7,22 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { JsonObject } from "../cni/types.ts";
 import { kernelTest } from "./harness/need.ts";
-import { binDir } from "./harness/plugin.ts";
-import { execute, must } from "./harness/process.ts";
+import { Lab } from "./harness/lab.ts";
+import { must } from "./harness/process.ts";
 import { fails, Recorder } from "./harness/recorder.ts";
 import type { ResidueId } from "./harness/residue.ts";
+import { hostLocal } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 const needs = ["plugin:bridge", "plugin:host-local"] as const;
 const scaffold: readonly ResidueId[] = ["bridge", "forwarding4", "hostLocal"];
 
-/** The installed command, or the sources. */
-function argvOfCni(): string[] {
-  const installed = `${Deno.env.get("CNI_BIN_DIR")}/cni`;
-  try {
-    if (Deno.statSync(installed).isFile) return [installed];
-  } catch {
-    // Not part of the packaging under test.
-  }
-  const main = new URL("../main.ts", import.meta.url).pathname;
-  return [Deno.execPath(), "run", "--quiet", "--no-check", "--allow-all", main, "cni"];
-}
-
-/** A network in a sandbox, and the command line that is used on it. */
-class Lab {
-  readonly confDir: string;
-  /** Path of plugins; ours are in it. */
-  path: string = binDir();
-
-  constructor(readonly sandbox: Sandbox, plugins: JsonObject[] = []) {
-    this.confDir = `${sandbox.dir}/net.d`;
-    Deno.mkdirSync(this.confDir);
-    // The folders stay; what is in them does not.
-    Deno.mkdirSync(`${this.cacheDir}/results`, { recursive: true, mode: 0o700 });
-    const ipam = {
-      type: "host-local",
-      ranges: [[{ subnet: "10.88.0.0/24" }]],
-      dataDir: sandbox.dataDir,
-    };
-    const bridge = { type: "bridge", bridge: "bridge0", isGateway: true, ipam };
-    const list = { name: "mynet", cniVersion: "1.1.0", plugins: [bridge, ...plugins] };
-    Deno.writeTextFileSync(`${this.confDir}/10-mynet.conflist`, JSON.stringify(list));
-  }
-
-  /** A name for a namespace that no other test has. */
-  name(short: string): string {
-    return `${this.sandbox.host.split("/").at(-1)}-${short}`;
-  }
-
-  cni(...args: string[]) {
-    const argv = ["nsenter", `--net=${this.sandbox.host}`, "--", ...argvOfCni(), ...args];
-    const cached = /^(validate|version)$/.test(args[0]!) ? [] : ["--cache-dir", this.cacheDir];
-    const env = { NETCONFPATH: this.confDir, CNI_PATH: this.path };
-    return execute([...argv, ...cached], { env: { ...Deno.env.toObject(), ...env } });
-  }
-
-  async json(...args: string[]): Promise<JsonObject> {
-    const { code, stdout, stderr } = await this.cni(...args, "--json");
-    assertEquals(code, 0, stdout + stderr);
-    return JSON.parse(stdout);
-  }
-
-  get cacheDir(): string {
-    return this.sandbox.cacheDir;
-  }
-
-  attached(): string[] {
-    return [...Deno.readDirSync(`${this.cacheDir}/results`)].map(({ name }) => name);
-  }
+/** A lab with the network `mynet`: a bridge, and what comes after it. */
+function labOf(sandbox: Sandbox, plugins: JsonObject[] = []): Lab {
+  const ipam = hostLocal(sandbox, "10.88.0.0/24");
+  const bridge = { type: "bridge", bridge: "bridge0", isGateway: true, ipam };
+  return new Lab(sandbox).network("mynet", [bridge, ...plugins]);
 }
 
 async function namespaces(): Promise<string> {
@@ -87,14 +35,14 @@ async function states(lab: Lab): Promise<unknown[]> {
 }
 
 kernelTest("cni up, list, plan, check, down", { needs }, async (sandbox, test) => {
-  const lab = new Lab(sandbox);
+  const lab = labOf(sandbox);
   const [web, db] = [lab.name("web"), lab.name("db")];
   const before = await snapshot(sandbox);
   const listed = await namespaces();
   let up: JsonObject[] = [];
 
   await test.step("up makes namespaces and attaches them", async () => {
-    up = await lab.json("up", web, db) as unknown as JsonObject[];
+    up = await lab.json<JsonObject[]>("up", web, db);
     assertEquals(up.map(({ name, already }) => [name, already]), [[web, false], [db, false]]);
     assertEquals(lab.attached().length, 2);
   });
@@ -109,7 +57,7 @@ kernelTest("cni up, list, plan, check, down", { needs }, async (sandbox, test) =
 
   await test.step("up again changes nothing", async () => {
     const state = await snapshot(sandbox);
-    const [again] = await lab.json("up", web) as unknown as JsonObject[];
+    const [again] = await lab.json<JsonObject[]>("up", web);
     assertEquals([again!.already, again!.result], [true, up[0]!.result]);
     assertSame(state, await snapshot(sandbox));
   });
@@ -136,7 +84,7 @@ kernelTest("cni up, list, plan, check, down", { needs }, async (sandbox, test) =
   });
 
   await test.step("down removes everything", async () => {
-    const down = await lab.json("down", web, db) as unknown as JsonObject[];
+    const down = await lab.json<JsonObject[]>("down", web, db);
     assertEquals(
       down,
       [web, db].map((name) => ({
@@ -154,7 +102,7 @@ kernelTest("cni up, list, plan, check, down", { needs }, async (sandbox, test) =
 });
 
 kernelTest("cni plan shows what add would do and changes nothing", { needs }, async (sandbox) => {
-  const lab = new Lab(sandbox);
+  const lab = labOf(sandbox);
   const netns = await sandbox.container();
   const before = await snapshot(sandbox);
   const plan = await lab.json("plan", "mynet", netns);
@@ -180,7 +128,7 @@ kernelTest("cni plan shows what add would do and changes nothing", { needs }, as
 kernelTest("cni up that fails leaves nothing", { needs }, async (sandbox) => {
   using recorder = new Recorder();
   recorder.add("refuser", { ADD: fails(77, "banana") });
-  const lab = new Lab(sandbox, [{ type: "refuser" }]);
+  const lab = labOf(sandbox, [{ type: "refuser" }]);
   lab.path += `:${recorder.dir}`;
   const before = await snapshot(sandbox);
   const listed = await namespaces();
@@ -194,13 +142,13 @@ kernelTest("cni up that fails leaves nothing", { needs }, async (sandbox) => {
 });
 
 kernelTest("cni cleans up after a namespace that has gone", { needs }, async (sandbox) => {
-  const lab = new Lab(sandbox);
+  const lab = labOf(sandbox);
   const [web, db] = [lab.name("web"), lab.name("db")];
   const before = await snapshot(sandbox);
   await lab.json("up", web, db);
   for (const name of [web, db]) await must(["ip", "netns", "del", name]);
   assertEquals(await states(lab), ["netns gone", "netns gone"]);
-  const [again] = await lab.json("up", web) as unknown as JsonObject[];
+  const [again] = await lab.json<JsonObject[]>("up", web);
   assertEquals(again!.already, false);
   assertEquals((await states(lab)).sort(), ["netns gone", "ok"]);
   const keep = `${again!.containerId}/eth0`;
@@ -211,7 +159,7 @@ kernelTest("cni cleans up after a namespace that has gone", { needs }, async (sa
 });
 
 kernelTest("cni --exec gives the same result as in process", { needs }, async (sandbox) => {
-  const lab = new Lab(sandbox);
+  const lab = labOf(sandbox);
   const netns = await sandbox.container();
   const before = await snapshot(sandbox);
   const results: JsonObject[] = [];

@@ -1,16 +1,18 @@
 /**
- * A hundred containers at once on one bridge.
+ * A hundred containers at once on one bridge, and fifty with a whole chain.
  *
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
 import type { JsonObject } from "../cni/types.ts";
+import { Lab } from "./harness/lab.ts";
 import { LinkMonitor } from "./harness/monitor.ts";
 import { kernelTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
 import { addressesOf, callPlugin, errorObject, okJson, succeed } from "./harness/plugin.ts";
 import { bridgeName } from "./harness/residue.ts";
 import { hostLocal } from "./harness/rows.ts";
+import { outsideNet } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 const count = 100;
@@ -118,4 +120,57 @@ kernelTest("ADDs that fail do not harm those beside them on a new bridge", {
     for (const call of calls) await succeed(sandbox, { ...call, verb: "DEL" });
     await sandbox.ip(sandbox.host, [`link del dev ${bridgeName}`]);
   }
+});
+
+const chains = 50;
+
+kernelTest(`${chains} chains of Podman's at once, in one process each, then their removal`, {
+  needs: [
+    ...["link:bridge", "link:veth", "iptables-nat", "plugin:bridge", "plugin:host-local"] as const,
+    ...["plugin:portmap", "plugin:firewall", "plugin:tuning"] as const,
+  ],
+}, async (sandbox) => {
+  const lab = new Lab(sandbox).network("crowd", [
+    {
+      type: "bridge",
+      bridge: bridgeName,
+      isGateway: true,
+      ipMasq: true,
+      hairpinMode: true,
+      ipam: hostLocal(sandbox, "10.88.0.0/16"),
+    },
+    { type: "portmap", capabilities: { portMappings: true } },
+    { type: "firewall" },
+    { type: "tuning", sysctl: { "net.ipv4.conf.IFNAME.proxy_arp": "1" } },
+  ]);
+  const containers: string[] = [];
+  for (let index = 0; index < chains; index++) {
+    containers.push(await sandbox.container(`n${index}`));
+  }
+  const outside = await sandbox.outside();
+  const before = await snapshot(sandbox);
+  const added = await Promise.all(containers.map((netns, index) => {
+    // Read when the process is started.
+    lab.capabilityArgs = {
+      portMappings: [{ hostPort: 20_000 + index, containerPort: 80, protocol: "tcp" }],
+    };
+    return lab.json("add", "crowd", netns);
+  }));
+  lab.capabilityArgs = {};
+  assertEquals(new Set(added.flatMap(addressesOf)).size, chains);
+  for (const index of [0, chains - 1]) {
+    await sandbox.agent(containers[index]!).listen("tcp", { port: 80 });
+    const outcome = await sandbox.agent(outside).call(outsideNet.host4, 20_000 + index);
+    assertEquals(outcome, { is: "answered", from: outsideNet.client4 });
+  }
+  await Promise.all(containers.map((netns) => lab.done("check", "crowd", netns)));
+  await Promise.all(containers.map((netns) => lab.done("del", "crowd", netns)));
+  assertEquals(lab.attached(), []);
+  assertSame(before, await snapshot(sandbox), {
+    allow: [
+      ...["bridge", "hostLocal", "forwarding4", "iptablesTables", "hostportChains"] as const,
+      ...["portClaims", "routeLocalnet"] as const,
+      ...["firewallChains", "firewallRecords", "tuningFolders"] as const,
+    ],
+  });
 });

@@ -4,9 +4,10 @@
  *
  * @module
  */
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { Json, JsonObject } from "../cni/types.ts";
 import { Attachment } from "./harness/attachment.ts";
+import { isListing } from "./harness/guest.ts";
 import { rowTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
 import { addressesOf, callPlugin, errorObject, fail, succeed } from "./harness/plugin.ts";
@@ -16,8 +17,8 @@ import { firstRows } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
-/** Interface plugins that hand the addresses to an IPAM plugin, one row each. */
-const delegating = firstRows(({ delegates }) => delegates === true);
+/** Interface plugins that hand the addresses to an IPAM plugin, one row each; for guests none: it is the same code. */
+const delegating = isListing() ? [] : firstRows(({ delegates }) => delegates === true);
 
 for (const row of delegating) {
   const ipamType = "recorded-ipam";
@@ -82,6 +83,48 @@ for (const row of delegating) {
       },
     );
   }
+
+  rowTest(
+    row,
+    "a lease is released while the interface is there",
+    async (sandbox, test) => {
+      const leases = "dhcp";
+      const show = 'nsenter "--net=$CNI_NETNS" ip -o link show dev "$CNI_IFNAME" up';
+      const looks = { run: `[ "$(${show})" ] || exit 9` };
+      for (const [title, DEL] of Object.entries({ DEL: {}, "failed DEL": fails(11, "not now") })) {
+        await test.step(title, async () => {
+          using recorder = new Recorder();
+          recorder.add(leases, { ADD: prints(address), DEL: { ...DEL, ...looks } });
+          const { attachment, call } = await recorded(sandbox, recorder, { type: leases });
+          attachment.result = await succeed(sandbox, call("ADD"));
+          if (title === "DEL") await succeed(sandbox, call("DEL"));
+          else assertEquals((await fail(sandbox, call("DEL"))).code, 11);
+          assert(!await sandbox.hasLink(attachment.netns, attachment.ifname));
+        });
+      }
+      await test.step("GC", async () => {
+        using recorder = new Recorder();
+        const { attachment, call, env } = await recorded(sandbox, recorder, { type: leases });
+        const there = `CNI_NETNS=${attachment.netns} CNI_IFNAME=${attachment.ifname}`;
+        const GC = { run: `${there}; ${looks.run}` };
+        recorder.add(leases, { ADD: prints(address), GC });
+        attachment.result = await succeed(sandbox, call("ADD"));
+        await succeed(sandbox, { ...attachment.gcCall([]), env });
+        await succeed(sandbox, call("DEL"));
+      });
+      // ptp makes it only when it has the addresses.
+      if (row.type === "ptp") return;
+      await test.step("a failed ADD", async () => {
+        using recorder = new Recorder();
+        recorder.add(leases, { ADD: fails(123, "no address for you"), DEL: looks });
+        const { attachment, call } = await recorded(sandbox, recorder, { type: leases });
+        const { details = "" } = await fail(sandbox, call("ADD"));
+        assert(!details.includes("Cannot undo"), details);
+        assertEquals(recorder.log(), [`${leases} ADD`, `${leases} DEL`]);
+        assert(!await sandbox.hasLink(attachment.netns, attachment.ifname));
+      });
+    },
+  );
 
   rowTest(row, "the error of its IPAM plugin is relayed and DEL follows", async (sandbox) => {
     using recorder = new Recorder();

@@ -532,6 +532,25 @@ kernelTest("firewalld: zones, sources of others, CHECK and STATUS", {
   await succeed(sandbox, call("DEL"));
 });
 
+for (const ingressPolicy of ["isolated", "same-bridge"]) {
+  kernelTest(`firewalld without iptables: ${ingressPolicy} leaves nothing`, {
+    needs: [...common, "tool:nft", "tool:firewalld", "tool:dbus-daemon", "tool:busctl"],
+  }, async (sandbox) => {
+    await using _firewalld = await Firewalld.start(sandbox);
+    await using _hidden = await hide("iptables-restore", "ip6tables-restore");
+    const keys = { backend: "firewalld", ingressPolicy };
+    const a = await attach(sandbox, "a", { firewall: keys, masquerade: "nftables" });
+    await succeed(sandbox, a.call("ADD"));
+    await succeed(sandbox, a.call("CHECK"));
+    const ports = async () =>
+      (await sh(sandbox, "nft list ruleset | grep -o 'veth[0-9a-f]*' || true")).split("\n");
+    assertEquals((await ports())[0] !== "", ingressPolicy === "isolated");
+    assertStringIncludes(await sh(sandbox, "nft list ruleset"), '"br0"');
+    await succeed(sandbox, a.call("DEL"));
+    assertEquals(await ports(), [""]);
+  });
+}
+
 kernelTest("nftables: a place that does not exist is an error that changes nothing", {
   needs: ["tool:nft", "plugin:firewall"],
 }, async (sandbox) => {

@@ -653,7 +653,7 @@ kernelTest("host-device: STATUS tells whether the device is there", { needs }, a
   await good.del();
   const bad = await plan(sandbox, { device: "dev5" });
   const { code, msg } = await fail(sandbox, bad.call("STATUS"));
-  assertEquals(code, 103);
+  assertEquals(code, 50);
   assertEquals(
     msg,
     'failed to find host device: device "dev5": no such link on this host; ' +
@@ -681,6 +681,7 @@ kernelTest("host-device: every way to select a device", { needs }, async (sandbo
   sysfs.pci("0000:00:03.0", { driver: "e1000", links: ["dev0"] });
   sysfs.pci("0000:00:04.0", { driver: "virtio-pci", links: ["dev0"], virtio: "virtio3" });
   sysfs.pci("0000:00:05.0", { driver: "vfio-pci" });
+  sysfs.pci("0000:00:06.0", { driver: "e1000", links: ["dev0-far"] });
   sysfs.auxiliary("mlx5_core.sf.4", ["dev0"]);
   const kernelpath = sysfs.other("card7", ["dev0", "dev9"]);
   const deviceID = (deviceID: string) => ({ runtimeConfig: { deviceID } });
@@ -697,6 +698,12 @@ kernelTest("host-device: every way to select a device", { needs }, async (sandbo
       { pciBusID: "0000:00:05.0", ...deviceID("0000:00:03.0") },
       "0000:00:03.0",
     ],
+    [
+      "deviceID of the auxiliary bus in place of a PCI address",
+      { pciBusID: "0000:00:05.0", ...deviceID("mlx5_core.sf.4") },
+    ],
+    ["kernel path before a PCI address", { kernelpath, pciBusID: "0000:00:06.0" }],
+    ["kernel path before deviceID", { kernelpath, ...deviceID("0000:00:06.0") }],
     ["name before deviceID", { device: "dev0", ...deviceID("mlx5_core.sf.4") }],
   ];
   for (const [title, config, pciID] of ways) {
@@ -763,8 +770,10 @@ kernelTest("host-device: what sysfs does not have is told", { needs }, async (sa
   for (const [config, expected] of cases) {
     await test.step(JSON.stringify(config), async () => {
       const attachment = await plan(sandbox, config);
-      const { code, msg } = await fail(sandbox, attachment.call("ADD"));
-      assertEquals([code, msg], [103, expected]);
+      for (const [verb, expectedCode] of [["ADD", 103], ["STATUS", 50]] as const) {
+        const { code, msg } = await fail(sandbox, attachment.call(verb));
+        assertEquals([code, msg], [expectedCode, expected]);
+      }
       await attachment.del();
       assertSame(before, await snapshot(sandbox));
     });
@@ -802,12 +811,28 @@ for (const driver of ["vfio-pci", "uio_pci_generic", "igb_uio"]) {
         }]);
         assertEquals(addressesOf(result), ["10.10.0.1/24"]);
         assertSame(before, await snapshot(sandbox));
-        if (version >= "0.4.0") await attachment.check();
+        if (version >= "0.4.0") {
+          await attachment.check();
+          const gone = attachment.call("CHECK", { netns: `${sandbox.dir}/gone` });
+          assertEquals((await fail(sandbox, gone)).code, 8);
+        }
         await attachment.del();
         await attachment.del({ netns: "" });
         assertSame(before, await snapshot(sandbox));
       });
     }
+    await test.step("chosen by the runtime", async () => {
+      const keys = { pciBusID: "0000:00:00.2", runtimeConfig: { deviceID: "0000:00:00.1" } };
+      const attachment = await plan(sandbox, { ...keys, ...staticIpam("10.10.0.1/24") });
+      const result = await attachment.add();
+      const entry = { name: "net1", sandbox: attachment.netns, pciID: "0000:00:00.1" };
+      assertEquals(result["interfaces"], [entry]);
+      assertEquals(addressesOf(result), ["10.10.0.1/24"]);
+      await attachment.check();
+      assertEquals((await callPlugin(sandbox, attachment.call("STATUS"))).code, 0);
+      await attachment.del();
+      assertSame(before, await snapshot(sandbox));
+    });
     await test.step("a name beside it changes nothing", async () => {
       const attachment = await plan(sandbox, { pciBusID: "0000:00:00.1", device: "dev0" });
       await attachment.add();

@@ -7,12 +7,13 @@
 import { assertEquals } from "@std/assert";
 import type { JsonObject } from "../cni/types.ts";
 import { Attachment } from "./harness/attachment.ts";
+import { rounds } from "./harness/guest.ts";
 import { rowTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
 import { callPlugin, errorObject, fail, okJson, succeed } from "./harness/plugin.ts";
 import type { Row } from "./harness/rows.ts";
 import { inert } from "./harness/residue.ts";
-import { distinctRows } from "./harness/rows.ts";
+import { alike, distinctRows } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
@@ -29,12 +30,15 @@ function lostNamespaces(sandbox: Sandbox): Record<string, string> {
   };
 }
 
-for (const row of distinctRows()) {
+const rows = distinctRows();
+const general = new Set(alike(rows));
+
+for (const row of rows) {
   rowTest(row, "DEL without ADD succeeds", async (sandbox, test) => {
     const attachment = await Attachment.create(sandbox, row);
     const namespaces = { ...lostNamespaces(sandbox), "its namespace": attachment.netns };
     const before = await snapshot(sandbox);
-    for (const [title, netns] of Object.entries(namespaces)) {
+    for (const [title, netns] of Object.entries(namespaces).slice(-rounds(9, 2))) {
       await test.step(title, async () => {
         for (let time = 1; time <= 2; time++) {
           const call = attachment.call("DEL", { netns });
@@ -68,7 +72,7 @@ for (const row of distinctRows()) {
   rowTest(row, "DEL after the namespace was lost leaves nothing", async (sandbox, test) => {
     const namespaces = lostNamespaces(sandbox);
     const before = await snapshot(sandbox);
-    for (const [title, netns] of Object.entries(namespaces)) {
+    for (const [title, netns] of Object.entries(namespaces).slice(0, rounds(9, 2))) {
       await test.step(title, async () => {
         const attachment = await Attachment.create(sandbox, row, { container: "lost" });
         await attachment.add();
@@ -99,7 +103,7 @@ for (const row of distinctRows()) {
   );
 
   // A container's path may come to name another container's namespace. Loopback owns nothing there.
-  if (row.type !== "loopback") {
+  if (row.type !== "loopback" && general.has(row)) {
     rowTest(row, "DEL in somebody else's namespace takes nothing from them", async (sandbox) => {
       const mine = await Attachment.create(sandbox, row, { containerId: "c1", container: "a" });
       await mine.add();
@@ -179,6 +183,7 @@ for (const row of distinctRows()) {
     await second.del();
   });
 
+  if (!general.has(row)) continue;
   rowTest(row, "GC keeps what is listed and removes the rest", async (sandbox, test) => {
     const { kept, stale, keptState } = await two(sandbox, row);
     const listed = { containerID: "c1", ifname: "eth0" };

@@ -9,8 +9,7 @@ import type { JsonObject } from "../cni/types.ts";
 import { Firewalld } from "./harness/firewalld.ts";
 import type { Need } from "./harness/need.ts";
 import { kernelTest } from "./harness/need.ts";
-import { binDir } from "./harness/plugin.ts";
-import { execute } from "./harness/process.ts";
+import { Lab } from "./harness/lab.ts";
 import { fails, prints, Recorder } from "./harness/recorder.ts";
 import { bridgeName } from "./harness/residue.ts";
 import { hostLocal } from "./harness/rows.ts";
@@ -20,56 +19,18 @@ import { assertSame, snapshot } from "./harness/state.ts";
 
 const { host4, client4, client6 } = outsideNet;
 
-/** The installed command, or the sources. */
-function argvOfCni(): string[] {
-  const installed = `${Deno.env.get("CNI_BIN_DIR")}/cni`;
-  try {
-    if (Deno.statSync(installed).isFile) return [installed];
-  } catch {
-    // Not part of the packaging under test.
-  }
-  const main = new URL("../main.ts", import.meta.url).pathname;
-  return [Deno.execPath(), "run", "--quiet", "--no-check", "--allow-all", main, "cni"];
+/** A lab with the network `mynet`. */
+function labOf(sandbox: Sandbox, plugins: readonly JsonObject[]): Lab {
+  const lab = new Lab(sandbox).network("mynet", plugins);
+  lab.capabilityArgs = {
+    portMappings: [{ hostPort: 8080, containerPort: 80, protocol: "tcp" }],
+  };
+  return lab;
 }
 
-/** A network in a sandbox, and the command line that is used on it. */
-class Lab {
-  constructor(readonly sandbox: Sandbox, plugins: readonly JsonObject[], readonly path = binDir()) {
-    Deno.mkdirSync(this.confDir);
-    // The folders stay; what is in them does not.
-    Deno.mkdirSync(`${sandbox.cacheDir}/results`, { recursive: true, mode: 0o700 });
-    const list = { name: "mynet", cniVersion: "1.1.0", plugins: [...plugins] };
-    Deno.writeTextFileSync(`${this.confDir}/10-mynet.conflist`, JSON.stringify(list));
-  }
-
-  get confDir(): string {
-    return `${this.sandbox.dir}/net.d`;
-  }
-
-  cni(...args: string[]) {
-    const argv = ["nsenter", `--net=${this.sandbox.host}`, "--", ...argvOfCni(), ...args];
-    const env = {
-      NETCONFPATH: this.confDir,
-      CNI_PATH: this.path,
-      CAP_ARGS: JSON.stringify({
-        portMappings: [{ hostPort: 8080, containerPort: 80, protocol: "tcp" }],
-      }),
-    };
-    return execute([...argv, "--cache-dir", this.sandbox.cacheDir], {
-      env: { ...Deno.env.toObject(), ...env },
-    });
-  }
-
-  async json(...args: string[]): Promise<JsonObject> {
-    const { code, stdout, stderr } = await this.cni(...args, "--json");
-    assertEquals(code, 0, stdout + stderr);
-    return JSON.parse(stdout);
-  }
-
-  /** `STATE` and what was missing, of each attachment. */
-  async repair(): Promise<{ state: string; missing: string[] }[]> {
-    return await this.json("repair", "mynet") as unknown as { state: string; missing: string[] }[];
-  }
+/** What was missing of each attachment. */
+function repair(lab: Lab): Promise<{ state: string; missing: string[] }[]> {
+  return lab.json("repair", "mynet");
 }
 
 function plugins(sandbox: Sandbox, backend: string, firewall: JsonObject): JsonObject[] {
@@ -172,7 +133,7 @@ for (const { title, backend, needs, firewall, prepare, strike, noMapped } of dis
     const outside = await sandbox.outside();
     await sandbox.agent(outside).listen("tcp", { port: 80, address: "::" });
     await prepare(sandbox);
-    const lab = new Lab(sandbox, plugins(sandbox, backend, firewall));
+    const lab = labOf(sandbox, plugins(sandbox, backend, firewall));
     const netns = await sandbox.container("a");
     const before = await snapshot(sandbox);
     await lab.json("add", "mynet", netns);
@@ -191,12 +152,12 @@ for (const { title, backend, needs, firewall, prepare, strike, noMapped } of dis
       }
     };
     await works(true);
-    assertEquals(await lab.repair(), [await report(lab, "ok", [])]);
+    assertEquals(await repair(lab), [await report(lab, "ok", [])]);
     await strike(sandbox);
     await works(false);
 
     const start = performance.now();
-    const [repaired] = await lab.repair();
+    const [repaired] = await repair(lab);
     const took = performance.now() - start;
     await works(true);
     assertEquals(repaired!.state, "repaired");
@@ -208,7 +169,7 @@ for (const { title, backend, needs, firewall, prepare, strike, noMapped } of dis
     }
     assert(took < 5_000, `took ${took} ms`);
     const state = await snapshot(sandbox);
-    assertEquals(await lab.repair(), [await report(lab, "ok", [])]);
+    assertEquals(await repair(lab), [await report(lab, "ok", [])]);
     assertSame(state, await snapshot(sandbox));
     assertEquals((await lab.cni("check", "mynet", netns)).code, 0);
 
@@ -238,10 +199,10 @@ async function report(lab: Lab, state: string, missing: string[]): Promise<never
 kernelTest("repair puts the guard of 127.0.0.1 back", {
   needs: [...common, "iptables-nat"],
 }, async (sandbox) => {
-  const lab = new Lab(sandbox, plugins(sandbox, "iptables", { backend: "iptables" }));
+  const lab = labOf(sandbox, plugins(sandbox, "iptables", { backend: "iptables" }));
   await lab.json("add", "mynet", await sandbox.container("a"));
   await sh(sandbox, "iptables -w -t raw -F");
-  const [repaired] = await lab.repair();
+  const [repaired] = await repair(lab);
   assertEquals(repaired!.missing.length, 3);
   const rules = await sh(sandbox, "iptables -w -t raw -S");
   assertStringIncludes(rules, "-A PREROUTING ! -i lo -j CNI-HOSTPORT-GUARD");
@@ -254,16 +215,13 @@ kernelTest("repair leaves out what is gone, and plugins that are not ours", {
   const result = { cniVersion: "1.1.0", ips: [{ address: "10.9.9.9/24" }] };
   recorder.add("stranger", { ADD: prints(result), CHECK: fails(77, "never asked") });
   const firewall = { type: "firewall", backend: "nftables" };
-  const lab = new Lab(
-    sandbox,
-    [{ type: "stranger" }, firewall],
-    `${recorder.dir}:${binDir()}`,
-  );
+  const lab = labOf(sandbox, [{ type: "stranger" }, firewall]);
+  lab.path = `${recorder.dir}:${lab.path}`;
   const [kept, gone] = [await sandbox.container("a"), await sandbox.container("b")];
   for (const netns of [kept, gone]) await lab.json("add", "mynet", netns);
   await sandbox.removeNetns("b");
   await sh(sandbox, "nft flush ruleset");
-  const all = await lab.json("repair") as unknown as JsonObject[];
+  const all = await lab.json<JsonObject[]>("repair");
   assertEquals(all.map(({ state }) => state).sort(), ["netns gone", "repaired"]);
   assertEquals(all.find(({ state }) => state === "repaired")!.foreign, ["stranger"]);
   assertEquals(recorder.log(), ["stranger ADD", "stranger ADD"]);

@@ -38,10 +38,18 @@ function defaultBurst(rate: number, mtu: number): number {
   return Math.max(Math.floor(rate * defaultSeconds), smallestDefault, mtu + header);
 }
 
-/** A line when packets of the link's size are larger than the burst: they never go. */
-export function tooSmall({ burst }: Tbf, { mtu, what }: { mtu: number; what: string }): string[] {
-  if (burst >= mtu + header - 4) return [];
+/** A line when packets of the link's size never pass, or when more than a second passes unlimited. */
+export function oddBurst(
+  { burst, rate }: Tbf,
+  { mtu, what }: { mtu: number; what: string },
+): string[] {
+  if (burst < mtu + header - 4) {
+    return [
+      `${what} of ${burst} bytes is smaller than a packet of MTU ${mtu}: such packets get lost`,
+    ];
+  }
+  if (burst <= rate) return [];
   return [
-    `${what} of ${burst} bytes is smaller than a packet of MTU ${mtu}: such packets get lost`,
+    `${what} of ${burst} bytes is more than the rate gives in a second: all of it passes at once`,
   ];
 }

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { tbfOf, tooSmall } from "./bucket.ts";
+import { oddBurst, tbfOf } from "./bucket.ts";
 
 const around = { mtu: 1500, latency: 25 };
 
@@ -46,9 +46,13 @@ Deno.test("a burst whose time the kernel cannot count is cut", () => {
 
 Deno.test("a burst smaller than a packet is worth a line", () => {
   const lines = (burst: number) =>
-    tooSmall({ rate: 1000, burst, limit: burst }, { mtu: 1500, what: "ingressBurst" });
+    oddBurst({ rate: 2000, burst, limit: burst }, { mtu: 1500, what: "ingressBurst" });
   assertEquals(lines(1514), []);
   assertEquals(lines(1513), [
     "ingressBurst of 1513 bytes is smaller than a packet of MTU 1500: such packets get lost",
+  ]);
+  assertEquals(lines(2000), []);
+  assertEquals(lines(2001), [
+    "ingressBurst of 2001 bytes is more than the rate gives in a second: all of it passes at once",
   ]);
 });

@@ -150,6 +150,20 @@ Deno.test("rules of other releases of the reference count, whatever their commen
   assertEquals(planFirewallAgain(wanted, saved(moved)), []);
 });
 
+Deno.test("a bridge that two networks have a policy for keeps the stricter one", () => {
+  const jump = `-A FORWARD ${common} -j CNI-ISOLATION-STAGE-1\n`;
+  const strict = inUse.replace("-A FORWARD", `${jump}-A FORWARD`)
+    .replace("COMMIT\n", `${policies}COMMIT\n`);
+  const wanted = (policy: "same-bridge" | "isolated") =>
+    plan({ addresses: [address("10.0.0.9/24")], ingress: { ...isolated, policy } });
+  assertEquals(compareSaved(wanted("same-bridge"), saved(strict)), []);
+  assertEquals(planFirewallAgain(wanted("same-bridge"), saved(strict)), []);
+  const loose = strict.replace(/^.* -i br0 -o br0 .*\n/m, "");
+  assertEquals(lines(planFirewallAgain(wanted("isolated"), saved(loose))).slice(1, -2), [
+    `-I CNI-ISOLATION-STAGE-1 -i br0 -o br0 -j DROP ${own}`,
+  ]);
+});
+
 Deno.test("an ADD that is repeated asserts everything and takes nothing back", () => {
   const steps = planConfirmation(plan());
   assertEquals(

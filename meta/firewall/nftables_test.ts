@@ -170,6 +170,20 @@ Deno.test("an isolated bridge has pairs of links, and the container's port", () 
   assertEquals(lines(same).some((line) => line.includes("bridge denocni_firewall")), false);
 });
 
+Deno.test("of two policies for one bridge the stricter one is asked first, whoever comes last", () => {
+  for (const policy of ["isolated", "same-bridge"] as const) {
+    const chains = chainsOf(plan({ ingress: { ...isolated, policy } }));
+    assertEquals(chains.find(({ name }) => name === "ingress")!.rules, [
+      "iifname . oifname @isolated drop",
+      "iifname . oifname @same return",
+      "iifname @bridges oifname @bridges drop",
+    ]);
+    const removed = lines(planNft(plan({ ingress: { ...isolated, policy } })))
+      .filter((line) => /^(delete|flush set)/.test(line));
+    assertEquals(removed, []);
+  }
+});
+
 Deno.test("beside another back end nftables has the policies alone", () => {
   const steps = planNft(plan({ ingress: isolated, ingressOnly: true }));
   assertEquals(lines(steps).filter((line) => /addresses|containers|admin/.test(line)), []);

@@ -89,6 +89,8 @@ export function readSubnetEnv(path: string): SubnetEnv {
   );
 }
 
+const families = [4, 6] as const;
+
 function parseSubnetEnv(path: string, text: string): SubnetEnv {
   const values = new Map(
     text.split("\n").map((line): [string, string] => {
@@ -104,12 +106,10 @@ function parseSubnetEnv(path: string, text: string): SubnetEnv {
       if (cidr?.family === family) return network(cidr);
       throw refuse(`${keyOf(name, family)}: ${expected(`IPv${family} prefix`, text)}`);
     });
-  const families = [4, 6] as const;
   const networks = distinct(families.flatMap((family) => read("NETWORK", family)));
   const subnets = families.flatMap((family) => read("SUBNET", family).slice(0, 1));
   const missing = [
-    ...(networks.length > 0 ? [] : ["FLANNEL_NETWORK", "FLANNEL_IPV6_NETWORK"]),
-    ...(subnets.length > 0 ? [] : ["FLANNEL_SUBNET", "FLANNEL_IPV6_SUBNET"]),
+    ...lackingPairs({ networks, subnets }),
     ...["FLANNEL_MTU", "FLANNEL_IPMASQ"].filter((key) => !values.has(key)),
   ];
   if (missing.length > 0) throw refuse(`it lacks ${missing.join(", ")}`);
@@ -117,6 +117,20 @@ function parseSubnetEnv(path: string, text: string): SubnetEnv {
   if (!/^\d{1,9}$/.test(mtu)) throw refuse(`FLANNEL_MTU: ${expected("number of bytes", mtu)}`);
   const ipMasq = values.get("FLANNEL_IPMASQ") === "true";
   return { networks, subnets, mtu: Number(mtu), ipMasq };
+}
+
+/** Keys that are missing: there is a network and a subnet for each family, and one pair at least. */
+function lackingPairs({ networks, subnets }: Pick<SubnetEnv, "networks" | "subnets">): string[] {
+  const lists = { NETWORK: networks, SUBNET: subnets };
+  const empty = Object.entries(lists).filter(([, list]) => list.length === 0);
+  if (empty.length > 0) {
+    return empty.flatMap(([name]) => families.map((family) => keyOf(name, family)));
+  }
+  return families.flatMap((family) => {
+    const has = (list: readonly Cidr[]) => list.some((cidr) => cidr.family === family);
+    if (has(networks) === has(subnets)) return [];
+    return [keyOf(has(networks) ? "SUBNET" : "NETWORK", family)];
+  });
 }
 
 function keyOf(name: string, family: Family): string {
@@ -150,15 +164,20 @@ export function delegateConf(
     type,
     ...(cniVersion !== undefined && { cniVersion }),
     ...(runtimeConfig && { runtimeConfig }),
-    ipam: { type: "host-local", ...ipam, ...(env && addressing(ipam, env)) },
+    ipam: { type: "host-local", ...(env ? addressed(ipam, env) : ipam) },
   };
 }
 
-/** flannel's ranges, and its networks after the configured routes. */
-function addressing(ipam: JsonObject, { subnets, networks }: SubnetEnv): JsonObject {
+/** Keys by which a configuration names one range without `ranges`, in lower case. */
+const rangeKeys = ["subnet", "rangestart", "rangeend", "gateway"];
+
+/** flannel's ranges in place of any other, and its networks after the configured routes. */
+function addressed(ipam: JsonObject, { subnets, networks }: SubnetEnv): JsonObject {
+  const kept = Object.entries(ipam).filter(([key]) => !rangeKeys.includes(key.toLowerCase()));
   const routes = Array.isArray(ipam["routes"]) ? ipam["routes"] : [];
   const own = networks.map((cidr): Route => ({ dst: formatCidr(cidr) }));
   return {
+    ...Object.fromEntries(kept),
     ranges: subnets.map((cidr) => [{ subnet: formatCidr(cidr) }]),
     routes: [...routes, ...own.map((route) => ({ ...route }))],
   };

@@ -91,6 +91,15 @@ Deno.test("delegateConf() keeps the configured ipam, flannel's routes last", () 
   });
 });
 
+Deno.test("delegateConf() puts flannel's range in place of any other", () => {
+  const ipam = { subnet: "10.9.0.0/24", rangeStart: "10.9.0.9", RangeEnd: "10.9.0.99" };
+  const { env, ...rest } = { env: envOf(ipv4), name: "pods" };
+  const config = delegateConf(decode({ ipam: { ...ipam, gateway: "10.9.0.1" } }), { ...rest, env });
+  assertEquals(Object.keys(config["ipam"] as JsonObject), ["type", "ranges", "routes"]);
+  const removal = delegateConf(decode({ ipam }), { ...rest, env: undefined });
+  assertEquals(removal["ipam"], { type: "host-local", ...ipam });
+});
+
 Deno.test("delegateConf() passes the runtime's values on", () => {
   const runtimeConfig = { portMappings: [{ hostPort: 80, containerPort: 80 }] };
   assertEquals(build({ runtimeConfig })["runtimeConfig"], runtimeConfig);
@@ -109,6 +118,16 @@ Deno.test("a delegate without what flannel sets itself", () => {
   }
 });
 
+Deno.test("readSubnetEnv() splits at the first sign and passes over what it does not know", () => {
+  const more = { "# made by": "flanneld", FLANNEL_LATER: "a=b=c", "": "" };
+  assertEquals(envOf({ ...more, ...ipv4 }), envOf(ipv4));
+  assertThrows(
+    () => envOf({ ...ipv4, FLANNEL_SUBNET: "10.1.17.1/24=x" }),
+    CniError,
+    'FLANNEL_SUBNET: expected IPv4 prefix but received "10.1.17.1/24=x"',
+  );
+});
+
 Deno.test("readSubnetEnv() says what a file lacks", () => {
   assertThrows(
     () => envOf({ FLANNEL_SUBNET: "10.1.17.1/24" }),
@@ -121,6 +140,16 @@ Deno.test("readSubnetEnv() says what a file lacks", () => {
     'FLANNEL_SUBNET: expected IPv4 prefix but received "10.1.17/24"',
   );
   assertThrows(() => envOf({ ...ipv4, FLANNEL_SUBNET: "fd00::1/64" }), CniError, "FLANNEL_SUBNET");
+  assertThrows(
+    () => envOf({ ...ipv4, FLANNEL_IPV6_SUBNET: "fd00:1::1/64" }),
+    CniError,
+    "it lacks FLANNEL_IPV6_NETWORK",
+  );
+  assertThrows(
+    () => envOf({ ...ipv4, FLANNEL_IPV6_NETWORK: "fd00::/48" }),
+    CniError,
+    "it lacks FLANNEL_IPV6_SUBNET",
+  );
   assertThrows(() => envOf({ ...ipv4, FLANNEL_MTU: "-1" }), CniError, "FLANNEL_MTU");
   const error = assertThrows(() => readSubnetEnv("/nowhere/subnet.env"), CniError);
   assertEquals(error.code, 11);

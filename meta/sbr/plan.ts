@@ -17,18 +17,16 @@ import {
   parseIp,
   width,
 } from "../../host/ip.ts";
+import { localTable, mainTable } from "../../host/ip_route.ts";
 import type { WholeRoute } from "../../host/ip_whole_route.ts";
 import type { Address } from "../../recipes/configure.ts";
 import type { Conf } from "./conf.ts";
 import { staticGateway } from "./conf.ts";
 import type { Facts } from "./facts.ts";
 
-/** The main table. */
-export const mainTable = 254;
-
 /** Tables are taken from here on; the kernel's own (253 to 255) count as taken. */
 const firstTable = 100;
-const kernelTables = [0, 253, mainTable, 255];
+const kernelTables = [0, 253, mainTable, localTable];
 
 /** Scope of a destination on the link itself. */
 const linkScope = 253;

@@ -7,13 +7,13 @@
 import type { NetnsRef } from "../../host/command.ts";
 import type { Ip } from "../../host/ip.ts";
 import { formatCidr, parseCidr, sameIp } from "../../host/ip.ts";
+import { mainTable } from "../../host/ip_route.ts";
 import type { WholeRoute } from "../../host/ip_whole_route.ts";
 import { deleteRoute, replaceRoute } from "../../host/ip_whole_route.ts";
 import { addRule, deleteRule } from "../../host/ip_rule.ts";
 import type { Step } from "../../host/step.ts";
 import type { Facts } from "./facts.ts";
 import type { OwnRoute, OwnRule, Plan } from "./plan.ts";
-import { mainTable } from "./plan.ts";
 
 /** Rules, then routes that are added, then those that leave the main table: their gateways are on the link until then. */
 export function planSteps(plan: Plan, { facts, netns }: { facts: Facts; netns: NetnsRef }): Step[] {

@@ -12,6 +12,7 @@ import type { WholeAddress } from "../../host/ip_whole_addr.ts";
 import { removeAddress, replaceAddress } from "../../host/ip_whole_addr.ts";
 import type { Link } from "../../host/ip_link.ts";
 import { addLink, deleteLink, setLink } from "../../host/ip_link.ts";
+import { localTable, mainTable } from "../../host/ip_route.ts";
 import type { WholeRoute } from "../../host/ip_whole_route.ts";
 import { appendRoute, deleteRoute } from "../../host/ip_whole_route.ts";
 import type { Rule } from "../../host/ip_rule.ts";
@@ -19,10 +20,6 @@ import type { Reason } from "../../host/reason.ts";
 import type { Step } from "../../host/step.ts";
 import type { Address } from "../../recipes/configure.ts";
 import type { Facts, Where } from "./facts.ts";
-
-/** The main table. */
-export const mainTable = 254;
-const localTable = 255;
 
 /** Number of the protocol by which the kernel marks the routes that come with addresses. */
 const byKernel = "2";

@@ -3,6 +3,7 @@ import { CniError } from "../../cni/error.ts";
 import { processes } from "../../host/fold.ts";
 import { parseCidr } from "../../host/ip.ts";
 import type { Link } from "../../host/ip_link.ts";
+import { mainTable } from "../../host/ip_route.ts";
 import { parseWholeAddresses } from "../../host/ip_whole_addr.ts";
 import { parseWholeRoutes } from "../../host/ip_whole_route.ts";
 import type { Step } from "../../host/step.ts";
@@ -17,7 +18,6 @@ import {
   joinSteps,
   lasting,
   leaveSteps,
-  mainTable,
   requireJoinable,
 } from "./plan.ts";
 

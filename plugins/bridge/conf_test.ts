@@ -1,8 +1,8 @@
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { decodeForRemoval, decodeOrThrow } from "../../cni/decode.ts";
 import { CniError } from "../../cni/error.ts";
 import { conf } from "./conf.ts";
-import { trunkIds } from "./vlan.ts";
+import { trunkIds, vlanGatewayNames } from "./vlan.ts";
 
 const decode = (keys: Record<string, unknown>) => decodeOrThrow(conf, keys, "configuration");
 
@@ -91,6 +91,18 @@ Deno.test("conf refuses what contradicts itself", () => {
 Deno.test("conf refuses names that no interface can have", () => {
   for (const bridge of ["", "../x", "a b", "averyveryverylongname", "..", "br%d", "all"]) {
     assertStringIncludes(refusal({ bridge }), "bridge: expected interface name");
+  }
+});
+
+Deno.test("vlanGatewayNames() refuses a bridge whose name leaves no room for the VLAN's number", async () => {
+  assertEquals((await vlanGatewayNames("elevenchars", 100)).name, "elevenchars.100");
+  for (const [bridge, vlan] of [["elevenchars", 1000], ["brücke-zwölf", 1]] as const) {
+    const error = await assertRejects(() => vlanGatewayNames(bridge, vlan), CniError);
+    assertEquals([error.code, error.msg], [
+      7,
+      `Cannot use bridge "${bridge}" with VLAN ${vlan}: ` +
+      `gateway link "${bridge}.${vlan}" is longer than 15 bytes`,
+    ]);
   }
 });
 

@@ -71,7 +71,7 @@ export interface Selection {
   readonly value: string;
   /** The device's folder in sysfs, where it is selected by that. */
   readonly folder?: string;
-  /** Its PCI address, where one is configured. */
+  /** Its PCI address, where that selects it. */
   readonly pciId: string | undefined;
   /** Whether it belongs to a driver of user space. */
   readonly userSpace: boolean;
@@ -93,14 +93,15 @@ export function select(conf: Conf): Selection {
   const deviceId = conf.runtimeConfig?.deviceID || undefined;
   const byId = deviceId && resolve(deviceId);
   const pciId = byId ? byId.pciId : conf.pciBusID || undefined;
-  const rest = { pciId, userSpace: pciId !== undefined && isForUserSpace(pciId) };
+  const userSpace = pciId !== undefined && isForUserSpace(pciId);
+  const rest = { userSpace, pciId: userSpace ? pciId : undefined };
   for (const key of ["device", "hwaddr"] as const) {
     if (conf[key]) return { key, value: conf[key], ...rest };
   }
   const { kernelpath } = conf;
   if (kernelpath) return { key: "kernelpath", value: kernelpath, folder: kernelpath, ...rest };
-  if (byId) return { key: "deviceID", value: deviceId, folder: byId.folder, ...rest };
-  return { key: "pciBusID", value: pciId!, folder: `${pciDir}/${pciId}`, ...rest };
+  if (byId) return { key: "deviceID", value: deviceId, folder: byId.folder, ...rest, pciId };
+  return { key: "pciBusID", value: pciId!, folder: `${pciDir}/${pciId}`, ...rest, pciId };
 }
 
 function resolve(id: string): { folder: string; pciId?: string } {

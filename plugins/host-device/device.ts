@@ -96,12 +96,13 @@ function isSettled({ name, alias }: Link, { ifName, data: { device } }: DeviceRe
   return name === device.name && (alias === device.alias || leftAlias);
 }
 
-/** Throws code 103 when neither the host nor a container that we gave it to has the device. */
+/** STATUS: throws code 50 when neither the host nor a container that we gave it to has the device. */
 export async function requireDevice(host: Host, selection: Selection): Promise<void> {
   const records = deviceRecords();
   if (records.some((record) => isSelected(record, selection) && isAlive(record))) return;
   if (await findDevice(host, selection)) return;
-  throw missing(selection, { links: await look(host, showLinks()) });
+  const links = await look(host, showLinks());
+  throw missing(selection, { links, code: codes.notAvailable });
 }
 
 /** Whether a record tells of the device that is selected. */
@@ -126,7 +127,11 @@ function describe({ network, containerId, ifName }: Attachment): string {
 
 function missing(
   { key, value, folder }: Selection,
-  { links, record }: { links: readonly Link[]; record?: DeviceRecord | undefined },
+  { links, record, code = codes.objectMissing }: {
+    readonly links: readonly Link[];
+    readonly record?: DeviceRecord | undefined;
+    readonly code?: number;
+  },
 ): CniError {
   const state = folder !== undefined
     ? stateOf(folder)
@@ -137,7 +142,7 @@ function missing(
   const others = links.filter(({ name, alias = "" }) => name !== "lo" && !alias.startsWith("cni:"))
     .map(({ name, mac }) => key === "hwaddr" ? `"${name}" (${mac})` : `"${name}"`);
   return new CniError(
-    codes.objectMissing,
+    code,
     `failed to find host device: ${key} "${value}": ${state}${holder}; there are: ${
       others.join(", ") || "none"
     }`,

@@ -153,6 +153,7 @@ export function testBelow(below: Below): void {
   missingMaster(below);
   sameNameOnHost(below);
   masterGone(below);
+  masterGoneWithContainer(below);
   invalidAtDel(below);
   otherIpam(below);
   nameServers(below);
@@ -327,6 +328,24 @@ function masterGone(below: Below): void {
       await succeed(sandbox, followed(add, "DEL", result));
       await succeed(sandbox, followed(add, "DEL"));
     }, /^files$/);
+  });
+}
+
+function masterGoneWithContainer(below: Below): void {
+  kernelTest(`${below.type}: DEL when the master is gone with the container`, {
+    needs: needsOf(below),
+  }, async (sandbox) => {
+    const ipam = hostLocal(sandbox, subnet);
+    const add = await callOf(sandbox, below, {
+      config: { master: "eth1", linkInContainer: true, ipam },
+    });
+    await masterInside(sandbox, add.netns!);
+    await unchanged(sandbox, async () => {
+      const result = await succeed(sandbox, add);
+      await sandbox.removeNetns("c1");
+      await succeed(sandbox, followed(add, "DEL", result));
+      await succeed(sandbox, followed(add, "DEL"));
+    }, /^host|^files$/);
   });
 }
 

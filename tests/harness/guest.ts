@@ -61,6 +61,11 @@ export function isListing(): boolean {
   return Deno.env.has(listVariable);
 }
 
+/** Whether this is a guest that was given its tests. */
+export function isGuest(): boolean {
+  return Deno.env.has(onlyVariable);
+}
+
 /** Registers a test that waits for a guest, without its body; any other is left out. */
 export function list(name: string, missing: readonly string[]): void {
   const lacks = missing.filter(isGuestNeed);
@@ -73,5 +78,5 @@ export function list(name: string, missing: readonly string[]): void {
 
 /** How often something is tried: in a guest, and in the list for it, less often. */
 export function rounds(natively: number, inGuest: number): number {
-  return isListing() || Deno.env.has(onlyVariable) ? inGuest : natively;
+  return isListing() || isGuest() ? inGuest : natively;
 }

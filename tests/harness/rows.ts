@@ -6,7 +6,7 @@
  */
 import type { JsonObject } from "../../cni/types.ts";
 import type { Attachment } from "./attachment.ts";
-import { isForHere } from "./guest.ts";
+import { isForHere, isGuest, isListing } from "./guest.ts";
 import { Firewalld } from "./firewalld.ts";
 import type { Need } from "./need.ts";
 import { unmet } from "./need.ts";
@@ -392,7 +392,7 @@ const ipvlan: readonly Row[] = [
 ];
 
 const vlan: readonly Row[] = [
-  belowRow("vlan", "IPv4", { keys: { vlanId: 100 } }),
+  belowRow("vlan", "IPv4", { keys: { vlanId: 100 }, needs: ["link:veth"] }),
   belowRow("vlan", "dual stack on a master inside the container", {
     keys: { master: "up0", linkInContainer: true, vlanId: 4094, mtu: 1400 },
     subnets: [subnet4, subnet6],
@@ -1005,14 +1005,9 @@ export const rows: readonly Row[] = [
   ...vrf,
 ];
 
-/**
- * Rows to run: all, or those whose name contains `DENOCNI_ROWS`; in a guest kernel,
- * those that need what it is there for. `DENOCNI_ONE_ROW` leaves one of each type: enough
- * where another run has seen the same code, packed in another way, in every row.
- */
+/** Rows to run: all, or those whose name contains `DENOCNI_ROWS`; in a guest kernel, those that need what it is there for. */
 export function chosenRows(): readonly Row[] {
-  const rows = namedRows().filter(({ needs }) => isForHere(needs));
-  return Deno.env.get("DENOCNI_ONE_ROW") ? richest(rows) : rows;
+  return namedRows().filter(({ needs }) => isForHere(needs));
 }
 
 function namedRows(): readonly Row[] {
@@ -1027,23 +1022,55 @@ export function countTypes(): number {
 
 /** One of the chosen rows of each type: enough for what does not depend on the configuration. */
 export function firstRows(filter: (row: Row) => boolean = () => true): readonly Row[] {
-  const backwards = chosenRows().filter(filter).toReversed();
+  return firstOf(chosenRows().filter(filter));
+}
+
+function firstOf(rows: readonly Row[]): readonly Row[] {
+  const backwards = rows.toReversed();
   return [...new Map(backwards.map((row) => [row.type, row])).values()].reverse();
 }
 
 /** The chosen row of each type that does the most here, by what it leaves behind. */
 export function richRows(): readonly Row[] {
-  return richest(chosenRows());
+  return pick(chosenRows(), richest);
 }
 
 /**
- * Of the chosen rows one for each thing that a plugin does, told by what it needs: a back
- * end, an IPAM plugin, a kind of link. All, where `DENOCNI_ROWS` names some.
+ * Of the chosen rows one for each thing that a plugin does, told by what it needs of the
+ * host: a back end, a kind of link; for guests one of each type, with `plain` the first.
+ * All, where `DENOCNI_ROWS` names some.
  */
-export function distinctRows(): readonly Row[] {
+export function distinctRows({ plain = false } = {}): readonly Row[] {
   const rows = chosenRows();
   if (Deno.env.get("DENOCNI_ROWS")) return rows;
-  return richest(rows, ({ type, needs }) => `${type} ${[...needs].sort()}`);
+  if (plain && isListing()) return firstOf(rows.filter(isLacking));
+  return pick(
+    rows,
+    (rows) => richest(rows, ({ type, needs }) => `${type} ${needs.filter(isOfHost).sort()}`),
+  );
+}
+
+function isOfHost(need: Need): boolean {
+  return !need.startsWith("plugin:");
+}
+
+/** Rows for what is the same code for all of them: natively every one, for guests the first. */
+export function alike(rows: readonly Row[]): readonly Row[] {
+  return isListing() ? rows.filter(isLacking).slice(0, 1) : rows;
+}
+
+/** Picks natively, and among what guests are there for when their list is made; a guest has its list. */
+function pick(
+  rows: readonly Row[],
+  natively: (rows: readonly Row[]) => readonly Row[],
+): readonly Row[] {
+  if (isGuest()) return rows;
+  return isListing() ? richest(rows.filter(isLacking)) : natively(rows);
+}
+
+/** A queueing discipline is an option of what runs natively without it. */
+function isLacking({ needs }: Row): boolean {
+  return unmet(needs).some(({ need }) => !need.startsWith("qdisc:"));
 }
 
 function richest(
