@@ -29,10 +29,7 @@ export async function main(name: string, args: readonly string[]): Promise<void>
   await serve(plugin, loadPlugin);
 }
 
-/**
- * Words after `dhcp`, if there are any. An executable of one plugin gets its name as an argument,
- * too, and any that holds all plugins may be asked for an exchange.
- */
+/** Words after `dhcp`, if there are any: every executable that holds the plugin may be asked for them. */
 function subcommandOf(name: string, args: readonly string[]): readonly string[] {
   if (args[0] === "dhcp") return args.slice(1);
   return name === "dhcp" ? args : [];
@@ -55,7 +52,9 @@ async function serveExchange(): Promise<never> {
 
 if (import.meta.main) {
   const called = Deno.execPath().split("/").at(-1)!;
-  const compiled = called === "cni" || types.includes(called);
-  const name = compiled ? called : Deno.args[0] ?? called;
-  await main(name, compiled ? Deno.args : Deno.args.slice(1));
+  const isNamed = called === "cni" || types.includes(called);
+  // The executable of one plugin gets its name as an argument first, so that it may be renamed.
+  const [first = called, ...rest] = Deno.args;
+  if (!isNamed) await main(first, rest);
+  else await main(called, first === called ? rest : Deno.args);
 }
