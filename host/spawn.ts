@@ -23,7 +23,7 @@ export interface SpawnOptions {
   /** Variables in place of (or, with `inherit`, on top of) this process's own. */
   readonly env?: Readonly<Record<string, string>>;
   readonly inherit?: boolean;
-  /** Milliseconds after which it is told to end, and soon killed; 20,000 when absent. */
+  /** Milliseconds after which it is told to end, and soon killed; 20,000 when absent, `Infinity` for never. */
   readonly deadline?: number;
   /** Keeps its stdin open until this is aborted, for a program that ends when stdin does. */
   readonly until?: AbortSignal | undefined;
@@ -152,6 +152,7 @@ async function withinDeadline(
   let late = false;
   const timers: number[] = [];
   const killed = new Promise<never>((_, reject) => {
+    if (deadline === Infinity) return;
     timers.push(
       setTimeout(() => late = signal(child, "SIGTERM"), deadline),
       setTimeout(() => {

@@ -248,5 +248,5 @@ async function doorOf(path: string): Promise<Door> {
   const descriptor = passedSocket(passed, Deno.pid);
   if (descriptor === undefined) return await openDoor(path);
   const { openPassed } = await import("./passed.ts");
-  return await openPassed(descriptor);
+  return await openPassed(descriptor, { path });
 }

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { passedSocket } from "./door.ts";
-import { openPassed } from "./passed.ts";
+import { openPassed, takesOver } from "./passed.ts";
 
 const passed: readonly [pid: string | undefined, count: string | undefined, fd?: number][] = [
   [undefined, undefined],
@@ -27,5 +27,11 @@ Deno.test("several passed sockets are refused", () => {
 });
 
 Deno.test("a descriptor that is no socket is refused", async () => {
-  await assertRejects(() => openPassed(1_000_000), Error, "LISTEN_FDS=1 but no FD found");
+  const opening = () => openPassed(1_000_000, { path: "/run/none.sock" });
+  await assertRejects(opening, Error, "LISTEN_FDS=1 but no FD found");
+});
+
+Deno.test("a runtime before 2.8 takes over no descriptor", () => {
+  const versions = ["2.6.10", "2.7.14", "2.8.0", "2.10.1", "3.0.0"];
+  assertEquals(versions.map(takesOver), [false, false, true, true, true]);
 });

@@ -1,7 +1,8 @@
 /**
  * A socket that systemd has opened and passed on. Deno's own API takes over no descriptor. Its
- * form of Node's module for sockets does; it is asked for by name, for this alone, so that
- * nothing else gets to use Node's interfaces or their types.
+ * form of Node's module for sockets does from version 2.8 on; it is asked for by name, for this
+ * alone, so that nothing else gets to use Node's interfaces or their types. An executable with an
+ * older runtime lets systemd's proxy accept (`passed_on.ts`).
  *
  * @module
  */
@@ -39,8 +40,31 @@ interface WithProcess {
   readonly process: { getBuiltinModule(name: "node:net"): Net };
 }
 
+/** How a passed socket is opened. */
+export interface PassedOptions {
+  /** Path of the socket; a runtime that takes over no descriptor makes one of its own beside it. */
+  readonly path: string;
+  /** Version of Deno; the one that runs when absent. */
+  readonly version?: string;
+}
+
 /** Lets callers in by a descriptor. Throws when it is no socket that listens. */
-export async function openPassed(descriptor: number): Promise<Door> {
+export async function openPassed(
+  descriptor: number,
+  { path, version = Deno.version.deno }: PassedOptions,
+): Promise<Door> {
+  if (takesOver(version)) return await openDescriptor(descriptor);
+  const { openBehindProxy } = await import("./passed_on.ts");
+  return await openBehindProxy(path);
+}
+
+/** Whether this version of Deno listens on a descriptor: 2.7 refuses. */
+export function takesOver(version: string): boolean {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major > 2 || (major === 2 && minor >= 8);
+}
+
+async function openDescriptor(descriptor: number): Promise<Door> {
   const net = (globalThis as unknown as WithProcess).process.getBuiltinModule("node:net");
   const queue = new Queue();
   const server = net.createServer({ allowHalfOpen: true }, (socket) => {
