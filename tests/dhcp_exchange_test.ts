@@ -32,7 +32,7 @@ const program = programOf({
   standalone: false,
   mainModule: new URL("../main.ts", import.meta.url).href,
   env: (name) => Deno.env.get(name),
-  isFile: () => false,
+  isMissing: () => false,
 });
 
 const client = {

@@ -10,7 +10,7 @@ const program = programOf({
   standalone: false,
   mainModule: import.meta.resolve("../../main.ts"),
   env: (name) => Deno.env.get(name),
-  isFile: () => false,
+  isMissing: () => false,
 });
 
 const loopback = ip("127.0.0.1");

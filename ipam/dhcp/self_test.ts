@@ -7,19 +7,22 @@ const running: Running = {
   standalone: true,
   mainModule: "file:///somewhere/denocni.js",
   env: (name) => name === "HOME" ? "/root" : undefined,
-  isFile: () => true,
+  isMissing: () => false,
 };
 const deno = { ...running, execPath: "/usr/bin/deno", standalone: false };
 
 Deno.test("an executable starts itself, or dhcp beside it", () => {
-  const rows: [execPath: string, isFile: boolean, started: string][] = [
-    ["/opt/cni/bin/dhcp", true, "/opt/cni/bin/dhcp"],
-    ["/opt/cni/bin/bridge", true, "/opt/cni/bin/dhcp"],
-    ["/opt/cni/bin/bridge", false, "/opt/cni/bin/bridge"],
-    ["/usr/local/bin/cni", false, "/usr/local/bin/cni"],
+  const rows: [execPath: string, isMissing: boolean, started: string][] = [
+    ["/opt/cni/bin/dhcp", false, "/opt/cni/bin/dhcp"],
+    ["/opt/cni/bin/bridge", false, "/opt/cni/bin/dhcp"],
+    ["/opt/cni/bin/bridge", true, "/opt/cni/bin/bridge"],
+    ["/usr/local/bin/cni", true, "/usr/local/bin/cni"],
+    // The kernel's words for a file that was replaced.
+    ["/opt/cni/bin/dhcp (deleted)", false, "/opt/cni/bin/dhcp"],
+    ["/opt/cni/bin/renamed (deleted)", true, "/opt/cni/bin/renamed"],
   ];
-  for (const [execPath, isFile, started] of rows) {
-    const { argv, env } = programOf({ ...running, execPath, isFile: () => isFile });
+  for (const [execPath, isMissing, started] of rows) {
+    const { argv, env } = programOf({ ...running, execPath, isMissing: () => isMissing });
     assertEquals(argv, [started, "dhcp", "exchange"]);
     assertEquals(env, {});
   }
@@ -35,6 +38,13 @@ Deno.test("a launcher's bundle is run as launchers run it, with sockets alone", 
     assert(argv.includes(word), word);
   }
   assertEquals(env, { DENO_DIR: "/dev/null/deno", DENO_NO_UPDATE_CHECK: "1" });
+});
+
+Deno.test("a launcher stands in for its bundle when that is gone", () => {
+  const mainModule = "file:///opt/cni%20bin/.denocni-0123456789ab.js";
+  const isMissing = (path: string) => path === "/opt/cni bin/.denocni-0123456789ab.js";
+  const program = programOf({ ...deno, mainModule, isMissing });
+  assertEquals(program, { argv: ["/opt/cni bin/dhcp", "dhcp", "exchange"], env: {} });
 });
 
 Deno.test("sources are run with their configuration and caches", () => {

@@ -1,6 +1,7 @@
 /**
  * What passes between an exchange's process and the one that started it: one line of
- * JSON each way. Both are of one build.
+ * JSON each way. Both are of one build, or of two when an agent goes on after its files
+ * were replaced: so fields may come, and none may change its meaning or go.
  *
  * @module
  */

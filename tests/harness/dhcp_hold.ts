@@ -14,7 +14,7 @@ const program = programOf({
   standalone: false,
   mainModule: new URL("../../main.ts", import.meta.url).href,
   env: (name) => Deno.env.get(name),
-  isFile: () => false,
+  isMissing: () => false,
 });
 const client = { clientId: Uint8Array.of(0, 49), requested: [1, 3], provided: new Map() };
 const held = await holdExchange(new Machine(), {
