@@ -5,9 +5,10 @@
  * @module
  */
 import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
-import { CniError } from "../cni/error.ts";
+import { CniError, codes } from "../cni/error.ts";
 import { formatIp, parseIp } from "../host/ip.ts";
 import type { Ip } from "../host/ip.ts";
+import type { Goal } from "../ipam/dhcp/exchange.ts";
 import type { Held, Holding, HoldOptions } from "../ipam/dhcp/hold.ts";
 import { holdExchange, releaseFromHost } from "../ipam/dhcp/hold.ts";
 import { programOf } from "../ipam/dhcp/self.ts";
@@ -141,6 +142,16 @@ const networks = {
       await sandbox.ip(sandbox.host, [
         `link add link up0 name m${name} type macvlan mode bridge`,
         `link set dev m${name} netns ${netns} name eth0`,
+      ]);
+    }
+  },
+  // All have one hardware address.
+  ipvlan: async (sandbox: Sandbox) => {
+    for (const name of ["a", "b"]) {
+      const netns = await sandbox.container(name);
+      await sandbox.ip(sandbox.host, [
+        `link add link up0 name i${name} type ipvlan mode l2`,
+        `link set dev i${name} netns ${netns} name eth0`,
       ]);
     }
   },
@@ -317,29 +328,63 @@ kernelTest("dhcp exchange: two at once in one container", dnsmasq, async (sandbo
   assertSame(before, await snapshot(sandbox), { only: /^a\// });
 });
 
+async function hardwareAddress(sandbox: Sandbox, netns: string): Promise<string> {
+  const [link] = await sandbox.ipJson<{ address: string }>(netns, "link show dev eth0");
+  return link!.address;
+}
+
 kernelTest("dhcp exchange: udhcpd", { needs: ["tool:busybox"] }, async (sandbox) => {
   const netns = await joinServer(sandbox);
   await startUdhcpd(sandbox, { pool: [subnet.first, subnet.first] });
   const held = await holdCleanly(sandbox, netns);
   assertEquals(addressOf(held), subnet.first);
   await configure(sandbox, netns, held);
-  const renewed = await holdCleanly(sandbox, netns, {
-    goal: { kind: "renew", address: first, server },
-  });
-  assertEquals(addressOf(renewed), subnet.first);
+  for (const kind of ["renew", "rebind"] as const) {
+    const goal = { kind, address: first, server };
+    assertEquals(addressOf(await holdCleanly(sandbox, netns, { goal })), subnet.first, kind);
+  }
+  const foreign = { kind: "reboot", address: ip("192.168.77.200") } as const;
+  assertEquals((await holdCleanly(sandbox, netns, { goal: foreign })).kind, "refused");
+  // It knows clients by their hardware addresses.
+  const ours = await hardwareAddress(sandbox, netns);
+  await sandbox.ip(netns, ["link set eth0 address 02:00:00:00:00:02"]);
+  const none = await hold(netns, { within: 3000 });
+  assertMatch((none as { message: string }).message, /DISCOVER sent, 0 OFFER received/);
+  await sandbox.ip(netns, [`link set eth0 address ${ours}`]);
   await holdCleanly(sandbox, netns, { goal: { kind: "release", address: first, server } });
-  const other = { ...client, clientId: new TextEncoder().encode("\0c2/net1/eth0") };
-  assertEquals(addressOf(await hold(netns, { client: other })), subnet.first);
+  await sandbox.ip(netns, ["addr flush dev eth0", "link set eth0 address 02:00:00:00:00:02"]);
+  assertEquals(addressOf(await hold(netns)), subnet.first);
 });
 
 kernelTest("dhcp exchange: a hostile server's packets are ignored", {}, async (sandbox) => {
   const netns = await joinServer(sandbox);
   await startHostile(sandbox);
-  const held = await holdCleanly(sandbox, netns);
-  assertEquals(addressOf(held), subnet.first);
-  const { counts: { ignored, ...counts } } = held as Held & { kind: "acked" };
-  assertEquals(counts, { discover: 1, request: 1, offer: 1, ack: 1, nak: 0 });
-  assertEquals(Object.values(ignored).map((count) => count > 0), [true, true, true]);
+  const none = { discover: 0, request: 1, offer: 0, ack: 1, nak: 0 };
+  const rows: [Goal, typeof none][] = [
+    [{ kind: "acquire" }, { ...none, discover: 1, offer: 1 }],
+    [{ kind: "reboot", address: first }, none],
+    [{ kind: "renew", address: first, server }, none],
+    [{ kind: "rebind", address: first }, none],
+  ];
+  for (const [goal, expected] of rows) {
+    const held = await holdCleanly(sandbox, netns, { goal });
+    assertEquals(addressOf(held), subnet.first, goal.kind);
+    const { counts: { ignored, ...counts } } = held as Held & { kind: "acked" };
+    assertEquals(counts, expected, goal.kind);
+    assertEquals(Object.values(ignored).map((count) => count > 0), [true, true, true], goal.kind);
+    if (goal.kind === "reboot") await configure(sandbox, netns, held);
+  }
+});
+
+kernelTest("dhcp exchange: what was sent and received is counted", {}, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await startHostile(sandbox);
+  const named = { ...client, provided: new Map([[12, new TextEncoder().encode("nobody")]]) };
+  const held = await holdCleanly(sandbox, netns, { client: named, within: 3000 });
+  assertMatch(
+    (held as { message: string }).message,
+    /^no more tries: [1-9] DISCOVER sent, 0 OFFER received, \d+ malformed, \d+ for others and \d+ unusable ignored; answers do not fit: /,
+  );
 });
 
 kernelTest("dhcp exchange: no namespace, no link, no Ethernet", {}, async (sandbox) => {
@@ -454,7 +499,56 @@ for (
     kill(running);
     await running.allGone();
     assertSame(before, await snapshot(sandbox), { only: /^a\// });
+    assertEquals(locks(), []);
+    assertEquals(await processes(netns), []);
   });
+}
+
+for (const [what, isIt] of [["process", isProgram], ["shell", isShell]] as const) {
+  kernelTest(
+    `dhcp exchange: nothing is left by a kill of its ${what}`,
+    dnsmasq,
+    async (sandbox) => {
+      const netns = await joinServer(sandbox);
+      const log = await startMute(sandbox);
+      await strict(sandbox, netns);
+      const before = await snapshot(sandbox);
+      const holding = hold(netns);
+      await log.logged(heard);
+      const [victim] = (await processes(netns)).filter(isIt);
+      Deno.kill(victim!.pid, "SIGKILL");
+      const error = await assertRejects(() => holding, CniError);
+      assertEquals(
+        [error.code, error.msg],
+        [codes.tryAgainLater, 'Cannot speak DHCP on "eth0": its process was killed'],
+      );
+      assertSame(before, await snapshot(sandbox), { only: /^a\// });
+      assertEquals(locks(), []);
+      assertEquals(await processes(netns), []);
+    },
+  );
+}
+
+interface Process {
+  readonly pid: number;
+  readonly words: readonly string[];
+}
+
+/** Everything that runs inside a namespace. */
+async function processes(netns: string): Promise<Process[]> {
+  const pids = await must(["ip", "netns", "pids", netns.split("/").at(-1)!]);
+  return pids.split("\n").filter(Boolean).map((pid) => ({
+    pid: Number(pid),
+    words: Deno.readTextFileSync(`/proc/${pid}/cmdline`).split("\0").filter(Boolean),
+  }));
+}
+
+function isShell({ words }: Process): boolean {
+  return words[0] === "sh" || words[0]!.endsWith("/sh");
+}
+
+function isProgram(process: Process): boolean {
+  return process.words.at(-1) === "exchange" && !isShell(process);
 }
 
 kernelTest(
@@ -476,6 +570,7 @@ kernelTest(
     }
     assertEquals((await hold(netns, { within: 2000 })).kind, "failed");
     assertSame(before, await snapshot(sandbox), { only });
+    assertEquals(locks(), []);
   },
 );
 

@@ -8,7 +8,7 @@ import type { NetnsRef } from "../../host/command.ts";
 import type { Output } from "../../host/spawn.ts";
 import type { NetnsIdentity } from "../../ns/netns.ts";
 import type { Program } from "./self.ts";
-import { CniError } from "../../cni/error.ts";
+import { CniError, codes } from "../../cni/error.ts";
 import { command } from "../../host/command.ts";
 import { firstLine } from "../../host/reason.ts";
 import { spawn, toolEnv } from "../../host/spawn.ts";
@@ -102,6 +102,14 @@ export function lineOf({ stdout }: Output): string | undefined {
 /** Why a process has nothing to say. */
 export function stateOf({ stderr, signal, code }: Output): string {
   return firstLine(stderr) || signal || `exit status ${code}`;
+}
+
+/** The error of a process that has nothing to say: killed by whoever needs memory, or a defect of ours. */
+export function silent(output: Output, dev: string): CniError {
+  // Above 128, a shell tells of a signal that has ended its program.
+  const killed = output.signal !== null || output.code > 128;
+  if (killed) return cannot(codes.tryAgainLater, dev, "its process was killed");
+  return cannot(codes.internal, dev, stateOf(output));
 }
 
 /** An error about an interface. */

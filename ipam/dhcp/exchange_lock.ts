@@ -10,7 +10,7 @@ import type { NetnsIdentity } from "../../ns/netns.ts";
 import { removeFile } from "../../host/files.ts";
 import { lockFile } from "../../host/lock.ts";
 
-/** Where the locks are; each is gone when nobody has it. */
+/** Where the locks are; each is gone when nobody has it, unless a kill has left it. */
 const usualDir = "/run/cni/denocni";
 
 /** How a turn is waited for. */
@@ -24,14 +24,20 @@ export interface TurnOptions {
   readonly dir?: string | undefined;
 }
 
+/** A turn; it lasts until it is disposed of. */
+export interface Turn extends Disposable {
+  /** Path of its file. Whoever locks it may remove it, and nobody else. */
+  readonly path: string;
+}
+
 /**
- * Waits for the turn in a namespace, which lasts until it is disposed of. Gives who has it when
+ * Waits for the turn in a namespace. Gives who has it when
  * the wait is over, and `undefined` when it was called off.
  */
 export async function awaitTurn(
   { dev, ino }: NetnsIdentity,
   { host, within, signal, dir = usualDir }: TurnOptions,
-): Promise<Disposable | string | undefined> {
+): Promise<Turn | string | undefined> {
   await host.apply([{ why: "make the folder of locks", do: { kind: "mkdir", path: dir } }]);
   const path = `${dir}/dhcp-${dev}-${ino}.lock`;
   const end = performance.now() + within;
@@ -42,17 +48,17 @@ export async function awaitTurn(
     if (locking === undefined) return undefined;
     if (locking.is === "held") return `${locking.by} holds an exchange in the container`;
     // Whoever had it before has removed the file, and another one may be there by now.
-    if (locking.isCurrent) return { [Symbol.dispose]: () => giveBack(locking) };
+    if (locking.isCurrent) return { path, [Symbol.dispose]: () => giveBack(locking) };
     giveBack(locking);
   }
 }
 
-type Turn = { readonly is: "locked"; readonly file: Deno.FsFile; readonly path: string } & {
+type Locked = { readonly is: "locked"; readonly file: Deno.FsFile; readonly path: string } & {
   /** Whether it is still the file that everybody else waits for. */
   readonly isCurrent: boolean;
 };
 
-type Taken = Turn | { readonly is: "held"; readonly by: string };
+type Taken = Locked | { readonly is: "held"; readonly by: string };
 
 async function lock(path: string, deadline: number): Promise<Taken> {
   const locking = await lockFile(path, { mode: 0o600, deadline }).catch(orRemoved);
@@ -72,7 +78,7 @@ function orNothing(error: unknown): undefined {
   if (!(error instanceof Deno.errors.NotFound)) throw error;
 }
 
-function giveBack({ isCurrent, path, file }: Turn): void {
+function giveBack({ isCurrent, path, file }: Locked): void {
   if (isCurrent) removeFile(path);
   file.close();
 }

@@ -16,9 +16,16 @@ import type { Report } from "./wire.ts";
 import { codes } from "../../cni/error.ts";
 import { command } from "../../host/command.ts";
 import { inspectNetns } from "../../ns/netns.ts";
-import { cannot, isThere, lineOf, runHere, runInside, stateOf } from "./apart.ts";
+import { cannot, isThere, lineOf, runHere, runInside, silent, stateOf } from "./apart.ts";
 import { awaitTurn } from "./exchange_lock.ts";
-import { lookScript, parseFacts, passageOf, passageScript, unprepared } from "./passage.ts";
+import {
+  lookScript,
+  parseFacts,
+  passageOf,
+  passageScript,
+  sweepScript,
+  unprepared,
+} from "./passage.ts";
 import { ownProgram } from "./self.ts";
 import { noCounts, orderToLine, reportFromLine } from "./wire.ts";
 
@@ -80,9 +87,10 @@ export async function holdExchange(
   const turn = await awaitTurn(state.identity, { host, within, signal: options.signal });
   if (turn === undefined) return cancelled;
   if (typeof turn === "string") return untried(turn);
-  using _turn = turn;
+  using held = turn;
   const left = Math.max(within - (performance.now() - start), 0);
-  return await holdAlone(host, { ...holding, within: left, identity: state.identity }, options);
+  const alone = { ...holding, within: left, identity: state.identity, lock: held.path };
+  return await holdAlone(host, alone, options);
 }
 
 /**
@@ -102,7 +110,7 @@ export async function releaseFromHost(
   return untried(report?.kind === "cut off" ? report.message : stateOf(output));
 }
 
-type Alone = Holding & Place;
+type Alone = Holding & Place & { readonly lock: string };
 
 async function holdAlone(host: Host, holding: Alone, options: HoldOptions): Promise<Held> {
   const { goal, dev, within, timeout, resendMax } = holding;
@@ -115,12 +123,13 @@ async function holdAlone(host: Host, holding: Alone, options: HoldOptions): Prom
   const { program = ownProgram(), signal } = options;
   const output = await runInside(holding, {
     program,
-    script: passageScript(passage),
+    script: passageScript(passage, holding.lock),
     line: orderToLine({ goal, client, within, timeout, resendMax, from: passage.from }),
     within,
     signal,
   });
   if (!output) return gone;
+  if (output.signal) await tidyUp(host, holding);
   const report = reportOf(output);
   if (!report && signal?.aborted) return cancelled;
   return await interpret(host, { holding, output, report });
@@ -142,8 +151,17 @@ async function interpret(host: Host, { holding, output, report }: Ended): Promis
   const now = await lookAt(host, holding);
   if ("kind" in now) return now;
   if (report) return { ...report, kind: "failed", message: `no more tries: ${report.message}` };
-  const code = output.code === unprepared ? codes.ioFailure : codes.internal;
-  throw cannot(code, dev, stateOf(output));
+  if (output.code === unprepared) throw cannot(codes.ioFailure, dev, stateOf(output));
+  throw silent(output, dev);
+}
+
+/** The shell itself was killed, and nobody has put anything back. */
+async function tidyUp(host: Host, holding: Alone): Promise<void> {
+  const facts = await lookAt(host, holding);
+  if ("kind" in facts || facts.stale.length === 0) return;
+  const { netns, dev } = holding;
+  const tidying = command("sh", ["-c", sweepScript(facts)], { netns });
+  await host.apply([{ why: `put back the ways of packets to "${dev}"`, do: tidying }]);
 }
 
 /**

@@ -16,7 +16,7 @@ import { command, shellQuote } from "../../host/command.ts";
 import { parseIp } from "../../host/ip.ts";
 import { parseIpJson } from "../../host/ip_json.ts";
 import { inspectNetns } from "../../ns/netns.ts";
-import { cannot, isThere, lineOf, runInside, stateOf } from "./apart.ts";
+import { cannot, isThere, lineOf, runInside, silent } from "./apart.ts";
 import { ownProgram } from "./self.ts";
 import { orderToLine, reportFromLine } from "./wire6.ts";
 
@@ -69,7 +69,7 @@ export async function holdExchange6(
   if (!output) return gone;
   const said = lineOf(output);
   if (said === undefined && signal?.aborted) return cancelled;
-  if (said === undefined) throw cannot(codes.internal, dev, stateOf(output));
+  if (said === undefined) throw silent(output, dev);
   const report = reportFromLine(said, Date.now());
   if (report.kind === "port taken") {
     throw cannot(codes.portConflict, dev, "another program in the container has UDP port 546");

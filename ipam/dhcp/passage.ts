@@ -274,14 +274,16 @@ export const unprepared = 90;
 
 /**
  * The script that runs its arguments as a program on this way. It outlives signals that end the
- * program, and whoever reads what it says, so that it can put everything back.
+ * program, and whoever reads what it says, so that it can put everything back: in the end the file
+ * of the lock, too, where whoever had it was killed.
  */
-export function passageScript({ before, after }: Passage): string {
+export function passageScript({ before, after }: Passage, lock?: string): string {
   return [
     "trap : HUP INT PIPE TERM",
     "after() {",
     ":",
     ...after,
+    ...(lock === undefined ? [] : [removeLock(shellQuote(lock))]),
     "}",
     `fail() { after; exit ${unprepared}; }`,
     ...before,
@@ -290,4 +292,14 @@ export function passageScript({ before, after }: Passage): string {
     "after",
     "exit $status",
   ].join("\n");
+}
+
+/** Only whoever locks the file may remove it. */
+function removeLock(path: string): string {
+  return `[ ! -e ${path} ] || flock --nonblock ${path} rm -f ${path} 2>/dev/null`;
+}
+
+/** The script that puts back what exchanges have left that were killed. */
+export function sweepScript({ stale }: Facts): string {
+  return [...stale.flatMap(sweep), ":"].join("\n");
 }

@@ -1,8 +1,15 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Goal } from "./exchange.ts";
 import type { Facts, Passage } from "./passage.ts";
 import { spawn } from "../../host/spawn.ts";
-import { lookScript, parseFacts, passageOf, passageScript, unprepared } from "./passage.ts";
+import {
+  lookScript,
+  parseFacts,
+  passageOf,
+  passageScript,
+  sweepScript,
+  unprepared,
+} from "./passage.ts";
 import { hex, ip } from "./testing.ts";
 
 const address = ip("192.168.1.5");
@@ -195,4 +202,29 @@ Deno.test("the script puts everything back, and ends as its program does", async
 Deno.test("a way that cannot be prepared is put back, and nothing is run on it", async () => {
   const passage = { before: ["false || fail", "echo more"], after: ["echo after"] };
   assertEquals(await runScript(passage, "echo in"), [unprepared, "after\n"]);
+});
+
+Deno.test("the file of a lock goes with the script, unless somebody has it", async () => {
+  const lock = await Deno.makeTempFile();
+  const script = passageScript({ before: [], after: [] }, lock);
+  const run = () => spawn("/bin/sh", ["-c", script, "sh", "true"]);
+  const file = await Deno.open(lock, { write: true });
+  await file.lock(true);
+  assertEquals((await run()).code, 0);
+  assert((await Deno.stat(lock)).isFile);
+  file.close();
+  assertEquals((await run()).code, 0);
+  await assertRejects(() => Deno.stat(lock), Deno.errors.NotFound);
+  assertEquals(await run(), { code: 0, signal: null, stdout: "", stderr: "" });
+  await assertRejects(() => Deno.stat(lock), Deno.errors.NotFound);
+});
+
+Deno.test("what was left by several is put back in one go", () => {
+  const stale = [{ dev: "eth0", proto: 220 }, { dev: "eth1", proto: 226 }];
+  const routes = [
+    route("del", 220),
+    "ip route del 255.255.255.255 dev eth1 proto 226 2>/dev/null",
+  ];
+  const lines = [dropTable, routes[0], dropTable, set("all", 2), routes[1], ":"];
+  assertEquals(sweepScript({ ...bare, stale }), lines.join("\n"));
 });

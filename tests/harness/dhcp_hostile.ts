@@ -1,6 +1,6 @@
 /**
  * A DHCP server that answers each packet with everything that no client should take,
- * and then with what is right:
+ * and then, unless the client has a host name, with what is right:
  *
  *   deno run --allow-net --unstable-net dhcp_hostile.ts SERVER ADDRESS
  *
@@ -37,8 +37,8 @@ function without(message: Message, code: number): Message {
   return { ...message, options: new Map([...message.options].filter(([key]) => key !== code)) };
 }
 
-/** What no client should take, whatever it waits for. */
-function hostile(right: Message): Uint8Array[] {
+/** What no client should take, whatever it waits for; one that has chosen a server heeds no other. */
+function hostile(right: Message, chosen: boolean): Uint8Array[] {
   const bytes = encode(right);
   const other = parseIp("203.0.113.9")!;
   const nak = new Map([
@@ -55,8 +55,9 @@ function hostile(right: Message): Uint8Array[] {
     { ...right, yiaddr: unspecified },
     { ...right, yiaddr: parseIp("127.0.0.1")! },
     { ...right, options: new Map([...right.options, writeOption(option.messageType, 9)]) },
-    // Of a server that was not asked.
-    { ...right, options: new Map([...nak, writeOption(option.serverId, other)]) },
+    ...(chosen
+      ? [{ ...right, options: new Map([...nak, writeOption(option.serverId, other)]) }]
+      : []),
   ];
   return [
     new Uint8Array(),
@@ -73,6 +74,7 @@ function hostile(right: Message): Uint8Array[] {
   ];
 }
 
+const hostName = 12;
 const listener = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 67 });
 const speaker = Deno.listenDatagram({ transport: "udp", hostname: Deno.args[0]!, port: 0 });
 const to = { transport: "udp", hostname: "255.255.255.255", port: 68 } as const;
@@ -81,6 +83,7 @@ for await (const [bytes] of listener) {
   const request = decode(bytes);
   if (!request) continue;
   const right = answer(request);
-  for (const packet of hostile(right)) await speaker.send(packet, to);
-  await speaker.send(encode(right), to);
+  const chosen = request.options.has(option.serverId.code);
+  for (const packet of hostile(right, chosen)) await speaker.send(packet, to);
+  if (!request.options.has(hostName)) await speaker.send(encode(right), to);
 }
