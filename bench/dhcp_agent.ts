@@ -47,6 +47,7 @@ async function fill(netns: string, size: number): Promise<void> {
     const containerId = `${n}`.padStart(64, "c");
     const attachment = { network: "bench", containerId, ifName: "eth0" };
     store.write({
+      family: 4,
       ...attachment,
       path: await store.pathOf(attachment),
       agent: socket,

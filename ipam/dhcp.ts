@@ -17,8 +17,6 @@
  */
 import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { Result } from "../cni/types.ts";
-import type { NetnsRef } from "../host/command.ts";
-import type { Attachment } from "../recipes/own.ts";
 import type { Conf } from "./dhcp/conf.ts";
 import type { AllocateArgs } from "./dhcp/lease_rpc.ts";
 import type { Means } from "./dhcp/place.ts";
@@ -33,8 +31,10 @@ import { look } from "../recipes/look.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
 import { AgentClient, NotRunning } from "./dhcp/client.ts";
-import { confDecoder } from "./dhcp/conf.ts";
+import { confDecoder, familiesOf } from "./dhcp/conf.ts";
+import { mergeResults } from "./dhcp/merge.ts";
 import { hasTraces, leaseFiles, leasePath, usual } from "./dhcp/place.ts";
+import { together } from "./dhcp/together.ts";
 
 /** Programs that an exchange takes. */
 const tools = ["ip", "sh", "nsenter"] as const;
@@ -66,19 +66,57 @@ export const plugin = definePlugin<Conf>({
 export const verbs = { add, check, del, gc, status };
 
 async function add(req: Request<Conf>, means = usual): Promise<Result> {
-  containerNetns(req);
-  if (req.host.dryRun) throw notPlannable();
+  const { conf, host, ifName } = req;
+  const netns = containerNetns(req);
+  if (host.dryRun) throw notPlannable();
+  if (conf.ipv6 === "none") return await lease(req, means);
+  const { awaitAddress, heedRouters } = await loadAutoconf();
+  const autoconf = conf.ipv6 === "slaac";
+  await heedRouters(host, { netns, ifName, autoconf });
+  const leases = (signal: AbortSignal) => lease(req, { ...means, signal });
+  const address = (signal: AbortSignal) =>
+    awaitAddress(host, { netns, ifName, within: conf.timeout, signal });
+  const parts = [...(usesDhcp(conf) ? [leases] : []), ...(autoconf ? [address] : [])];
+  return mergeResults(await together(parts));
+}
+
+/** What DHCP servers give, of every family that is wanted of them. */
+async function lease(
+  req: Request<Conf>,
+  means: Means & { readonly signal?: AbortSignal },
+): Promise<Result> {
   if (req.conf.oneShot) return await (await loadAlone()).acquireAlone(req, means);
   const args = argsOf(req);
+  const agent = agentOf(req);
   // A lease that an ADD before has got is not taken back. Where the call fails, there may be one.
-  if (!leaseFiles(means).includes(await leasePath(attachmentOf(req), means))) {
+  const paths = await leasePaths(req, means);
+  if (!paths.some((path) => leaseFiles(means).includes(path))) {
     req.host.onRollback("get a lease from the agent", () => takeBack(req, args));
   }
-  return await agentOf(req).allocate(args);
+  return req.conf.ipv6 === "dhcp"
+    ? await agent.allocateAll(args, means)
+    : await agent.allocate(args, means);
+}
+
+/** Whether any family is wanted of DHCP servers. */
+function usesDhcp(conf: Conf): boolean {
+  return familiesOf(conf).length > 0;
+}
+
+/** Where the leases of an attachment are kept, one a family. */
+function leasePaths(req: Request<Conf>, { dir }: Means): Promise<string[]> {
+  const { network, containerId, ifName } = req;
+  const attachment = { network, containerId, ifName };
+  return Promise.all(([4, 6] as const).map((family) => leasePath(attachment, { dir, family })));
 }
 
 async function takeBack({ conf }: Request<Conf>, args: AllocateArgs): Promise<void> {
   await new AgentClient(conf.socket, shortTimeout).release(args).catch(onlyIfDown);
+}
+
+/** What only IPv6 has a use for. */
+function loadAutoconf(): Promise<typeof import("./dhcp/autoconf.ts")> {
+  return import("./dhcp/autoconf.ts");
 }
 
 /** What most calls have no use for. */
@@ -114,19 +152,33 @@ function argsOf(req: Request<Conf>): AllocateArgs {
 
 /** The interface is whose it is: the plugin that has configured it looks at it. */
 async function check(req: Request<Conf>, means = usual): Promise<void> {
-  const netns = containerNetns(req);
-  if (req.conf.oneShot) return await checkAlone(req, means);
-  const lease = await agentOf(req).check(argsOf(req)).catch((error) => {
+  const { conf } = req;
+  containerNetns(req);
+  const leased = usesDhcp(conf);
+  if (leased && conf.oneShot) await (await loadAlone()).requireLeases(req, means);
+  const known = conf.oneShot || !leased || await checkAgent(req);
+  if (!known) await checkInterface(req);
+  else if (conf.ipv6 === "slaac") await checkInterface(req, { family: 6 });
+}
+
+/** Whether the agent keeps what is wanted; the reference's cannot tell. */
+async function checkAgent(req: Request<Conf>): Promise<boolean> {
+  const result = await agentOf(req).check(argsOf(req)).catch((error) => {
     const { msg, details } = toCniError(error);
     throw new CniError(codes.checkFailed, msg, details, { cause: error });
   });
-  if (!lease) await checkInterface(req, netns);
+  return result !== undefined;
 }
 
-/** The reference's agent cannot tell whether there is a lease; the address says so. */
-async function checkInterface(req: Request<Conf>, netns: NetnsRef): Promise<void> {
+/** Where nobody knows of a lease, the address says that there is one. */
+async function checkInterface(
+  req: Request<Conf>,
+  { family }: { readonly family?: 6 } = {},
+): Promise<void> {
   const { host, ifName } = req;
-  const wanted = requirePrevResult(req).ips.map(({ address }) => formatIp(parseCidr(address)!));
+  const netns = containerNetns(req);
+  const wanted = requirePrevResult(req).ips.map(({ address }) => parseCidr(address)!)
+    .filter((cidr) => family === undefined || cidr.family === family).map(formatIp);
   const [link] = await look(host, showLink(ifName, { netns }));
   const present = (link?.addresses ?? []).map(({ address }) => address);
   const missing = wanted.filter((ip) => !present.includes(ip));
@@ -137,25 +189,23 @@ async function checkInterface(req: Request<Conf>, netns: NetnsRef): Promise<void
   );
 }
 
-async function checkAlone(req: Request<Conf>, means: Means): Promise<void> {
-  const path = await leasePath(attachmentOf(req), means);
-  (await loadAlone()).requireLease(req, { ...means, path });
-}
-
-function attachmentOf({ network, containerId, ifName }: Request<Conf>): Attachment {
-  return { network, containerId, ifName };
-}
-
 /** A lease of no agent, or of one that does not run, is given back by the plugin itself. */
 async function del(req: Request<Conf>, means = usual): Promise<void> {
   const { conf, host } = req;
-  const path = await leasePath(attachmentOf(req), means);
-  const alone = hasTraces(path, means) ? await loadAlone() : undefined;
-  const left = alone?.readTraces(path, means);
-  const kept = left ? left.agent !== undefined : !conf.oneShot;
+  const paths = (await leasePaths(req, means)).filter((path) => hasTraces(path, means));
+  const alone = paths.length > 0 ? await loadAlone() : undefined;
+  const left = paths.map((path) => alone!.readTraces(path, means))
+    .filter((trace) => trace !== undefined);
+  const kept = left.length > 0
+    ? left.some(({ agent }) => agent !== undefined)
+    : usesDhcp(conf) && !conf.oneShot;
   const asked = kept && !host.dryRun;
   const down = asked ? await agentOf(req).release(argsOf(req)).catch(onlyIfDown) : undefined;
-  if (left && (down || !asked)) await alone!.giveUp(host, path, means);
+  const ours = left.filter(({ agent }) => down || !asked || agent === undefined);
+  await removeAll(ours.map(({ path }) => ({
+    why: "give back a lease",
+    run: () => alone!.giveUp(host, path, means),
+  })));
 }
 
 /** Gives the error where no agent runs; throws any other. */
@@ -166,7 +216,7 @@ function onlyIfDown(error: Error): NotRunning {
 
 async function gc(req: GcRequest<Conf>, means = usual): Promise<void> {
   const { conf, host, network, valid } = req;
-  const asked = !conf.oneShot && !host.dryRun;
+  const asked = usesDhcp(conf) && !conf.oneShot && !host.dryRun;
   const down = asked ? await agentOf(req).gc(network, valid).catch(onlyIfDown) : undefined;
   if (leaseFiles(means).length === 0) return;
   const { releaseAlone, staleLeases } = await loadAlone();
@@ -180,7 +230,7 @@ async function gc(req: GcRequest<Conf>, means = usual): Promise<void> {
 async function status(req: Request<Conf>, means = usual): Promise<void> {
   requireTools(tools);
   const { oneShot, socket } = req.conf;
-  if (oneShot) return;
+  if (oneShot || !usesDhcp(req.conf)) return;
   await new AgentClient(socket, shortTimeout).greet().catch((error) => {
     const { msg, details } = toCniError(error);
     const waiting = leaseFiles(means).length > 0;

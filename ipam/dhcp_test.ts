@@ -7,7 +7,7 @@ import type { Goal } from "./dhcp/exchange.ts";
 import type { Held } from "./dhcp/hold.ts";
 import type { LeaseAgent } from "./dhcp/lease_rpc.ts";
 import type { Means } from "./dhcp/place.ts";
-import type { Entry } from "./dhcp/store.ts";
+import type { EntryOf } from "./dhcp/entry.ts";
 import { decodeForRemoval, decodeOrThrow } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { emptyResult } from "../cni/types.ts";
@@ -398,7 +398,9 @@ Deno.test("one shot: DEL gives back what an ADD that was killed may have got", a
   using scene = new Scene();
   const host = new Machine();
   await verbs.add(request(scene, { ...oneShot, host }), scene);
-  const [{ lease: _, replaces: __, generation: ___, ...intent }] = scene.store.all() as [Entry];
+  const [{ lease: _, replaces: __, generation: ___, ...intent }] = scene.store.all() as [
+    EntryOf<4>,
+  ];
   scene.store.remove({ path: intent.path, generation: 1 });
   for (const agent of [undefined, scene.socket]) {
     scene.sent.length = 0;
@@ -440,9 +442,9 @@ Deno.test("one shot: an ended lease is asked for anew, and CHECK says so", async
   using scene = new Scene();
   scene.next = acked(ackOf({ seconds: 4 }));
   await verbs.add(request(scene, { ...oneShot, host: new Machine() }), scene);
-  const [entry] = scene.store.all();
-  const lease = { ...entry!.lease, since: 0, renewAt: 1, rebindAt: 2, expireAt: 3 };
-  scene.store.write({ ...entry!, lease });
+  const [entry] = scene.store.all() as [EntryOf<4>];
+  const lease = { ...entry.lease, since: 0, renewAt: 1, rebindAt: 2, expireAt: 3 };
+  scene.store.write({ ...entry, lease });
   await assertRejects(
     () => verbs.check(request(scene, oneShot), scene),
     CniError,

@@ -75,6 +75,8 @@ export function configureInterface(plan: ConfigurePlan): Step[] {
         nodad: !plan.dad,
         noprefixroute: plan.prefixRoutes === false,
       }),
+      // Of IPv6 the kernel may have made it already, by what a router says; it stays the kernel's.
+      ...(cidr.family === 6 && { tolerate: ["exists" as const] }),
     })),
     ...bringUp(plan),
   ];

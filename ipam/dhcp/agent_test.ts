@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { AllocateArgs } from "./lease_rpc.ts";
-import type { Entry } from "./store.ts";
+import type { EntryOf } from "./entry.ts";
 import { Agent } from "./agent.ts";
 import { callAllocate, leaseMethods } from "./lease_rpc.ts";
 import { callCheck, callGc, callList, isForeign, ownMethods } from "./own_rpc.ts";
@@ -432,7 +432,7 @@ Deno.test("gc gives up what is not in the list, on this network", async () => {
 Deno.test("resume keeps what lives, releases what is gone, and leaves other agents' leases", async () => {
   const tools = new Tools();
   const lease = leaseAt(tools.clock.now());
-  const parts: Partial<Entry>[] = [
+  const parts: Partial<EntryOf<4>>[] = [
     { path: "/leases/1.json" },
     { path: "/leases/2.json", netns: "/run/netns/gone" },
     { path: "/leases/3.json", agent: "/run/other.sock", netns: "/run/netns/gone" },

@@ -7,16 +7,17 @@
 import type { Result, Route } from "../../cni/types.ts";
 import type { NetnsRef } from "../../host/command.ts";
 import type { Cidr } from "../../host/ip.ts";
+import type { Lifetimes } from "../../host/ip_addr.ts";
 import type { Step } from "../../host/step.ts";
 import type { Message } from "./packet.ts";
-import { addAddress, deleteAddress } from "../../host/ip_addr.ts";
+import { addAddress, deleteAddress, replaceAddress } from "../../host/ip_addr.ts";
 import { formatCidr, network, parseCidr } from "../../host/ip.ts";
 import { sysctl } from "../../host/step.ts";
 import { addRoutes, removeRoutes } from "../../recipes/configure.ts";
 import { grantedBy } from "./routes.ts";
 
 /**
- * The result of ADD. The server's MTU stands in the routes: a result has no other place for it
+ * The result of a lease of DHCPv4. The server's MTU stands in the routes: a result has no other place for it
  * that plugins apply. Throws as {@linkcode grantedBy}.
  */
 export function resultOf(ack: Message, { priority }: { readonly priority: number }): Result {
@@ -45,7 +46,12 @@ type Standing = Pick<Result, "ips" | "routes">;
  */
 export function planChange(
   { netns, ifName }: Place,
-  { before, after }: { readonly before: readonly Standing[]; readonly after: Standing },
+  { before, after, lifetimes }: {
+    readonly before: readonly Standing[];
+    readonly after: Standing;
+    /** Of the new address; without them it has no end. */
+    readonly lifetimes?: Lifetimes | undefined;
+  },
 ): Step[] {
   const [address] = addressesIn([after]);
   const old = addressesIn(before).filter((cidr) => formatCidr(cidr) !== formatCidr(address!));
@@ -55,7 +61,7 @@ export function planChange(
   const newRoutes = forgiving(addRoutes({ netns, ifName, result: after }));
   return [
     ...(old.some((cidr) => sharesSubnet(cidr, address!)) ? [promote({ netns, ifName })] : []),
-    give({ netns, ifName }, address!),
+    give({ netns, ifName }, { cidr: address!, lifetimes }),
     ...newRoutes,
     ...removeRoutes({ netns, ifName, result: { ips: [], routes: oldRoutes } }),
     ...old.map((cidr) => take({ netns, ifName }, cidr)),
@@ -94,10 +100,15 @@ function promote({ netns, ifName }: Place): Step {
   };
 }
 
-function give({ netns, ifName }: Place, cidr: Cidr): Step {
+function give(
+  { netns, ifName }: Place,
+  { cidr, lifetimes }: { readonly cidr: Cidr; readonly lifetimes: Lifetimes | undefined },
+): Step {
   return {
     why: `add address ${formatCidr(cidr)} to container interface "${ifName}"`,
-    do: addAddress(ifName, { cidr, netns }),
+    do: lifetimes
+      ? replaceAddress(ifName, { cidr, lifetimes, netns })
+      : addAddress(ifName, { cidr, netns }),
     tolerate: ["exists"],
   };
 }

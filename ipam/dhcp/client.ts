@@ -9,7 +9,7 @@ import type { ByteStream } from "./rpc.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { nobodyWords } from "./door.ts";
 import { callAllocate, callRelease } from "./lease_rpc.ts";
-import { callCheck, callGc, callList, isForeign } from "./own_rpc.ts";
+import { callCheck, callGc, callList, callOwnAllocate, isForeign } from "./own_rpc.ts";
 import { RemoteError } from "./rpc.ts";
 
 /** Nobody answers at the socket. */
@@ -22,9 +22,24 @@ export class AgentClient {
   /** `timeout`: milliseconds for one call. */
   constructor(readonly socket: string, readonly timeout: number) {}
 
-  /** Gets the lease of an attachment. */
-  allocate(args: AllocateArgs): Promise<Result> {
-    return this.#call("DHCP.Allocate", (stream, options) => callAllocate(stream, args, options));
+  /** Gets the IPv4 lease of an attachment, as any agent does. */
+  allocate(args: AllocateArgs, until: CallOptions = {}): Promise<Result> {
+    const call = (stream: ByteStream, options: CallOptions) => callAllocate(stream, args, options);
+    return this.#call("DHCP.Allocate", call, until);
+  }
+
+  /** Gets the leases of an attachment, one of IPv6 among them. */
+  async allocateAll(args: AllocateArgs, until: CallOptions = {}): Promise<Result> {
+    const result = await this.#call("Denocni.Allocate", async (stream, options) => {
+      return await callOwnAllocate(stream, args, options).catch(undefinedIfForeign);
+    }, until);
+    if (result) return result;
+    throw new CniError(
+      codes.unsupportedField,
+      `Cannot use "ipv6": "dhcp" with the lease agent at "${this.socket}": ` +
+        "it gets IPv4 addresses alone",
+      'the agent of this plugin, `dhcp daemon`, gets both; or set "ipv6" to "slaac" or "none"',
+    );
   }
 
   /** Gives the lease of an attachment up. */
@@ -56,11 +71,13 @@ export class AgentClient {
   async #call<T>(
     method: string,
     call: (stream: ByteStream, options: CallOptions) => Promise<T>,
+    until: CallOptions = {},
   ): Promise<T> {
     const stream = await dial(this.socket);
-    const signal = AbortSignal.timeout(this.timeout);
+    const late = AbortSignal.timeout(this.timeout);
+    const signal = AbortSignal.any([late, ...(until.signal ? [until.signal] : [])]);
     return await call(stream, { signal }).catch((error: Error) => {
-      throw signal.aborted ? this.#late(method) : failureOf(method, error);
+      throw late.aborted ? this.#late(method) : failureOf(method, error);
     });
   }
 
@@ -95,16 +112,18 @@ export const howToStart =
   "start it with `systemctl enable --now cni-dhcp` or `dhcp daemon`, " +
   'or set "oneShot": true in "ipam" for containers that live shorter than their leases';
 
-const noTries = "no more tries";
-
 /** What the agent said, in the reference's words; what was sent and received stands in the details. */
 function failureOf(method: string, error: Error): CniError {
   if (!(error instanceof RemoteError)) {
     return new CniError(codes.ioFailure, `error calling ${method}: ${error.message}`);
   }
-  const counted = error.message.startsWith(`${noTries}: `);
-  const words = counted ? noTries : error.message;
-  const details = counted ? error.message.slice(`${noTries}: `.length) : "";
-  const code = words === noTries ? codes.tryAgainLater : codes.noAddress;
-  return new CniError(code, `error calling ${method}: ${words}`, details);
+  const [words, counts] = splitCounts(error.message);
+  const code = /(^|: )no more tries$/.test(words) ? codes.tryAgainLater : codes.noAddress;
+  return new CniError(code, `error calling ${method}: ${words}`, counts);
+}
+
+/** Parts `no more tries` from what was sent and received; of other words the second part is empty. */
+export function splitCounts(message: string): readonly [words: string, counts: string] {
+  const counted = /^((?:IPv[46]: )?no more tries): (.*)$/s.exec(message);
+  return counted ? [counted[1]!, counted[2]!] : [message, ""];
 }

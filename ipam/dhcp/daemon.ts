@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { AgentTools } from "./agent.ts";
 import type { Caller, Door } from "./door.ts";
 import type { Flags } from "./flags.ts";
 import type { Clock } from "./keeper.ts";
+import type { AgentTools } from "./leases.ts";
 import type { RpcMethod, RpcMethods } from "./rpc.ts";
 import { failureOf, removeFile, writeFileAtomic } from "../../host/files.ts";
 import { lockFile } from "../../host/lock.ts";
@@ -17,6 +17,7 @@ import { Agent } from "./agent.ts";
 import { openDoor, passedSocket } from "./door.ts";
 import { parseFlags } from "./flags.ts";
 import { holdExchange, releaseFromHost } from "./hold.ts";
+import { holdExchange6 } from "./hold6.ts";
 import { leaseMethods } from "./lease_rpc.ts";
 import { ownMethods } from "./own_rpc.ts";
 import { serveRpc } from "./rpc.ts";
@@ -77,6 +78,7 @@ export function toolsOf(flags: Flags): AgentTools {
   const { hostPrefix, socketPath, broadcast, timeout, resendMax, resendTimeout } = flags;
   return {
     hold: (holding, signal) => holdExchange(new Machine(), holding, { signal }),
+    hold6: (holding, signal) => holdExchange6(new Machine(), holding, { signal }),
     releaseFromHost: (goal, client) => releaseFromHost({ goal, client }),
     apply: (steps) => new Machine().apply(steps),
     netnsOf: recordedNetns,

@@ -1,25 +1,12 @@
 /**
  * Gives a lease back to its server: from the container, or from the host where the container's
- * namespace is gone. Nobody answers a release, so it is best effort either way.
+ * namespace is gone. Nobody needs an answer to a release, so it is best effort either way.
  *
  * @module
  */
-import type { NetnsRef } from "../../host/command.ts";
-import type { Client, Goal } from "./exchange.ts";
-import type { Held, Holding } from "./hold.ts";
-import type { Entry, Intent } from "./store.ts";
-import { leaseOf } from "./lease.ts";
-import { option, readOption } from "./options.ts";
-
-/** What a release works with. */
-export interface Ways {
-  /** Holds an exchange in a container. */
-  readonly hold: (holding: Holding, signal: AbortSignal) => Promise<Held>;
-  /** Sends a release from the host. */
-  readonly releaseFromHost: (goal: Goal, client: Client) => Promise<unknown>;
-  /** The namespace of a lease, as long as it is the one that the lease was for. */
-  readonly netnsOf: (entry: Intent) => NetnsRef | undefined;
-}
+import type { EntryOf, Family, IntentOf } from "./entry.ts";
+import type { Ending, Ways } from "./family.ts";
+import { kinOf } from "./family.ts";
 
 /** Milliseconds that a release may take. */
 const limit = 5000;
@@ -30,40 +17,38 @@ const search = { within: 5000, timeout: 1000 } as const;
  * The lease that an acquisition may have brought before it was cut short: the same client that asks
  * again gets it again. Gives `undefined` where there is no answer, or no way to ask.
  */
-export async function recover(
-  intent: Intent,
+export async function recover<F extends Family>(
+  intent: IntentOf<F>,
   ways: Ways,
   { now, signal }: { readonly now: () => number; readonly signal: AbortSignal },
-): Promise<Entry | undefined> {
-  const { ifName: dev, ask: client } = intent;
+): Promise<EntryOf<F> | undefined> {
+  const { ifName: dev, ask, family } = intent;
+  const kin = kinOf(family);
   const netns = ways.netnsOf(intent);
   if (!netns) return undefined;
-  const holding = { netns, dev, goal: { kind: "acquire" }, client, ...search } as const;
-  const held = await ways.hold(holding, signal).catch(() => undefined);
+  const task = { netns, dev, goal: kin.acquire(undefined), ask, ...search };
+  const held = await kin.hold(ways, task, signal).catch(() => undefined);
   if (held?.kind !== "acked") return undefined;
   const { ack, age } = held;
-  const lease = leaseOf(ack, { now: now(), age, random: () => 0 });
+  const lease = kin.protocol.leaseOf(ack, { now: now(), age, random: () => 0 });
   return { ...intent, lease, replaces: [], generation: 0 };
 }
 
-/** Sends the release. Throws when a process cannot be started for it. */
-export async function release(entry: Entry, ways: Ways): Promise<void> {
-  const { ifName: dev, ask, lease: { ack } } = entry;
-  const goal: Goal = {
-    kind: "release",
-    address: ack.yiaddr,
-    server: readOption(ack.options, option.serverId)!,
-  };
+/** Sends the release. Throws when a process cannot be started for it, or there is no way to send it. */
+export async function release<F extends Family>(entry: EntryOf<F>, ways: Ways): Promise<void> {
+  const { ifName: dev, ask, lease: { ack }, family } = entry;
+  const kin = kinOf(family);
+  const goal = kin.protocol.goalOf("release", ack);
   const netns = ways.netnsOf(entry);
   const never = new AbortController().signal;
-  const holding = netns && { netns, dev, goal, client: ask, within: limit };
-  const held = holding && await ways.hold(holding, never).catch(() => undefined);
+  const task = netns && { netns, dev, goal, ask, within: limit };
+  const held = task && await kin.hold(ways, task, never).catch(() => undefined);
   if (held?.kind === "sent") return;
-  await ways.releaseFromHost(goal, { ...ask, chaddr: ack.chaddr });
+  await kin.releaseFromHost(ways, { goal, ask, ack });
 }
 
 /** Whether a server may have given a lease that is not known of. */
-export function mayHaveBrought(held: Held): boolean {
+export function mayHaveBrought(held: Ending<unknown>): boolean {
   return held.kind === "cancelled" || held.kind === "acked" ||
     held.kind === "failed" && held.counts.request > 0;
 }

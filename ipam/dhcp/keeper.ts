@@ -6,18 +6,18 @@
  * @module
  */
 import type { Step as PlanStep } from "../../host/step.ts";
-import type { Ways } from "./goodbye.ts";
-import type { Held } from "./hold.ts";
+import type { Entry, EntryOf, Family, Words } from "./entry.ts";
+import type { Ending, Kin, Ways } from "./family.ts";
 import type { Action, End, Kept, LeaseEvent, Phase, Step } from "./lease.ts";
-import type { Message } from "./packet.ts";
-import type { Ask, Entry, Store } from "./store.ts";
+import type { Store } from "./store.ts";
 import type { Turns } from "./turns.ts";
 import type { Result } from "../../cni/types.ts";
 import { failureOf } from "../../host/files.ts";
 import { formatIp } from "../../host/ip.ts";
-import { planChange, planWithdrawal, resultOf } from "./change.ts";
+import { planChange, planWithdrawal } from "./change.ts";
+import { kinOf } from "./family.ts";
 import { release } from "./goodbye.ts";
-import { advance, dhcp4, holdsAt, keep, resume } from "./lease.ts";
+import { advance, holdsAt, keep, resume } from "./lease.ts";
 
 /** Time. All in milliseconds. */
 export interface Clock {
@@ -52,11 +52,18 @@ export interface Tools extends Ways {
 /** The shortest exchange that is worth its process, in milliseconds. */
 const leastExchange = 1000;
 
+/** Events, states and orders of a family's leases. */
+type EventOf<F extends Family> = LeaseEvent<Words[F]["ack"]>;
+type StepOf<F extends Family> = Step<Words[F]["ack"], Words[F]["goal"]>;
+type ActionOf<F extends Family> = Action<Words[F]["ack"], Words[F]["goal"]>;
+type OrderOf<F extends Family> = ActionOf<F> & { readonly kind: "exchange" };
+
 /** One lease and its life. */
-export class Keeper {
+export class Keeper<F extends Family = Family> {
   readonly #tools: Tools;
-  #entry: Entry;
-  #kept: Kept;
+  readonly #kin: Kin<F>;
+  #entry: EntryOf<F>;
+  #kept: Kept<Words[F]["ack"], Words[F]["goal"]>;
   #stopTimer: () => void = () => {};
   /** The exchange under way, if there is one. */
   #cancel: AbortController | undefined;
@@ -67,26 +74,27 @@ export class Keeper {
   #suspended = false;
   readonly #ended = Promise.withResolvers<End>();
 
-  private constructor(entry: Entry, tools: Tools, { state }: Step) {
+  private constructor(entry: EntryOf<F>, tools: Tools, { state }: StepOf<F>) {
     this.#tools = tools;
+    this.#kin = kinOf(entry.family);
     this.#entry = entry;
     this.#kept = state;
   }
 
   /** Begins to keep a lease that was just acquired. Throws when it cannot be written down. */
-  static begin(entry: Entry, tools: Tools): Keeper {
+  static begin<F extends Family>(entry: EntryOf<F>, tools: Tools): Keeper<F> {
     const now = tools.clock.now();
-    const step = keep(entry.lease, { now, settings: settingsOf(tools) });
-    tools.store.write(entry);
+    const step = keep(entry.lease, { now, settings: settingsOf(tools, entry) });
+    tools.store.write(entry as Entry);
     const keeper = new Keeper(entry, tools, step);
     keeper.#take({ ...step, actions: step.actions.filter(({ kind }) => kind !== "store") });
     return keeper;
   }
 
   /** Goes on with a lease from the disk. */
-  static resume(entry: Entry, tools: Tools): Keeper {
+  static resume<F extends Family>(entry: EntryOf<F>, tools: Tools): Keeper<F> {
     const now = tools.clock.now();
-    const step = resume(entry.lease, { now, settings: settingsOf(tools) });
+    const step = resume(entry.lease, { now, settings: settingsOf(tools, entry) });
     const keeper = new Keeper(entry, tools, step);
     keeper.#take(step);
     keeper.look();
@@ -94,7 +102,7 @@ export class Keeper {
   }
 
   /** What it keeps. */
-  get entry(): Entry {
+  get entry(): EntryOf<F> {
     return this.#entry;
   }
 
@@ -120,11 +128,11 @@ export class Keeper {
 
   /** Its part of a result. */
   get result(): Result {
-    return resultOf(this.#entry.lease.ack, this.#entry.ask);
+    return this.#kin.resultOf(this.#entry.lease.ack, this.#entry.ask);
   }
 
   /** Asks servers for something else from now on. */
-  update(ask: Ask): void {
+  update(ask: Words[F]["ask"]): void {
     this.#entry = { ...this.#entry, ask };
     this.#write();
   }
@@ -149,11 +157,11 @@ export class Keeper {
     await Promise.allSettled([this.#exchanging, this.#changes, this.#release]);
   }
 
-  #feed(event: LeaseEvent): void {
+  #feed(event: EventOf<F>): void {
     if (!this.#suspended) this.#take(advance(this.#kept, event));
   }
 
-  #take({ state, actions }: Step): void {
+  #take({ state, actions }: StepOf<F>): void {
     this.#kept = state;
     this.#entry = { ...this.#entry, lease: state.lease };
     // Before the lease is written: what it replaces has to be known after a kill, too.
@@ -162,7 +170,7 @@ export class Keeper {
     if (this.#entry.replaces.length > 0 && state.phase !== "ended") this.#change();
   }
 
-  #do(action: Action): void {
+  #do(action: ActionOf<F>): void {
     switch (action.kind) {
       case "wait":
         return this.#wait(action.until);
@@ -192,7 +200,7 @@ export class Keeper {
     });
   }
 
-  async #exchange(order: Action & { readonly kind: "exchange" }): Promise<void> {
+  async #exchange(order: OrderOf<F>): Promise<void> {
     const cancel = this.#cancel = new AbortController();
     const event = await this.#converse(order, cancel.signal);
     if (cancel.signal.aborted) return;
@@ -202,17 +210,18 @@ export class Keeper {
 
   /** Holds an exchange when it is its turn; the wait for that is part of its time. */
   async #converse(
-    { goal, within }: Action & { readonly kind: "exchange" },
+    { goal, within }: OrderOf<F>,
     signal: AbortSignal,
-  ): Promise<LeaseEvent> {
-    const { clock, exchanges, limits, hold } = this.#tools;
+  ): Promise<EventOf<F>> {
+    const { clock, exchanges, limits } = this.#tools;
     const start = clock.now();
-    const held = await exchanges.run<Held>(signal, async () => {
+    const held = await exchanges.run<Ending<Words[F]["ack"]>>(signal, async () => {
       const netns = this.#tools.netnsOf(this.#entry);
       if (!netns) return { kind: "namespace gone" };
       const left = Math.max(within - Math.max(clock.now() - start, 0), leastExchange);
-      const { ifName: dev, ask: client } = this.#entry;
-      return await hold({ netns, dev, goal, client, ...limits, within: left }, signal);
+      const { ifName: dev, ask } = this.#entry;
+      const task = { netns, dev, goal, ask, ...limits, within: left };
+      return await this.#kin.hold(this.#tools, task, signal);
     }).catch((error) => this.#puzzle(error));
     return eventOf(held, clock.now());
   }
@@ -223,7 +232,7 @@ export class Keeper {
     return undefined;
   }
 
-  #replace(ack: Message): void {
+  #replace(ack: Words[F]["ack"]): void {
     this.#entry = { ...this.#entry, replaces: [...this.#entry.replaces, ack] };
   }
 
@@ -237,12 +246,15 @@ export class Keeper {
     const { replaces, lease, ask, ifName } = this.#entry;
     const netns = this.#tools.netnsOf(this.#entry);
     if (replaces.length === 0 || !netns || this.phase === "ended" || this.#suspended) return;
-    const before = replaces.map((ack) => resultOf(ack, ask));
-    const after = resultOf(lease.ack, ask);
-    await this.#tools.apply(planChange({ netns, ifName }, { before, after }));
+    const kin = this.#kin;
+    const before = replaces.map((ack) => kin.resultOf(ack, ask));
+    const after = kin.resultOf(lease.ack, ask);
+    const lifetimes = kin.lifetimesAt(lease, this.#tools.clock.now());
+    await this.#tools.apply(planChange({ netns, ifName }, { before, after, lifetimes }));
     const left = this.#entry.replaces.filter((ack) => !replaces.includes(ack));
     this.#entry = { ...this.#entry, replaces: left };
     this.#write();
+    if (before.every((one) => isEqual(one, after))) return;
     this.#say(`the interface has ${after.ips[0]!.address} now, and what else the lease says`);
   }
 
@@ -259,8 +271,13 @@ export class Keeper {
     if (reason === "expired") await this.#withdraw();
     const failure = failureOf(() => this.#tools.store.remove(this.#entry));
     if (failure) this.#say(failure.message);
-    if (reason !== "stopped") this.#say(`it is no longer kept: ${words[reason]}`);
+    if (reason !== "stopped") this.#say(`it is no longer kept: ${this.#why(reason)}`);
     this.#ended.resolve(reason);
+  }
+
+  #why(reason: Exclude<End, "stopped">): string {
+    if (reason !== "namespace gone") return words[reason];
+    return `the namespace is gone; the server ${this.#kin.remote ? "is" : "cannot be"} told`;
   }
 
   /** An address whose lease has ended may be another's. */
@@ -268,13 +285,13 @@ export class Keeper {
     const { lease, replaces, ask, ifName } = this.#entry;
     const netns = this.#tools.netnsOf(this.#entry);
     if (!netns) return;
-    const standing = [...replaces, lease.ack].map((ack) => resultOf(ack, ask));
+    const standing = [...replaces, lease.ack].map((ack) => this.#kin.resultOf(ack, ask));
     await this.#tools.apply(planWithdrawal({ netns, ifName }, standing))
       .catch(({ message }: Error) => this.#say(message));
   }
 
   #write(): void {
-    const failure = failureOf(() => this.#tools.store.write(this.#entry));
+    const failure = failureOf(() => this.#tools.store.write(this.#entry as Entry));
     if (failure) this.#say(failure.message);
   }
 
@@ -283,24 +300,29 @@ export class Keeper {
   }
 }
 
-const words: Readonly<Record<Exclude<End, "stopped">, string>> = {
+const words: Readonly<Record<Exclude<End, "stopped" | "namespace gone">, string>> = {
   "expired": "no server has renewed it; its address is taken from the interface",
   "link missing": "the interface is gone",
   "link unknown": "the interface cannot be looked at",
-  "namespace gone": "the namespace is gone; the server is told",
 };
 
 /** `192.168.1.5 for "eth0" of container "c1" on network "net"` */
-export function describe({ lease, ifName, containerId, network }: Entry): string {
-  const address = formatIp(lease.ack.yiaddr);
+export function describe<F extends Family>(
+  { family, lease, ifName, containerId, network }: EntryOf<F>,
+): string {
+  const address = formatIp(kinOf(family).addressOf(lease.ack));
   return `${address} for "${ifName}" of container "${containerId}" on network "${network}"`;
 }
 
-function settingsOf({ random, limits }: Tools) {
-  return { protocol: dhcp4, random, limit: limits.within };
+function settingsOf<F extends Family>({ random, limits }: Tools, { family }: EntryOf<F>) {
+  return { protocol: kinOf(family).protocol, random, limit: limits.within };
 }
 
-function eventOf(held: Held | undefined, now: number): LeaseEvent {
+function isEqual(a: Result, b: Result): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function eventOf<A>(held: Ending<A> | undefined, now: number): LeaseEvent<A> {
   switch (held?.kind) {
     case undefined:
       return { kind: "link unknown", now };

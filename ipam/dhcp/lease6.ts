@@ -8,6 +8,7 @@
 import type { Decoder } from "../../cni/decode.ts";
 import type { Dns, JsonObject } from "../../cni/types.ts";
 import type { Ip } from "../../host/ip.ts";
+import type { Lifetimes } from "../../host/ip_addr.ts";
 import type { Leased } from "./answer6.ts";
 import type { Goal } from "./exchange6.ts";
 import type { Lease as KeptLease, Moment, Protocol } from "./lease.ts";
@@ -76,6 +77,25 @@ export function deprecatedAt({ ack, since }: Lease): number {
   return since + endless(leasedBy(ack).preferred) * second;
 }
 
+/** What is left of both lifetimes, for the interface; absent for an address without an end. */
+export function lifetimesAt(lease: Lease, now: number): Lifetimes | undefined {
+  if (isEndless(lease.ack)) return undefined;
+  const left = (end: number) => Math.max(Math.round((end - now) / second), 0);
+  const valid = Math.max(left(lease.expireAt), 1);
+  return { valid, preferred: Math.min(left(deprecatedAt(lease)), valid) };
+}
+
+/** Whether the address may be used, and is preferred, for good. */
+function isEndless(ack: Message): boolean {
+  const { preferred, valid } = leasedBy(ack);
+  return preferred === infinite && valid === infinite;
+}
+
+/** The address of a lease. */
+export function leasedAddress(ack: Message): Ip {
+  return leasedBy(ack).address;
+}
+
 function leasedBy(ack: Message): Leased {
   return answerOf(ack).leased!;
 }
@@ -126,7 +146,8 @@ export const dhcp6: Protocol<Message, Goal> = {
   leaseOf,
   goalOf,
   completed,
-  same: (a, b) => sameGrant(grantedBy(a), grantedBy(b)),
+  // Lifetimes that end count anew with each REPLY: the interface has to know.
+  same: (a, b) => sameGrant(grantedBy(a), grantedBy(b)) && isEndless(a) && isEndless(b),
 };
 
 const never = "never";

@@ -331,11 +331,11 @@ interface Story {
 
 const stories: readonly Story[] = [
   {
-    what: "a lease is renewed at T1, again and again",
+    what: "a lease is renewed at T1, again and again, and the interface told of its times",
     first: "store, wait 1800",
     lines: [
       [1800, "timer", "renew 208"],
-      [1801, acked(undefined, 500), "store, wait 3600.5"],
+      [1801, acked(undefined, 500), "store, change 2001:db8::5 2001:db8::5, wait 3600.5"],
       [3600.5, "timer", "renew 208"],
     ],
   },
@@ -375,6 +375,13 @@ const stories: readonly Story[] = [
     ],
   },
   {
+    what: "an endless lease that is given again changes nothing",
+    ack: endless,
+    resumed: -60,
+    first: "store, rebind 30",
+    lines: [[-59, acked(endless), "store, wait 3541"]],
+  },
+  {
     what: "other name servers are a change, too",
     first: "store, wait 1800",
     lines: [
@@ -394,14 +401,18 @@ const stories: readonly Story[] = [
   {
     what: "a clock that is set back takes the lease along",
     first: "store, wait 1800",
-    lines: [[-1800, "timer", "store, renew 208"], [-1799, acked(), "store, wait 1"]],
+    lines: [[-1800, "timer", "store, renew 208"], [
+      -1799,
+      acked(),
+      "store, change 2001:db8::5 2001:db8::5, wait 1",
+    ]],
   },
   {
     what: "a clock that is set ahead past the end asks every server before it gives up",
     first: "store, wait 1800",
     lines: [
       [90_000, "timer", "rebind 30"],
-      [90_001, acked(), "store, wait 91801"],
+      [90_001, acked(), "store, change 2001:db8::5 2001:db8::5, wait 91801"],
     ],
   },
   {

@@ -14,6 +14,11 @@ import { callRpc, nothing } from "./rpc.ts";
 
 /** What our agent does for our plugin. Errors go to the plugin as their messages. */
 export interface OwnAgent {
+  /**
+   * As the method of the reference: gets what the configuration wants. Asked for by this name
+   * where the reference's agent must not answer with less.
+   */
+  allocate(args: AllocateArgs, signal: AbortSignal): Promise<Result>;
   /** The lease of an attachment, if it has one that may be used. */
   check(args: AllocateArgs): Promise<Result>;
   /** Gives up every lease of a network that belongs to none of these attachments. */
@@ -51,6 +56,10 @@ const listType: StructType = {
 /** The methods of an agent, for {@linkcode "./rpc.ts".serveRpc}. */
 export function ownMethods(agent: OwnAgent): RpcMethods {
   return {
+    [`${service}.Allocate`]: {
+      reply: resultType,
+      run: async (args, signal) => writeResult(await agent.allocate(readArgs(args), signal)),
+    },
     [`${service}.Check`]: {
       reply: resultType,
       run: async (args) => writeResult(await agent.check(readArgs(args))),
@@ -75,13 +84,32 @@ export function isForeign(error: Error): boolean {
   return error.message.startsWith(`rpc: can't find service ${service}.`);
 }
 
-/** Asks for the lease of an attachment; for errors see {@linkcode callRpc}. */
-export async function callCheck(
+/** Asks for the leases of an attachment, or new ones; for errors see {@linkcode callRpc}. */
+export function callOwnAllocate(
   stream: ByteStream,
   args: AllocateArgs,
-  { signal }: CallOptions = {},
+  options?: CallOptions,
 ): Promise<Result> {
-  const call = { method: `${service}.Check`, type: argsType, args: writeArgs(args), signal };
+  return callForResult("Allocate", { stream, args, ...options });
+}
+
+/** Asks for the leases of an attachment; for errors see {@linkcode callRpc}. */
+export function callCheck(
+  stream: ByteStream,
+  args: AllocateArgs,
+  options?: CallOptions,
+): Promise<Result> {
+  return callForResult("Check", { stream, args, ...options });
+}
+
+async function callForResult(
+  name: "Allocate" | "Check",
+  { stream, args, signal }: CallOptions & {
+    readonly stream: ByteStream;
+    readonly args: AllocateArgs;
+  },
+): Promise<Result> {
+  const call = { method: `${service}.${name}`, type: argsType, args: writeArgs(args), signal };
   return readResult(await callRpc(stream, call));
 }
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { IpConfig, Route } from "../../cni/types.ts";
+import type { IpConfig } from "../../cni/types.ts";
 import type { Cidr, Ip } from "../../host/ip.ts";
 import { contains, formatCidr, formatIp, isDefault, parseCidr, parseIp } from "../../host/ip.ts";
 import { parseIpJson } from "../../host/ip_json.ts";
@@ -20,8 +20,11 @@ export interface Printed {
 
 /** How far a link has come. */
 export type Slaac =
-  /** Parts of a result. When they end does not matter: routers renew what they advertise. */
-  | { readonly kind: "ready"; readonly ips: readonly IpConfig[]; readonly routes: readonly Route[] }
+  /**
+   * Part of a result. When it ends does not matter: routers renew what they advertise. The kernel
+   * has the routes, too, and is not to be given them again without an end.
+   */
+  | { readonly kind: "ready"; readonly ips: readonly IpConfig[] }
   /** Not yet; the message is the error if nothing changes until the deadline. */
   | { readonly kind: "waiting"; readonly message: string }
   /** Never: another host has the address. */
@@ -149,13 +152,12 @@ function ready(addresses: readonly Address[], routes: readonly Over[]): Slaac {
       address: formatCidr(cidr),
       ...(gateway !== undefined && { gateway }),
     })),
-    routes: gateway === undefined ? [] : [{ dst: "::/0", gw: gateway }],
   };
 }
 
 const ranks: Readonly<Record<string, number>> = { high: 0, medium: 1, low: 2 };
 
-/** The router that the kernel asks first (RFC 4191): a result has one default route. */
+/** The router that the kernel asks first (RFC 4191): an address has one gateway in a result. */
 function routerOf(routes: readonly Over[]): Ip | undefined {
   const rank = ({ pref = "medium" }: Over) => ranks[pref] ?? 1;
   const metric = ({ metric = usualMetric }: Over) => metric;

@@ -71,18 +71,10 @@ const whole: Printed = {
 };
 
 const address = "2001:db8::ff:fe00:1/64";
-const usual: Slaac = {
-  kind: "ready",
-  ips: [{ address, gateway: "fe80::1" }],
-  routes: [{ dst: "::/0", gw: "fe80::1" }],
-};
-const alone: Slaac = { kind: "ready", ips: [{ address }], routes: [] };
+const usual: Slaac = { kind: "ready", ips: [{ address, gateway: "fe80::1" }] };
+const alone: Slaac = { kind: "ready", ips: [{ address }] };
 /** The same by another router. */
-const by = (gateway: string): Slaac => ({
-  kind: "ready",
-  ips: [{ address, gateway }],
-  routes: [{ dst: "::/0", gw: gateway }],
-});
+const by = (gateway: string): Slaac => ({ kind: "ready", ips: [{ address, gateway }] });
 const routes = [onLink, ofLocal, router];
 
 const ready: readonly (readonly [what: string, Printed, Slaac])[] = [
@@ -109,7 +101,6 @@ const ready: readonly (readonly [what: string, Printed, Slaac])[] = [
     {
       kind: "ready",
       ips: [{ address: "fd00::5/64", gateway: "fe80::1" }, { address, gateway: "fe80::1" }],
-      routes: [{ dst: "::/0", gw: "fe80::1" }],
     },
   ],
   [

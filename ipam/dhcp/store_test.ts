@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Machine } from "../../ns/machine.ts";
-import type { Entry } from "./store.ts";
+import type { EntryOf } from "./entry.ts";
 import { leaseOf } from "./lease.ts";
 import { decode } from "./packet.ts";
 import { dropSteps, Store, storeSteps } from "./store.ts";
@@ -23,8 +23,12 @@ async function withStore(
   }
 }
 
-async function entryOf(store: Store, parts: Partial<Entry> = {}): Promise<Entry> {
+async function entryOf(
+  store: Store,
+  parts: Partial<Omit<EntryOf<4>, "family">> = {},
+): Promise<EntryOf<4>> {
   return {
+    family: 4,
     ...attachment,
     path: await store.pathOf({ ...attachment, ...parts }),
     agent: "/run/cni/dhcp.sock",
@@ -102,14 +106,14 @@ Deno.test("paths differ as soon as one part of the attachment does", () =>
   }));
 
 /** Changes a part of what is written. */
-function changed(entry: Entry, path: readonly string[], value: unknown): string {
+function changed(entry: EntryOf<4>, path: readonly string[], value: unknown): string {
   const whole = JSON.parse(Deno.readTextFileSync(entry.path));
   const parent = path.slice(0, -1).reduce((at, key) => at[key], whole);
   parent[path.at(-1)!] = value;
   return JSON.stringify(whole);
 }
 
-const damages: Readonly<Record<string, [(entry: Entry) => string, says: string]>> = {
+const damages: Readonly<Record<string, [(entry: EntryOf<4>) => string, says: string]>> = {
   "empty": [() => "", "end of JSON input"],
   "cut": [(entry) => Deno.readTextFileSync(entry.path).slice(0, 200), "JSON"],
   "no object": [() => "[]", "expected object"],

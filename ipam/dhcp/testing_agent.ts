@@ -6,9 +6,9 @@
 import type { JsonObject } from "../../cni/types.ts";
 import type { NetnsState } from "../../ns/netns.ts";
 import type { Attachment } from "../../recipes/own.ts";
-import type { AgentTools } from "./agent.ts";
+import type { Entry, Family, Intent } from "./entry.ts";
 import type { AllocateArgs } from "./lease_rpc.ts";
-import type { Entry, Intent } from "./store.ts";
+import type { AgentTools } from "./leases.ts";
 import { FakeTools } from "./testing_keeper.ts";
 import { Turns } from "./turns.ts";
 
@@ -50,8 +50,10 @@ export class FakeAgentTools extends FakeTools implements AgentTools {
     forget: (path: string) => void this.intents.delete(path),
     intent: (path: string) => this.intents.get(path),
     intents: () => [...this.intents.values()],
-    pathOf: ({ network, containerId, ifName }: Attachment) =>
-      Promise.resolve(`/leases/${network}-${containerId}-${ifName}.json`),
+    pathOf: ({ network, containerId, ifName }: Attachment, family: Family = 4) => {
+      const end = family === 6 ? ".v6.json" : ".json";
+      return Promise.resolve(`/leases/${network}-${containerId}-${ifName}${end}`);
+    },
   };
 }
 

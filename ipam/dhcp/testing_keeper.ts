@@ -10,12 +10,16 @@ import type { Held, Holding } from "./hold.ts";
 import type { Clock, Tools } from "./keeper.ts";
 import type { Lease } from "./lease.ts";
 import type { Message } from "./packet.ts";
-import type { Entry, Intent } from "./store.ts";
+import type { Entry, EntryOf, Intent } from "./entry.ts";
+import type { Held6, Holding6 } from "./hold6.ts";
+import type { Ip } from "../../host/ip.ts";
 import { formatIp } from "../../host/ip.ts";
 import { describe } from "../../host/step.ts";
+import { kinOf } from "./family.ts";
 import { leaseOf } from "./lease.ts";
 import { decode } from "./packet.ts";
 import { clientId, golden, ip, optionsOf } from "./testing.ts";
+import { noCounts as counts6 } from "./wire6.ts";
 import { Turns } from "./turns.ts";
 
 /** A clock that stands still until it is moved. */
@@ -60,10 +64,10 @@ export function settle(): Promise<void> {
 }
 
 /** An exchange that waits for its end. */
-export interface Pending {
-  readonly holding: Holding;
+export interface Pending<Order = Holding, End = Held> {
+  readonly holding: Order;
   readonly signal: AbortSignal;
-  readonly end: (held: Held) => void;
+  readonly end: (held: End) => void;
   readonly fail: (error: Error) => void;
 }
 
@@ -110,6 +114,8 @@ export class FakeTools implements Tools {
   readonly limits = { within: 208_000, timeout: 10_000, resendMax: 62_000 };
   /** Exchanges that have not ended. */
   pending: Pending[] = [];
+  /** The same of DHCPv6. */
+  pending6: Pending<Holding6, Held6>[] = [];
   /** What happened, in order. */
   readonly log: string[] = [];
   /** Leases on the disk by path. */
@@ -138,20 +144,21 @@ export class FakeTools implements Tools {
 
   hold = (holding: Holding, signal: AbortSignal): Promise<Held> => {
     this.log.push(`hold ${goalText(holding.goal)} within ${holding.within}`);
-    const { promise, resolve, reject } = Promise.withResolvers<Held>();
-    const settle = (run: () => void) => {
-      this.pending = this.pending.filter((other) => other !== pending);
-      run();
-    };
-    const pending: Pending = {
-      holding,
-      signal,
-      end: (held) => settle(() => resolve(held)),
-      fail: (error) => settle(() => reject(error)),
-    };
+    const { promise, pending } = begin<Holding, Held>({ holding, signal }, (ended) => {
+      this.pending = this.pending.filter((other) => other !== ended);
+    });
     this.pending.push(pending);
-    signal.addEventListener("abort", () => pending.end({ kind: "cancelled" }));
     if (holding.goal.kind === "release") pending.end({ kind: "sent" });
+    return promise;
+  };
+
+  hold6 = (holding: Holding6, signal: AbortSignal): Promise<Held6> => {
+    this.log.push(`hold6 ${goalText(holding.goal)} within ${holding.within}`);
+    const { promise, pending } = begin<Holding6, Held6>({ holding, signal }, (ended) => {
+      this.pending6 = this.pending6.filter((other) => other !== ended);
+    });
+    this.pending6.push(pending);
+    if (holding.goal.kind === "release") pending.end({ kind: "sent", counts: counts6 });
     return promise;
   };
 
@@ -168,12 +175,13 @@ export class FakeTools implements Tools {
     return Promise.resolve();
   };
 
-  readonly netnsOf = ({ netns }: Intent) => this.gone.has(netns) ? undefined : { path: netns };
+  readonly netnsOf = ({ netns }: Pick<Intent, "netns">) =>
+    this.gone.has(netns) ? undefined : { path: netns };
 
   readonly store = {
     write: (entry: Entry) => {
       if (this.full) throw new Error("Cannot write: no space");
-      this.log.push(`write ${formatIp(entry.lease.ack.yiaddr)}`);
+      this.log.push(`write ${addressIn(entry)}`);
       this.disk.set(entry.path, entry);
     },
     remove: ({ path }: Pick<Entry, "path">) => {
@@ -190,13 +198,42 @@ export class FakeTools implements Tools {
   }
 }
 
-function goalText({ kind, address }: Goal): string {
+/** An exchange that ends when it is told to, or called off. */
+function begin<Order, End extends { readonly kind: string }>(
+  { holding, signal }: { readonly holding: Order; readonly signal: AbortSignal },
+  over: (pending: Pending<Order, End>) => void,
+) {
+  const { promise, resolve, reject } = Promise.withResolvers<End>();
+  const pending: Pending<Order, End> = {
+    holding,
+    signal,
+    end(held) {
+      over(pending);
+      resolve(held);
+    },
+    fail(error) {
+      over(pending);
+      reject(error);
+    },
+  };
+  signal.addEventListener("abort", () => pending.end({ kind: "cancelled" } as unknown as End));
+  return { promise, pending };
+}
+
+function addressIn(entry: EntryOf<4 | 6>): string {
+  return formatIp(kinOf(entry.family).addressOf(entry.lease.ack));
+}
+
+function goalText(
+  { kind, address }: Pick<Goal, "kind"> & { readonly address?: Ip | undefined },
+): string {
   return address ? `${kind} ${formatIp(address)}` : kind;
 }
 
 /** A lease of `eth0` of container `c1`. */
-export function entryOf(lease: Lease, parts: Partial<Entry> = {}): Entry {
+export function entryOf(lease: Lease, parts: Partial<EntryOf<4>> = {}): EntryOf<4> {
   return {
+    family: 4,
     network: "net",
     containerId: "c1",
     ifName: "eth0",
