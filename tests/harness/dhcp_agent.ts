@@ -1,13 +1,13 @@
 /**
- * The lease agent as a process of a test, and a network for it: a bridge of the host to which a
- * server and containers are joined, so that the host reaches the server, too.
+ * The lease agent as a process of a test, and a network for it, to which the host, a server and
+ * containers are joined.
  *
  * @module
  */
 import type { JsonObject } from "../../cni/types.ts";
 import type { PluginCall } from "./plugin.ts";
 import type { Sandbox } from "./sandbox.ts";
-import { subnet } from "./dhcp_server.ts";
+import { Dnsmasq, subnet } from "./dhcp_server.ts";
 import { binDir } from "./plugin.ts";
 import { Child } from "./process.ts";
 
@@ -86,43 +86,56 @@ export class LeaseAgentProcess implements AsyncDisposable {
 /** The reference's agent says nothing at all. */
 const untilServed = 'until [ -S "$1" ]; do sleep 0.01; done';
 
-/** Name of the bridge. */
-const bridge = "lan0";
-
-/** A bridge of the host with a server's namespace at it; give the namespace's path. */
+/**
+ * A network: a server's namespace, whose interface `eth0` is a bridge to which the others are
+ * joined, and a card `up0` of the host on it. Gives the path of the server's namespace.
+ */
 export async function joinLan(sandbox: Sandbox): Promise<string> {
   const server = await sandbox.container("server");
-  await sandbox.ip(sandbox.host, [
-    `link add ${bridge} type bridge`,
-    `addr add 192.168.77.254/24 dev ${bridge}`,
-    `link set ${bridge} up`,
-    `link add srv0 type veth peer name eth0 netns ${server}`,
-    `link set srv0 master ${bridge} up`,
-  ]);
   await sandbox.ip(server, [
     "link set lo up",
+    // A bridge without one takes that of a port.
+    "link add eth0 address 02:00:00:00:77:01 type bridge",
     `addr add ${subnet.server}/${subnet.prefix} brd + dev eth0`,
     "link set eth0 up",
   ]);
+  await plug(sandbox, { netns: sandbox.host, dev: "up0", port: "host-up0" });
+  await sandbox.ip(sandbox.host, [`addr add 192.168.77.254/${subnet.prefix} brd + dev up0`]);
   return server;
 }
 
-/** Gives a container an interface at the bridge, unless it has one; gives its namespace. */
+/** Another server's namespace at the network; gives its path. */
+export async function joinOther(sandbox: Sandbox, address: string): Promise<string> {
+  const netns = await sandbox.container("other");
+  await plug(sandbox, { netns, dev: "eth0", port: "other-eth0" });
+  await sandbox.ip(netns, [`addr add ${address}/${subnet.prefix} brd + dev eth0`]);
+  return netns;
+}
+
+/** Gives a container an interface at the network, unless it has one; gives its namespace. */
 export async function joinContainer(
   sandbox: Sandbox,
   { name = "a", dev = "eth0" } = {},
 ): Promise<string> {
   const netns = await sandbox.container(name);
   if (await sandbox.hasLink(netns, dev)) return netns;
-  await sandbox.ip(sandbox.host, [
-    `link add ${name}-${dev} type veth peer name ${dev} netns ${netns}`,
-    `link set ${name}-${dev} master ${bridge} up`,
-  ]);
-  await sandbox.ip(netns, ["link set lo up", `link set ${dev} up`]);
+  await plug(sandbox, { netns, dev, port: `${name}-${dev}` });
   return netns;
 }
 
-/** Gives a container an interface at the bridge, by the path of its namespace. */
+async function plug(
+  sandbox: Sandbox,
+  { netns, dev, port }: { netns: string; dev: string; port: string },
+): Promise<void> {
+  const server = await sandbox.container("server");
+  await sandbox.ip(server, [
+    `link add ${port} type veth peer name ${dev} netns ${netns}`,
+    `link set ${port} master eth0 up`,
+  ]);
+  await sandbox.ip(netns, ["link set lo up", `link set ${dev} up`]);
+}
+
+/** Gives a container an interface at the network, by the path of its namespace. */
 export async function furnishContainer(sandbox: Sandbox, netns: string): Promise<void> {
   const [name] = [...sandbox.namespaces].find(([, path]) => path === netns)!;
   await joinContainer(sandbox, { name });
@@ -175,4 +188,42 @@ export async function addressesOn(sandbox: Sandbox, netns: string, dev = "eth0")
     `-4 addr show dev ${dev}`,
   );
   return links.flatMap(({ addr_info }) => addr_info.map(({ local }) => local));
+}
+
+/** Times with which tests do not wait long. */
+export const hasty = ["-timeout", "1s", "-resendmax", "2s", "--resendtimeout=3s"];
+
+/** A host with a server, an agent and a container. */
+export async function lan(
+  sandbox: Sandbox,
+  { more = [], flags = hasty }: {
+    /** Of the server. */
+    readonly more?: readonly string[];
+    /** Of the agent. */
+    readonly flags?: readonly string[];
+  } = {},
+) {
+  const host = await joinLan(sandbox);
+  const server = await Dnsmasq.start(sandbox, { more });
+  const agent = await LeaseAgentProcess.start(sandbox, { flags });
+  const netns = await joinContainer(sandbox);
+  return { server, agent, netns, host };
+}
+
+/** Names of the files of leases, and of acquisitions that may have brought one. */
+export function leaseFiles(): string[] {
+  try {
+    return [...Deno.readDirSync("/run/cni/denocni/dhcp")].map(({ name }) => name);
+  } catch {
+    return [];
+  }
+}
+
+/** Waits for what a server does a moment after it has said so, or got a packet. */
+export async function until(done: () => boolean): Promise<void> {
+  const end = Date.now() + 5000;
+  while (!done()) {
+    if (Date.now() > end) throw new Error("Cannot wait any longer: it does not come");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }

@@ -160,7 +160,7 @@ export async function startUdhcpd(
       "",
     ].join("\n"),
   );
-  const server = new DhcpServer(sandbox, netns, ["busybox", "udhcpd", "-f", file]);
+  const server = new DhcpServer(sandbox, netns, ["busybox", "udhcpd", "-f", "-a", "100", file]);
   await server.logged(/started/);
   return server;
 }
