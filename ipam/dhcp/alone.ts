@@ -60,6 +60,8 @@ async function acquire<F extends Family>(req: Request<Conf>, wish: Wish<F>): Pro
   const goal = kin.acquire(before && kin.addressOf(before.lease.ack));
   const task = { netns: { path: intent.netns }, dev, goal, ask, within: req.conf.timeout };
   store.intend(intent as Intent);
+  // Whatever ends the exchange, a server may have heard of it.
+  req.host.onRollback(`ask servers for "${dev}"`, () => giveUp(req.host, path, wish));
   const held = await kin.hold(ways, task, signal);
   if (!mayHaveBrought(held)) store.forget(path);
   const { ack, age } = acknowledged(held, dev);
@@ -69,7 +71,10 @@ async function acquire<F extends Family>(req: Request<Conf>, wish: Wish<F>): Pro
     lease: kin.protocol.leaseOf(ack, { now: Date.now(), age, random: Math.random }),
     generation: (before?.generation ?? 0) + 1,
   };
-  req.host.onRollback(`get a lease for "${dev}"`, () => release(entry, ways));
+  req.host.onRollback(`get a lease for "${dev}"`, async () => {
+    await release(entry, ways);
+    store.forget(path);
+  });
   const result = kin.resultOf(ack, ask);
   await req.host.apply(storeSteps(entry as Entry));
   store.forget(path);

@@ -61,7 +61,7 @@ const separator = "@";
 /** A script that shows what {@linkcode parseFacts} reads. */
 export function lookScript(dev: string): string {
   return [
-    "ip -N -j -4 route show table main",
+    "ip -N -j -4 route show table main || exit",
     `echo '${separator}'`,
     ...["all", dev].map((name) =>
       `filter=0; { read -r filter <${shellQuote(filterPath(name))}; } 2>/dev/null; echo "$filter"`
