@@ -60,13 +60,15 @@ kernelTest("dhcp: one shot through the bridge plugin, which opens no sockets", {
   needs: [...needs, "plugin:bridge"],
 }, async (sandbox) => {
   await joinLan(sandbox);
+  const lines = ["link add br0 type bridge", "link set up0 master br0", "link set br0 up"];
+  await sandbox.ip(sandbox.host, lines);
   const server = await Dnsmasq.start(sandbox);
   const netns = await sandbox.container("a");
   const call = (verb: string) => ({
     ...dhcpCall(sandbox, verb, {
       netns,
       ipam: { oneShot: true },
-      config: { type: "bridge", bridge: "lan0" },
+      config: { type: "bridge", bridge: "br0" },
     }),
     type: "bridge",
   });
