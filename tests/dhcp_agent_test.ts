@@ -1,6 +1,6 @@
 /**
  * The lease agent with real servers: leases that are renewed, moved, changed, lost and given back,
- * and agents that are killed, replaced and started by systemd.
+ * and agents that are killed and replaced.
  *
  * @module
  */
@@ -25,7 +25,6 @@ import { addressesOf, callPlugin, succeed } from "./harness/plugin.ts";
 import { Random, seedOf } from "./harness/random.ts";
 
 const needs = ["link:bridge", "link:veth", "tool:dnsmasq", "plugin:dhcp"] as const;
-const first = `${subnet.first}/${subnet.prefix}`;
 
 /** The shortest times that dnsmasq takes; its leases are of two minutes at least. */
 const t1 = 3000;
@@ -205,31 +204,4 @@ kernelTest("dhcp: a live agent is not replaced", { needs }, async (sandbox) => {
   );
   assertMatch(error!.message, /Cannot start the lease agent: ".*" is served by process \d+ \(/);
   await succeed(sandbox, dhcpCall(sandbox, "STATUS"));
-});
-
-/** Does what systemd does: opens the socket, and passes it on as descriptor 3. */
-const activate = `
-use Socket; use Fcntl; use POSIX ();
-my $path = shift;
-POSIX::close(3);
-socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; bind($s, sockaddr_un($path)) or die; listen($s, 9) or die;
-if (fileno($s) != 3) { POSIX::dup2(fileno($s), 3); } else { fcntl($s, F_SETFD, 0); }
-$ENV{LISTEN_PID} = $$; $ENV{LISTEN_FDS} = 1;
-exec @ARGV;
-`;
-
-kernelTest("dhcp: a socket that systemd has passed", {
-  needs: [...needs, "tool:perl"],
-}, async (sandbox) => {
-  await joinLan(sandbox);
-  await Dnsmasq.start(sandbox);
-  const agent = await LeaseAgentProcess.start(sandbox, {
-    flags: hasty,
-    through: ["perl", "-e", activate, socketOf(sandbox)],
-  });
-  const netns = await joinContainer(sandbox);
-  const result = await succeed(sandbox, dhcpCall(sandbox, "ADD", { netns }));
-  assertEquals(addressesOf(result), [first]);
-  await succeed(sandbox, dhcpCall(sandbox, "DEL", { netns }));
-  assertEquals((await agent.end("SIGTERM")).code, 0);
 });
