@@ -1,6 +1,6 @@
 /**
- * dhcp's verbs with a real server: with our agent, with the reference's, with none, and below the
- * plugins that name it.
+ * dhcp's verbs with a real server: with our agent, with the reference's, and below the plugins that
+ * name it.
  *
  * @module
  */
@@ -149,38 +149,6 @@ kernelTest("dhcp: GC gives back what is not valid", { needs }, async (sandbox) =
   await server.logged(/DHCPRELEASE/);
   await until(() => server.leased().length === 1);
   assertEquals(server.leased(), ["192.168.77.6"]);
-});
-
-kernelTest("dhcp: one shot, without any agent", { needs }, async (sandbox) => {
-  await joinLan(sandbox);
-  const server = await Dnsmasq.start(sandbox);
-  const netns = await joinContainer(sandbox);
-  const before = await snapshot(sandbox);
-  const ipam = { oneShot: true };
-  await succeed(sandbox, dhcpCall(sandbox, "STATUS", { ipam }));
-  const result = await succeed(sandbox, dhcpCall(sandbox, "ADD", { netns, ipam }));
-  assertEquals(addressesOf(result), [first]);
-  assertSame(before, await snapshot(sandbox), { only: /^a\// });
-  await configure(sandbox, { netns, result });
-  await succeed(
-    sandbox,
-    dhcpCall(sandbox, "CHECK", { netns, ipam, config: { prevResult: result } }),
-  );
-  await succeed(sandbox, dhcpCall(sandbox, "DEL", { netns, ipam }));
-  await server.logged(/DHCPRELEASE/);
-  await until(() => server.leased().length === 0);
-  assertEquals(leaseFiles(), []);
-});
-
-kernelTest("dhcp: one shot, when nobody answers", { needs }, async (sandbox) => {
-  await joinLan(sandbox);
-  const netns = await joinContainer(sandbox);
-  const ipam = { oneShot: true, timeout: 2000 };
-  const error = await fail(sandbox, dhcpCall(sandbox, "ADD", { netns, ipam }));
-  assertEquals(error.code, codes.tryAgainLater);
-  assertEquals(error.msg, 'Cannot get a lease for "eth0": no more tries');
-  assertMatch(error.details!, /DISCOVER sent, 0 OFFER received; is spanning tree forwarding\?$/);
-  assertEquals(leaseFiles(), []);
 });
 
 kernelTest("dhcp: the reference's plugin with our agent", { needs: peerNeeds }, async (sandbox) => {
