@@ -218,12 +218,12 @@ async function gc(req: GcRequest<Conf>, means = usual): Promise<void> {
   const { conf, host, network, valid } = req;
   const asked = usesDhcp(conf) && !conf.oneShot && !host.dryRun;
   const down = asked ? await agentOf(req).gc(network, valid).catch(onlyIfDown) : undefined;
-  if (leaseFiles(means).length === 0) return;
-  const { releaseAlone, staleLeases } = await loadAlone();
-  const stale = staleLeases(req, means).filter(({ agent }) => agent === undefined || down);
-  await removeAll(stale.map((entry) => ({
-    why: `give back the lease of container "${entry.containerId}"`,
-    run: () => releaseAlone(host, entry, means),
+  if ([...leaseFiles(means), ...leaseFiles(means, "intent")].length === 0) return;
+  const { giveUp, staleTraces } = await loadAlone();
+  const stale = staleTraces(req, means).filter(({ agent }) => agent === undefined || down);
+  await removeAll(stale.map(({ containerId, path }) => ({
+    why: `give back the lease of container "${containerId}"`,
+    run: () => giveUp(host, path, means),
   })));
 }
 

@@ -394,7 +394,7 @@ Deno.test("one shot: ADD leaves a lease on the disk, and the same container gets
   assertEquals(error.code, codes.checkFailed);
 });
 
-Deno.test("one shot: DEL gives back what an ADD that was killed may have got", async () => {
+Deno.test("one shot: DEL and GC give back what an ADD that was killed may have got", async () => {
   using scene = new Scene();
   const host = new Machine();
   await verbs.add(request(scene, { ...oneShot, host }), scene);
@@ -402,13 +402,17 @@ Deno.test("one shot: DEL gives back what an ADD that was killed may have got", a
     EntryOf<4>,
   ];
   scene.store.remove({ path: intent.path, generation: 1 });
-  for (const agent of [undefined, scene.socket]) {
+  const tries = [undefined, scene.socket].flatMap((agent) => [
+    { agent, verb: verbs.del },
+    { agent, verb: verbs.gc },
+  ]);
+  for (const { agent, verb } of tries) {
     scene.sent.length = 0;
     // A namespace that is there for certain; nothing is done in it.
     const own = inspectNetns("/proc/self/ns/net");
     assert(own.is === "namespace");
     scene.store.intend({ ...intent, agent, netns: own.netns.path, identity: own.identity });
-    await verbs.del(request(scene, { host, removal: true }), scene);
+    await verb(request(scene, { host, removal: true }), scene);
     assertEquals(scene.sent, ["acquire", "release"]);
     assertEquals([...Deno.readDirSync(scene.dir)], []);
   }

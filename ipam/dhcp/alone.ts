@@ -136,12 +136,14 @@ async function recoverAlone(
   return await recover(intent, waysOf(host, means), { now: Date.now, signal: never });
 }
 
-/** Leases of a network that belong to none of the valid attachments. */
-export function staleLeases({ network, valid }: GcRequest<unknown>, { dir }: Means): Entry[] {
+/** What is on the disk of a network and belongs to none of the valid attachments: one a lease. */
+export function staleTraces({ network, valid }: GcRequest<unknown>, { dir }: Means): Intent[] {
   const keep = new Set(valid.map(({ containerID, ifname }) => `${containerID}\0${ifname}`));
-  return new Store(dir).all().filter((entry) =>
-    entry.network === network && !keep.has(`${entry.containerId}\0${entry.ifName}`)
+  const store = new Store(dir);
+  const stale = [...store.intents(), ...store.all()].filter((trace) =>
+    trace.network === network && !keep.has(`${trace.containerId}\0${trace.ifName}`)
   );
+  return [...new Map(stale.map((trace) => [trace.path, trace])).values()];
 }
 
 /** Whether a lease can be used in a namespace now. */
@@ -153,7 +155,7 @@ function isUsable(
 }
 
 /** Gives a lease back, best effort, and forgets it. */
-export async function releaseAlone(
+async function releaseAlone(
   host: Host,
   entry: EntryOf<Family>,
   means: Means,
