@@ -169,6 +169,9 @@ for (
 async function startHostile(sandbox: Sandbox): Promise<string> {
   const netns = await joinServer(sandbox);
   const at = await sandbox.container("server");
+  // It answers from this address.
+  const settled = "ip -6 address show dev eth0 scope link -tentative | grep -q fe80";
+  await sandbox.inside(at, ["sh", "-c", `until ${settled}; do sleep 0.05; done`]);
   const [link] = await sandbox.ipJson<{ ifindex: number }>(at, "link show dev eth0");
   const file = new URL("harness/dhcp6_hostile.ts", import.meta.url).pathname;
   const flags = ["--quiet", "--no-lock", "--no-check", "--allow-net", "--unstable-net"];

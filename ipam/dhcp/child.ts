@@ -12,7 +12,7 @@ import type { Order } from "./wire.ts";
 import type { Order6 } from "./wire6.ts";
 import { formatIp } from "../../host/ip.ts";
 import * as exchange from "./exchange.ts";
-import { Sockets } from "./sockets.ts";
+import { fatal, Sockets } from "./sockets.ts";
 import { noCounts, orderFromLine, reportToLine } from "./wire.ts";
 
 /** Reads an order, holds the exchange, prints the report, and ends the process. */
@@ -108,11 +108,12 @@ async function talk<State extends { readonly counts: Counts }, Outcome, Counts>(
   return await converse(it, sockets);
 }
 
-/** An address may have gone just now. */
+/** An address or the link may have gone just now. */
 function toEnding(error: Error): Ending<undefined> {
   if (error instanceof Deno.errors.AddrInUse) return { kind: "port taken" };
-  if (!(error instanceof Deno.errors.AddrNotAvailable)) throw error;
-  return { kind: "cut off", message: error.message, counts: undefined };
+  const message = fatal(error);
+  if (message === undefined) throw error;
+  return { kind: "cut off", message, counts: undefined };
 }
 
 async function converse<State extends { readonly counts: Counts }, Outcome, Counts>(

@@ -40,7 +40,10 @@ export class Sockets {
     );
   }
 
-  /** Opens them. Rejects with `Deno.errors.AddrInUse` where another program has the port. */
+  /**
+   * Opens them. Rejects with `Deno.errors.AddrInUse` where another program has the port, and with an
+   * error that is {@linkcode fatal} where an address or a link has gone.
+   */
   // deno-lint-ignore require-await -- what it throws is to be caught.
   static async open(options: SocketOptions): Promise<Sockets> {
     return new Sockets(options);
@@ -77,9 +80,14 @@ export class Sockets {
   }
 }
 
-/** Words for what does not pass, as a link without a carrier, a full queue or a rule that drops does. */
-function fatal(error: Error & { readonly code?: string }): string | undefined {
-  return fatalCodes.includes(error.code ?? "") ? error.message : undefined;
+/**
+ * Words for what does not pass, as a link without a carrier, a full queue or a rule that drops does.
+ * Deno gives not every error a code, but each the system's number.
+ */
+export function fatal({ message }: Error): string | undefined {
+  const [, number] = /\(os error (\d+)\)$/.exec(message) ?? [];
+  return fatalNumbers.includes(Number(number)) ? message : undefined;
 }
 
-const fatalCodes = ["ENETUNREACH", "EHOSTUNREACH", "ENODEV", "ENXIO", "EADDRNOTAVAIL", "ENETDOWN"];
+/** ENXIO, ENODEV, EADDRNOTAVAIL, ENETDOWN, ENETUNREACH, EHOSTUNREACH. */
+const fatalNumbers = [6, 19, 99, 100, 101, 113];
