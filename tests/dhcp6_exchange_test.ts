@@ -11,21 +11,13 @@ import type { Held6, Holding6 } from "../ipam/dhcp/hold6.ts";
 import { holdExchange6 } from "../ipam/dhcp/hold6.ts";
 import type { HoldOptions } from "../ipam/dhcp/hold.ts";
 import { goalOf } from "../ipam/dhcp/lease6.ts";
-import { programOf } from "../ipam/dhcp/self.ts";
 import { Machine } from "../ns/machine.ts";
+import { program } from "./harness/dhcp_exchange.ts";
 import { Dnsmasq, joinServer } from "./harness/dhcp_server.ts";
 import { kernelTest } from "./harness/need.ts";
 import { Child, must } from "./harness/process.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
-
-const program = programOf({
-  execPath: Deno.execPath(),
-  standalone: false,
-  mainModule: new URL("../main.ts", import.meta.url).href,
-  env: (name) => Deno.env.get(name),
-  isMissing: () => false,
-});
 
 const client = {
   duid: Uint8Array.of(0, 3, 0, 1, 2, 0, 0, 0, 0, 1),

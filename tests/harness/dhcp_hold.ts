@@ -6,17 +6,9 @@
  * @module
  */
 import { holdExchange } from "../../ipam/dhcp/hold.ts";
-import { programOf } from "../../ipam/dhcp/self.ts";
 import { Machine } from "../../ns/machine.ts";
+import { client, program } from "./dhcp_exchange.ts";
 
-const program = programOf({
-  execPath: Deno.execPath(),
-  standalone: false,
-  mainModule: new URL("../../main.ts", import.meta.url).href,
-  env: (name) => Deno.env.get(name),
-  isMissing: () => false,
-});
-const client = { clientId: Uint8Array.of(0, 49), requested: [1, 3], provided: new Map() };
 const held = await holdExchange(new Machine(), {
   netns: { path: Deno.args[0]! },
   dev: "eth0",
