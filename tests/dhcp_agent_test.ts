@@ -106,11 +106,16 @@ kernelTest(
     const seed = seedOf(20_261_121);
     const random = new Random(seed);
     await joinLan(sandbox);
-    const server = await Dnsmasq.start(sandbox);
+    const server = await Dnsmasq.start(sandbox, { more: soon });
     const netns = await joinContainer(sandbox);
     const kept = await joinContainer(sandbox, { name: "b" });
     let agent = await LeaseAgentProcess.start(sandbox, { flags: hasty });
-    await succeed(sandbox, dhcpCall(sandbox, "ADD", { netns: kept, containerId: "c2" }));
+    // Its lease is renewed meanwhile.
+    const result = await succeed(
+      sandbox,
+      dhcpCall(sandbox, "ADD", { netns: kept, containerId: "c2" }),
+    );
+    await configure(sandbox, { netns: kept, result });
     for (let time = 0; time < 12; time++) {
       const moment = random.next() * 500;
       await test.step(`seed ${seed}, after ${moment.toFixed(0)} ms`, async () => {
@@ -122,12 +127,14 @@ kernelTest(
         agent = await LeaseAgentProcess.start(sandbox, { flags: hasty });
         await succeed(sandbox, dhcpCall(sandbox, "CHECK", { netns: kept, containerId: "c2" }));
         await succeed(sandbox, dhcpCall(sandbox, "DEL", { netns }));
-        assertEquals(leaseFiles().length, 1);
+        assertEquals(leaseFiles().filter((name) => !name.endsWith(".tmp")).length, 1);
         await until(() => server.leased().length === 1);
       });
     }
+    assertEquals(await addressesOn(sandbox, kept), [subnet.first]);
     await succeed(sandbox, dhcpCall(sandbox, "DEL", { netns: kept, containerId: "c2" }));
     await until(() => server.leased().length === 0);
+    assertEquals(leaseFiles(), []);
   },
 );
 
