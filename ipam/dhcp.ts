@@ -41,6 +41,11 @@ const tools = ["ip", "sh", "nsenter"] as const;
 
 /** Milliseconds to wait for an answer that comes at once or never. */
 const shortTimeout = 5_000;
+/** Milliseconds in which the agent may find out what an acquisition has brought, and give it back. */
+const releaseTimeout = 15_000;
+
+/** Means, and what ends an acquisition. */
+type Stoppable = Means & { readonly signal?: AbortSignal | undefined };
 
 /** The dhcp plugin. */
 export const plugin = definePlugin<Conf>({
@@ -65,7 +70,16 @@ export const plugin = definePlugin<Conf>({
 /** The verbs, with the place of leases and the way of packets for a test to choose. */
 export const verbs = { add, check, del, gc, status };
 
+/** An ADD that is stopped waits for nobody any more, and says that it was. */
 async function add(req: Request<Conf>, means = usual): Promise<Result> {
+  const { signal } = req.host;
+  return await acquire(req, { ...means, signal }).catch((error) => {
+    signal?.throwIfAborted();
+    throw error;
+  });
+}
+
+async function acquire(req: Request<Conf>, means: Stoppable): Promise<Result> {
   const { conf, host, ifName } = req;
   const netns = containerNetns(req);
   if (host.dryRun) throw notPlannable();
@@ -77,14 +91,11 @@ async function add(req: Request<Conf>, means = usual): Promise<Result> {
   const address = (signal: AbortSignal) =>
     awaitAddress(host, { netns, ifName, within: conf.timeout, signal });
   const parts = [...(usesDhcp(conf) ? [leases] : []), ...(autoconf ? [address] : [])];
-  return mergeResults(await together(parts));
+  return mergeResults(await together(parts, means));
 }
 
 /** What DHCP servers give, of every family that is wanted of them. */
-async function lease(
-  req: Request<Conf>,
-  means: Means & { readonly signal?: AbortSignal },
-): Promise<Result> {
+async function lease(req: Request<Conf>, means: Stoppable): Promise<Result> {
   if (req.conf.oneShot) return await (await loadAlone()).acquireAlone(req, means);
   const args = argsOf(req);
   const agent = agentOf(req);
@@ -111,7 +122,7 @@ function leasePaths(req: Request<Conf>, { dir }: Means): Promise<string[]> {
 }
 
 async function takeBack({ conf }: Request<Conf>, args: AllocateArgs): Promise<void> {
-  await new AgentClient(conf.socket, shortTimeout).release(args).catch(onlyIfDown);
+  await new AgentClient(conf.socket, releaseTimeout).release(args).catch(onlyIfDown);
 }
 
 /** What only IPv6 has a use for. */

@@ -22,7 +22,16 @@ import {
 } from "./harness/dhcp_agent.ts";
 import { Dnsmasq, subnet } from "./harness/dhcp_server.ts";
 import { kernelTest } from "./harness/need.ts";
-import { addressesOf, fail, peerDir, succeed, versions } from "./harness/plugin.ts";
+import {
+  addressesOf,
+  errorObject,
+  fail,
+  outputOf,
+  peerDir,
+  startPlugin,
+  succeed,
+  versions,
+} from "./harness/plugin.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
@@ -139,6 +148,31 @@ kernelTest("dhcp: DEL, GC and STATUS without an agent", { needs }, async (sandbo
   const config = { "cni.dev/valid-attachments": [] };
   await succeed(sandbox, dhcpCall(sandbox, "GC", { config }));
 });
+
+kernelTest(
+  "dhcp: an ADD that nobody answers and that is stopped leaves nothing",
+  { needs },
+  async (sandbox) => {
+    await joinLan(sandbox);
+    await LeaseAgentProcess.start(sandbox);
+    const calls = [
+      dhcpCall(sandbox, "ADD", { netns: await joinContainer(sandbox) }),
+      dhcpCall(sandbox, "ADD", {
+        netns: await joinContainer(sandbox, { name: "b" }),
+        containerId: "c2",
+        ipam: { oneShot: true },
+      }),
+    ];
+    const running = calls.map((call) => startPlugin(sandbox, call));
+    await until(() => leaseFiles().filter((name) => name.endsWith(".intent")).length === 2);
+    for (const one of running) one.signal("SIGTERM");
+    for (const [index, call] of calls.entries()) {
+      const error = errorObject(call, await outputOf(call, running[index]!));
+      assertEquals([error.code, error.details ?? ""], [codes.interrupted, ""]);
+    }
+    assertEquals(leaseFiles(), []);
+  },
+);
 
 kernelTest("dhcp: GC gives back what is not valid", { needs }, async (sandbox) => {
   const { server, netns } = await lan(sandbox);
