@@ -39,11 +39,12 @@ export function answerOf({ options }: Message): Answer {
   const status = [options, ia?.options ?? []]
     .map((where) => readOption(where, option.statusCode))
     .find((found) => found && found.code !== statusCode.success);
-  if (status) return { ...about, status, withdrawn: false };
   const usable = readOptions(ia?.options ?? [], option.iaAddress).filter(isUsable);
   const [best] = usable.filter(({ valid }) => valid > 0)
     .toSorted((a, b) => b.preferred - a.preferred);
-  if (!ia || !best) return { ...about, withdrawn: usable.length > 0 };
+  const withdrawn = !best && usable.length > 0;
+  if (status) return { ...about, status, withdrawn };
+  if (!ia || !best) return { ...about, withdrawn };
   const { address, preferred, valid } = best;
   const leased = { address, preferred, valid, t1: ia.t1, t2: ia.t2 };
   return { ...about, leased, withdrawn: false };

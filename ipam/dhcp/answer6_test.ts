@@ -73,7 +73,7 @@ const cases: readonly (readonly [what: string, Pairs, Answer])[] = [
   ["a status of the association", [
     [13, "0000"],
     ia(`000d 0002 0003 ${address("05", "00*4", "00*4")}`),
-  ], { iaid, status: { code: 3, message: "" }, withdrawn: false }],
+  ], { iaid, status: { code: 3, message: "" }, withdrawn: true }],
   ["success everywhere", [
     [13, "0000"],
     ia(`${address("05", "00000003", "00000004")} 000d 0002 0000`),

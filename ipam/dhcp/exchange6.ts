@@ -424,8 +424,9 @@ function onLease(state: Exchange, said: Said): Turn {
     const offer = { server, address: goal.address, preference: 0 };
     return start(told, { phase: "request", now, offer });
   }
-  // It gives no more time, and takes none away.
-  if (phase !== "request" && status?.code === statusCode.noAddrsAvail) return waiting(told);
+  // It gives no more time, and takes none away; unless it says that the address has ended, too.
+  const keeps = status?.code === statusCode.noAddrsAvail && !withdrawn;
+  if (phase !== "request" && keeps) return waiting(told);
   return refused(told);
 }
 

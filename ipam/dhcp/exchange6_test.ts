@@ -556,6 +556,11 @@ const refusing: readonly (readonly [keyof typeof goals, Says, message: string])[
   ["renew", withdrawn, "server withdrew the address"],
   ["rebind", withdrawn, "server withdrew the address"],
   [
+    "rebind",
+    { ...withdrawn, more: [[13, "0002"]] },
+    "server answered NoAddrsAvail: it has no address to give",
+  ],
+  [
     "renew",
     { more: [[13, "0009 6e6f"]] },
     "server answered status 9: which is not known here (msg: no)",
