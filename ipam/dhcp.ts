@@ -32,7 +32,7 @@ import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
 import { AgentClient, NotRunning } from "./dhcp/client.ts";
 import { confDecoder, familiesOf } from "./dhcp/conf.ts";
-import { mergeResults } from "./dhcp/merge.ts";
+import { mergeResults, named } from "./dhcp/merge.ts";
 import { hasTraces, leaseFiles, leasePath, usual } from "./dhcp/place.ts";
 import { together } from "./dhcp/together.ts";
 
@@ -89,7 +89,9 @@ async function acquire(req: Request<Conf>, means: Stoppable): Promise<Result> {
   await heedRouters(host, { netns, ifName, autoconf });
   const leases = (signal: AbortSignal) => lease(req, { ...means, signal });
   const address = (signal: AbortSignal) =>
-    awaitAddress(host, { netns, ifName, within: conf.timeout, signal });
+    awaitAddress(host, { netns, ifName, within: conf.timeout, signal }).catch((error) => {
+      throw named({ label: "IPv6" }, error);
+    });
   const parts = [...(usesDhcp(conf) ? [leases] : []), ...(autoconf ? [address] : [])];
   return mergeResults(await together(parts, means));
 }

@@ -254,6 +254,7 @@ export class Keeper<F extends Family = Family> {
     const left = this.#entry.replaces.filter((ack) => !replaces.includes(ack));
     this.#entry = { ...this.#entry, replaces: left };
     this.#write();
+    // Times alone go without saying.
     if (before.every((one) => isEqual(one, after))) return;
     this.#say(`the interface has ${after.ips[0]!.address} now, and what else the lease says`);
   }

@@ -34,7 +34,9 @@ function mergeDns(list: readonly Dns[]): Dns {
 /** An error that says which family it is about, where there may be a doubt. */
 export function named({ label }: { readonly label: string }, error: Error): Error {
   if (label === "") return error;
-  const message = `${label}: ${error.message}`;
-  if (!(error instanceof CniError)) return new Error(message, { cause: error });
-  return new CniError(error.code, message, error.details, { cause: error });
+  if (!(error instanceof CniError)) {
+    return new Error(`${label}: ${error.message}`, { cause: error });
+  }
+  const { code, msg, details } = error;
+  return new CniError(code, `${label}: ${msg}`, details, { cause: error });
 }
