@@ -2,9 +2,12 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Machine } from "../../ns/machine.ts";
 import type { EntryOf } from "./entry.ts";
 import { leaseOf } from "./lease.ts";
+import { leaseOf as leaseOf6 } from "./lease6.ts";
 import { decode } from "./packet.ts";
+import { decode as decode6 } from "./packet6.ts";
 import { dropSteps, Store, storeSteps } from "./store.ts";
 import { clientId, golden } from "./testing.ts";
+import { duid, golden as golden6 } from "./testing6.ts";
 
 const attachment = { network: "net", containerId: "c1", ifName: "eth0" };
 const ack = decode(golden.ack)!;
@@ -66,6 +69,33 @@ Deno.test("Store keeps leases without end, and those that no agent keeps", () =>
     store.write(entry);
     assertEquals(store.read(entry.path)?.lease.expireAt, Infinity);
     assertEquals(store.read(entry.path)?.agent, undefined);
+  }));
+
+Deno.test("Store keeps the families of an attachment apart", () =>
+  withStore(async (store, said) => {
+    const four = await entryOf(store);
+    const ack6 = decode6(golden6.reply)!;
+    const six: EntryOf<6> = {
+      ...four,
+      family: 6,
+      path: await store.pathOf(attachment, 6),
+      ask: { duid, iaid: 0xffff_ffff, requested: [23, 24] },
+      lease: leaseOf6(ack6, { now: 1_000_000, age: 20, random: () => 0.5 }),
+      replaces: [ack6],
+    };
+    store.write(four);
+    store.write(six);
+    assertMatch(six.path.slice(store.dir.length), /^\/[0-9a-f]{32}\.v6\.json$/);
+    assertEquals(store.all(), [four, six]);
+    const { lease: _, replaces: __, generation: ___, ...intent } = six;
+    store.intend(intent);
+    assertEquals(store.intents(), [intent]);
+    store.forget(six.path);
+    store.remove(four);
+    assertEquals(store.all(), [six]);
+    Deno.renameSync(six.path, four.path);
+    assertEquals(store.all(), []);
+    assertMatch(said[0]!, /data\.family: expected 4/);
   }));
 
 Deno.test("Store removes a lease, and what a kill has left beside it", () =>
