@@ -1,7 +1,7 @@
 /**
  * dhcp: gets addresses from DHCP servers of the container's network, through the lease agent
  * (`dhcp daemon`), which renews them, or by itself for a container that lives shorter than its
- * lease.
+ * lease. Addresses of IPv6 may come of what routers advertise, too: the kernel keeps these.
  *
  * Owns: a file for each lease in `/run/cni/denocni/dhcp/`; the agent also its socket. Runs `ip`,
  * `sh` and `nsenter`, and itself inside the container for each exchange with servers.

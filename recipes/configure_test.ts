@@ -52,6 +52,11 @@ Deno.test("configureInterface() of IPv4 leaves IPv6 as it is", () => {
   assertEquals(processes(steps), 1);
 });
 
+Deno.test("configureInterface() leaves an address of IPv6 alone that the kernel has made", () => {
+  const given = configure([ipv4, ipv6]).filter(({ why }) => why.startsWith("add address"));
+  assertEquals(given.map(({ tolerate }) => tolerate), [undefined, ["exists"]]);
+});
+
 Deno.test("configureInterface() enables IPv6 once, keeps its addresses, and uses them at once", () => {
   const steps = configure([ipv6, ipv4, { address: "fd01::2/64" }]);
   assertEquals(lines(steps), [
