@@ -24,7 +24,8 @@ export class Turns {
   /** Runs a task when it is its turn. Gives `undefined` when `signal` is aborted before that. */
   async run<T>(signal: AbortSignal, task: () => Promise<T>): Promise<T | undefined> {
     if (!await this.#enter(signal)) return undefined;
-    return await task().finally(() => this.#leave());
+    // What throws before it gives a promise leaves, too.
+    return await Promise.try(task).finally(() => this.#leave());
   }
 
   #enter(signal: AbortSignal): Promise<boolean> {

@@ -33,6 +33,16 @@ Deno.test("tasks beyond the limit wait, and follow in order", async () => {
   assertEquals(turns.size, 0);
 });
 
+Deno.test("a task that fails before it gives a promise gives its place away", async () => {
+  const turns = new Turns(1);
+  const full = () => {
+    throw new Error("no space");
+  };
+  await assertRejects(() => turns.run(never, full), Error, "no space");
+  assertEquals(turns.size, 0);
+  assertEquals(await turns.run(never, () => Promise.resolve("next")), "next");
+});
+
 Deno.test("a task that failed gives its place away", async () => {
   const turns = new Turns(1);
   const failing = turns.run(never, () => Promise.reject(new Error("no")));
