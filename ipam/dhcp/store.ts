@@ -10,6 +10,7 @@ import type { Step } from "../../host/step.ts";
 import type { Attachment } from "../../recipes/own.ts";
 import type { Kept } from "../../recipes/record.ts";
 import type { Entry, Family, Intent } from "./entry.ts";
+import { CniError, codes } from "../../cni/error.ts";
 import { failureOf, readFileIfExists, removeFile, writeFileAtomic } from "../../host/files.ts";
 import { dropRecord, keepRecord } from "../../recipes/record.ts";
 import { entryRecord, intentRecord, parseEntry, parseIntent } from "./entry.ts";
@@ -42,10 +43,9 @@ export class Store {
     removeFile(temporaryOf(path));
   }
 
-  /** Every lease, in the order of the file names. */
+  /** Every lease that can be read, in the order of the file names. */
   all(): Entry[] {
-    return leaseFiles(this).map((path) => this.read(path))
-      .filter((entry) => entry !== undefined);
+    return this.#each(leaseFiles(this), (path) => this.read(path));
   }
 
   /** Notes an acquisition before it begins. */
@@ -61,7 +61,7 @@ export class Store {
     removeFile(temporaryOf(intentPath(path)));
   }
 
-  /** The acquisition noted beside the path of a lease. */
+  /** The acquisition noted beside the path of a lease; as {@linkcode Store.read}. */
   intent(path: string): Intent | undefined {
     return this.#parse(
       intentPath(path),
@@ -69,27 +69,36 @@ export class Store {
     );
   }
 
-  /** Every acquisition that is noted. */
+  /** Every acquisition that is noted and can be read. */
   intents(): Intent[] {
-    return leaseFiles(this, "intent")
-      .map((path) => this.intent(path.replace(/intent$/, "json")))
-      .filter((intent) => intent !== undefined);
+    const paths = leaseFiles(this, "intent").map((path) => path.replace(/intent$/, "json"));
+    return this.#each(paths, (path) => this.intent(path));
   }
 
   /**
    * The lease in a file. A file that is none is set aside under another name: what it was about
-   * ends by itself, and the rest goes on.
+   * ends by itself, and the rest goes on. Throws a `CniError` where the file cannot be read: what
+   * is in it may well be good.
    */
   read(path: string): Entry | undefined {
     return this.#parse(path, (text) => ({ ...parseEntry(familyOf(path), text), path }) as Entry);
   }
 
-  #parse<T>(path: string, parse: (text: string) => T): T | undefined {
-    let parsed: T | undefined;
-    const failure = failureOf(() => {
-      const text = readFileIfExists(path);
-      parsed = text === undefined ? undefined : parse(text);
+  /** What cannot be read now is said and left out. */
+  #each<T>(paths: readonly string[], read: (path: string) => T | undefined): T[] {
+    return paths.flatMap((path) => {
+      let found: T | undefined;
+      const failure = failureOf(() => found = read(path));
+      if (failure) this.say(`dhcp: ${failure.message}`);
+      return found === undefined ? [] : [found];
     });
+  }
+
+  #parse<T>(path: string, parse: (text: string) => T): T | undefined {
+    const text = readText(path);
+    if (text === undefined) return undefined;
+    let parsed: T | undefined;
+    const failure = failureOf(() => parsed = parse(text));
     if (failure) this.#setAside(path, failure.message);
     return parsed;
   }
@@ -100,6 +109,14 @@ export class Store {
     const failure = failureOf(() => Deno.renameSync(path, aside));
     if (failure) this.say(`dhcp: Cannot rename "${path}": ${failure.message}`);
   }
+}
+
+function readText(path: string): string | undefined {
+  let text: string | undefined;
+  const failure = failureOf(() => text = readFileIfExists(path));
+  if (!failure) return text;
+  const message = `Cannot read lease file "${path}": ${failure.message}`;
+  throw new CniError(codes.ioFailure, message, "", { cause: failure });
 }
 
 function intentPath(path: string): string {

@@ -1,4 +1,5 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { CniError } from "../../cni/error.ts";
 import { Machine } from "../../ns/machine.ts";
 import type { EntryOf } from "./entry.ts";
 import { leaseOf } from "./lease.ts";
@@ -178,12 +179,19 @@ for (const [name, [damage, says]] of Object.entries(damages)) {
     }));
 }
 
-Deno.test("a lease file that cannot be read is no reason to fail", () =>
+Deno.test("a lease file that cannot be read now stays, and the others are read", () =>
   withStore(async (store, said) => {
-    const entry = await entryOf(store);
-    Deno.mkdirSync(entry.path, { recursive: true });
-    assertEquals(store.all(), []);
-    assertEquals(said.length, 1);
+    const [bad, good] = [await entryOf(store), await entryOf(store, { ifName: "eth1" })];
+    store.write(good);
+    for (const path of [bad.path, bad.path.replace(/json$/, "intent")]) Deno.mkdirSync(path);
+    const before = [...Deno.readDirSync(store.dir)].length;
+    assertEquals([store.all(), store.intents()], [[good], []]);
+    assertThrows(() => store.read(bad.path), CniError, "Is a directory");
+    assertThrows(() => store.intent(bad.path), CniError, "Is a directory");
+    assertThrows(() => store.remove(bad), CniError, "Is a directory");
+    assertEquals([...Deno.readDirSync(store.dir)].length, before);
+    assertEquals(said.length, 2);
+    assertMatch(said[0]!, /^dhcp: Cannot read lease file ".*\.json": Is a directory/);
   }));
 
 Deno.test("a plugin's steps write the same file, and a rollback removes it", () =>
