@@ -5,7 +5,6 @@
  */
 import type { Caller, Door } from "./door.ts";
 import type { Flags } from "./flags.ts";
-import type { Clock } from "./keeper.ts";
 import type { AgentTools } from "./leases.ts";
 import type { RpcMethod, RpcMethods } from "./rpc.ts";
 import { failureOf, removeFile, writeFileAtomic } from "../../host/files.ts";
@@ -14,6 +13,7 @@ import { Machine } from "../../ns/machine.ts";
 import { inspectNetns } from "../../ns/netns.ts";
 import { recordedNetns } from "../../recipes/recorded_netns.ts";
 import { Agent } from "./agent.ts";
+import { guarded, hostClock } from "./clock.ts";
 import { openDoor, passedSocket } from "./door.ts";
 import { parseFlags } from "./flags.ts";
 import { holdExchange, releaseFromHost } from "./hold.ts";
@@ -42,18 +42,27 @@ export async function main(args: readonly string[]): Promise<never> {
   const line = parseFlags(args);
   if (line.kind === "help") return leave(0, line.text);
   if (line.kind === "wrong") return leave(1, line.text);
+  outlive();
   const daemon = await Daemon.start(line.flags).catch((error: Error) => leave(1, error.message));
   const { hostPrefix, socketPath } = line.flags;
   say(`serving "${hostPrefix}${socketPath}"; leases from before: ${daemon.agent.size}`);
-  globalThis.addEventListener("unhandledrejection", (event) => {
-    event.preventDefault();
-    say(String(event.reason?.stack ?? event.reason));
-  });
   const { promise: ended, resolve } = Promise.withResolvers<void>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, resolve);
   await ended;
   await daemon.stop();
   Deno.exit(0);
+}
+
+/** Nothing that nobody has caught ends the agent: it would take every lease with it. */
+function outlive(): void {
+  globalThis.addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    say(String(event.reason?.stack ?? event.reason));
+  });
+  globalThis.addEventListener("error", (event) => {
+    event.preventDefault();
+    say(String(event.error?.stack ?? event.message));
+  });
 }
 
 function leave(code: number, text: string): never {
@@ -64,14 +73,6 @@ function leave(code: number, text: string): never {
 function say(line: string): void {
   console.error(`dhcp: ${line}`);
 }
-
-const clock: Clock = {
-  now: () => Date.now(),
-  after(delay, run) {
-    const timer = setTimeout(run, delay);
-    return () => clearTimeout(timer);
-  },
-};
 
 /** What the agent works with on this host. */
 export function toolsOf(flags: Flags): AgentTools {
@@ -87,7 +88,7 @@ export function toolsOf(flags: Flags): AgentTools {
     acquisitions: new Turns(most.acquisitions),
     exchanges: new Turns(most.exchanges),
     releases: new Turns(most.releases),
-    clock,
+    clock: hostClock(say),
     random: Math.random,
     limits: { within: resendTimeout, timeout, resendMax },
     socket: `${hostPrefix}${socketPath}`,
@@ -130,9 +131,10 @@ export class Daemon {
    */
   static async start(
     flags: Flags,
-    { tools = toolsOf(flags), idle = idleLimit }: {
+    { tools = toolsOf(flags), idle = idleLimit, sweep = sweepInterval }: {
       readonly tools?: AgentTools;
       readonly idle?: number;
+      readonly sweep?: number;
     } = {},
   ): Promise<Daemon> {
     const lock = await lockSocket(tools.socket);
@@ -141,7 +143,7 @@ export class Daemon {
     const door = await doorOf(tools.socket);
     const daemon = new Daemon({ agent: new Agent(tools), door, lock, pidfile, idle });
     daemon.agent.resume();
-    daemon.#timers.push(setInterval(() => daemon.agent.sweep(), sweepInterval));
+    daemon.#timers.push(setInterval(guarded(() => daemon.agent.sweep(), tools.say), sweep));
     daemon.#letIn();
     return daemon;
   }

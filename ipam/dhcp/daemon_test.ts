@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { Flags } from "./flags.ts";
 import { Daemon } from "./daemon.ts";
 import { isServed, openDoor } from "./door.ts";
@@ -136,6 +136,25 @@ Deno.test("a pid file that cannot be written is named", () =>
       Error,
       `Error writing pidfile "${dir}/none/dhcp.pid": `,
     );
+  }));
+
+Deno.test("a look at the leases that fails is said, and done again", () =>
+  inFolder(async (dir) => {
+    const tools = new FakeAgentTools({ socket: `${dir}/dhcp.sock` });
+    const { all } = tools.store;
+    const { promise: again, resolve } = Promise.withResolvers<void>();
+    const daemon = await Daemon.start(flagsOf(""), { tools, sweep: 1 });
+    tools.store.all = () => {
+      tools.store.all = () => {
+        resolve();
+        return all();
+      };
+      throw new Error("too many open files");
+    };
+    await again;
+    assertEquals(tools.said.length, 1);
+    assertMatch(tools.said[0]!, /^say Error: too many open files\n/);
+    await daemon.stop();
   }));
 
 Deno.test("an idle connection is closed, one with a call is not", () =>
