@@ -10,6 +10,7 @@ import type { NetnsIdentity } from "../../ns/netns.ts";
 import type { Program } from "./self.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { command } from "../../host/command.ts";
+import { failureOf } from "../../host/files.ts";
 import { firstLine } from "../../host/reason.ts";
 import { spawn, toolEnv } from "../../host/spawn.ts";
 import { argv } from "../../ns/enter.ts";
@@ -47,7 +48,7 @@ export async function runHere({ program, line, within, signal }: Task): Promise<
 
 /** Runs it by its script in a namespace; gives `undefined` when that went before the end. */
 export async function runInside(place: Place, task: Task): Promise<Output | undefined> {
-  using watch = new Watch(place, task.signal);
+  using watch = new Watch(() => isThere(place), { signal: task.signal });
   const words = ["-c", task.script!, "dhcp", ...task.program.argv];
   const inside = argv(command("sh", words, { netns: place.netns }));
   const output = await run(inside, { ...task, signal: watch.signal });
@@ -72,21 +73,35 @@ export function isThere({ netns, identity }: Place): boolean {
   return state.is === "namespace" && sameNetns(state.identity, identity);
 }
 
+/** How a {@linkcode Watch} goes on. */
+export interface WatchOptions {
+  /** The caller's wish to end. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds between looks; 2000 when absent. */
+  readonly interval?: number;
+}
+
 /** Ends a process when its namespace goes: else it would keep alive what nobody wants any more. */
-class Watch implements Disposable {
+export class Watch implements Disposable {
   readonly #ended = new AbortController();
   readonly #timer: number;
   /** The caller's wish, or the namespace's end. */
   readonly signal: AbortSignal;
   gone = false;
 
-  constructor(place: Place, signal: AbortSignal | undefined) {
+  /** `isThere` looks for it. Where it throws, nothing is known, and the next look tells. */
+  constructor(isThere: () => boolean, { signal, interval = watchInterval }: WatchOptions = {}) {
     this.signal = AbortSignal.any([this.#ended.signal, ...(signal ? [signal] : [])]);
     this.#timer = setInterval(() => {
-      if (isThere(place)) return;
-      this.gone = true;
-      this.#ended.abort();
-    }, watchInterval);
+      let there = true;
+      failureOf(() => there = isThere());
+      if (!there) this.#end();
+    }, interval);
+  }
+
+  #end(): void {
+    this.gone = true;
+    this.#ended.abort();
   }
 
   [Symbol.dispose](): void {
