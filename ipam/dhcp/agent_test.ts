@@ -358,6 +358,31 @@ Deno.test("clearing up that was cut short is left to the next agent", async () =
   assertEquals([tools.intents.size, tools.pending.length], [1, 0]);
 });
 
+Deno.test("an acquisition of no agent may be under way in a plugin, until its namespace is gone", async () => {
+  const tools = new Tools();
+  const entry = entryOf(leaseAt(0), { path: "/leases/net-c1-eth0.json", agent: undefined });
+  tools.intents.set(entry.path, entry);
+  const agent = new Agent(tools);
+  agent.resume();
+  agent.sweep();
+  await settle();
+  assertEquals([tools.pending.length, tools.intents.size], [0, 1]);
+  tools.gone.add(entry.netns);
+  agent.sweep();
+  await settle();
+  assertEquals([tools.pending.length, tools.intents.size, tools.news()], [0, 0, []]);
+});
+
+Deno.test("a lease that a plugin has written down while it was searched for is not given back", async () => {
+  const { tools } = await afterKill();
+  const path = "/leases/net-c1-eth0.json";
+  tools.disk.set(path, entryOf(leaseAt(tools.clock.now()), { path, agent: undefined }));
+  tools.only.end(acked());
+  await settle();
+  assertEquals(tools.news(), ["hold acquire within 5000"]);
+  assertEquals([tools.disk.size, tools.intents.size], [1, 0]);
+});
+
 Deno.test("nothing can be cleared up where the namespace is gone", async () => {
   const { tools, agent } = await holding();
   const [entry] = tools.disk.values();

@@ -249,10 +249,16 @@ export class Leases {
     return kin.resultOf(ack, ask);
   }
 
-  /** Clears up after acquisitions that were cut short, unless they are under way. */
+  /**
+   * Clears up after acquisitions that were cut short, unless they are under way: one of no agent
+   * may be, in a plugin, as long as the namespace is there. DEL and GC clear it up.
+   */
   #settleAll(): void {
-    for (const intent of this.#tools.store.intents()) {
-      if (this.#isOurs(intent) && !this.#acquiring.has(intent.path)) this.#settle(intent.path);
+    const { store, netnsOf, socket } = this.#tools;
+    for (const intent of store.intents()) {
+      if (this.#acquiring.has(intent.path)) continue;
+      if (intent.agent === socket) this.#settle(intent.path);
+      else if (intent.agent === undefined && !netnsOf(intent)) store.forget(intent.path);
     }
   }
 
@@ -276,7 +282,8 @@ export class Leases {
       () => recover(intent, this.#tools, { now: () => clock.now(), signal }),
     );
     if (signal.aborted) return;
-    if (found) await this.#drop(found);
+    // A plugin may have got the same lease meanwhile, by itself.
+    if (found && !store.read(intent.path)) await this.#drop(found);
     store.forget(intent.path);
   }
 }
