@@ -127,7 +127,7 @@ export class Daemon {
 
   /**
    * Takes the socket, goes on with the leases that are on the disk, and lets plugins in. Throws
-   * where another agent has the socket.
+   * where another agent has the socket; then nothing of this one is left.
    */
   static async start(
     flags: Flags,
@@ -137,12 +137,14 @@ export class Daemon {
       readonly sweep?: number;
     } = {},
   ): Promise<Daemon> {
-    const lock = await lockSocket(tools.socket);
+    using undo = new DisposableStack();
+    const lock = undo.adopt(await lockSocket(tools.socket), (lock) => lock.close());
+    const door = undo.adopt(await doorOf(tools.socket), (door) => door.close());
     const { pidfile } = flags;
-    if (pidfile !== undefined) writePid(pidfile);
-    const door = await doorOf(tools.socket);
+    if (pidfile !== undefined) undo.adopt(writePid(pidfile), removePid);
     const daemon = new Daemon({ agent: new Agent(tools), door, lock, pidfile, idle });
     daemon.agent.resume();
+    undo.move();
     daemon.#timers.push(setInterval(guarded(() => daemon.agent.sweep(), tools.say), sweep));
     daemon.#letIn();
     return daemon;
@@ -153,7 +155,7 @@ export class Daemon {
     this.#stopped = true;
     for (const timer of this.#timers) clearInterval(timer);
     this.#door.close();
-    if (this.#pidfile !== undefined) failureOf(() => removeFile(this.#pidfile!));
+    if (this.#pidfile !== undefined) removePid(this.#pidfile);
     await this.agent.close();
     for (const caller of this.#callers) failureOf(() => caller.close());
     this.#lock.close();
@@ -236,9 +238,14 @@ async function lockSocket(socket: string): Promise<Deno.FsFile> {
   throw new Error(`Cannot start the lease agent: "${socket}" is served by ${locking.by}`);
 }
 
-function writePid(path: string): void {
+function writePid(path: string): string {
   const failure = failureOf(() => writeFileAtomic(path, String(Deno.pid), { mode: 0o644 }));
-  if (failure) throw new Error(`Error writing pidfile ${JSON.stringify(path)}: ${failure.message}`);
+  if (!failure) return path;
+  throw new Error(`Error writing pidfile ${JSON.stringify(path)}: ${failure.message}`);
+}
+
+function removePid(path: string): void {
+  failureOf(() => removeFile(path));
 }
 
 /** The socket that systemd has passed, or one of our own. */

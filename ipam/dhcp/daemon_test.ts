@@ -15,6 +15,11 @@ async function inFolder(task: (dir: string) => Promise<void>): Promise<void> {
   await task(dir).finally(() => Deno.removeSync(dir, { recursive: true }));
 }
 
+/** Names of what is in a folder, in order. */
+function namesIn(dir: string): string[] {
+  return [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
+}
+
 function flagsOf(words: string): Flags {
   const line = parseFlags(words.split(" ").filter(Boolean));
   assert(line.kind === "run");
@@ -44,7 +49,7 @@ Deno.test("the agent serves its socket, and leaves nothing but leases when it st
     assertEquals((await result).ips[0]!.address, "192.168.1.5/24");
     assertEquals((await callList(await call())).length, 1);
     await daemon.stop();
-    assertEquals([...Deno.readDirSync(dir)].map(({ name }) => name), ["dhcp.sock.lock"]);
+    assertEquals(namesIn(dir), ["dhcp.sock.lock"]);
     assertEquals([tools.disk.size, tools.clock.pending], [1, 0]);
   }));
 
@@ -113,12 +118,15 @@ Deno.test("a live agent is not replaced", () =>
     const path = `${dir}/dhcp.sock`;
     const other = Deno.listen({ transport: "unix", path });
     await assertRejects(
-      () => start(dir),
+      () => start(dir, { words: `-pidfile ${dir}/dhcp.pid` }),
       Error,
       `Cannot listen on "${path}": another lease agent serves it`,
     );
     assert(await isServed(path));
+    assertEquals(namesIn(dir), ["dhcp.sock", "dhcp.sock.lock"]);
     other.close();
+    const { daemon } = await start(dir);
+    await daemon.stop();
   }));
 
 Deno.test("a file that is no socket is not replaced", () =>
@@ -136,6 +144,18 @@ Deno.test("a pid file that cannot be written is named", () =>
       Error,
       `Error writing pidfile "${dir}/none/dhcp.pid": `,
     );
+    assertEquals(namesIn(dir), ["dhcp.sock.lock"]);
+  }));
+
+Deno.test("an agent that cannot go on with its leases leaves nothing", () =>
+  inFolder(async (dir) => {
+    const tools = new FakeAgentTools({ socket: `${dir}/dhcp.sock` });
+    tools.store.all = () => {
+      throw new Error("Cannot list leases");
+    };
+    const starting = Daemon.start(flagsOf(`-pidfile ${dir}/dhcp.pid`), { tools });
+    await assertRejects(() => starting, Error, "Cannot list leases");
+    assertEquals(namesIn(dir), ["dhcp.sock.lock"]);
   }));
 
 Deno.test("a look at the leases that fails is said, and done again", () =>
@@ -191,5 +211,5 @@ Deno.test("a closed door lets nobody in", () =>
     const next = door.accept();
     door.close();
     assertEquals(await next, undefined);
-    assertEquals([...Deno.readDirSync(dir)], []);
+    assertEquals(namesIn(dir), []);
   }));
