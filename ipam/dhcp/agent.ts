@@ -22,6 +22,9 @@ import { Leases } from "./leases.ts";
 import { mergeResults, named } from "./merge.ts";
 import { together } from "./together.ts";
 
+/** Milliseconds that are left to answer a plugin in, before it waits no longer. */
+const answering = 2000;
+
 /** A lease as people see it. Times are milliseconds since 1970; none is without an end. */
 export interface Listed extends Attachment {
   readonly address: string;
@@ -145,7 +148,8 @@ export class Agent implements LeaseAgent, OwnAgent {
       const what = state.is === "missing" ? "no such file" : state.what;
       throw new Error(`Cannot use network namespace "${netns}": ${what}`);
     }
-    const place = { attachment, netns, identity: state.identity };
+    const within = conf.timeout - answering;
+    const place = { attachment, netns, identity: state.identity, within };
     return await Promise.all(
       familiesOf(conf).map(async ({ family, label }) => ({
         ...place,

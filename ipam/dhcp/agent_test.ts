@@ -39,7 +39,7 @@ Deno.test("allocate acquires, keeps and answers", async () => {
   const { holding } = tools.only;
   assertEquals([holding.dev, holding.netns, holding.within], ["eth0", {
     path: "/run/netns/c1",
-  }, 208_000]);
+  }, 88_000]);
   assertEquals(new TextDecoder().decode(holding.client.clientId), "\0c1/net/eth0");
   assertEquals(holding.client.requested, [121, 3, 1]);
   assertEquals([...holding.client.provided.keys()], [12]);
@@ -114,7 +114,7 @@ Deno.test("an attachment whose namespace is another one gets a lease anew, and m
   await settle();
   assertEquals(tools.news(), [
     "hold release 192.168.1.5 within 5000",
-    "hold acquire 192.168.1.5 within 208000",
+    "hold acquire 192.168.1.5 within 88000",
   ]);
   tools.only.end(acked());
   await result;
@@ -233,7 +233,36 @@ Deno.test("a container alone may wait for its turn no longer than its limit", as
   await tools.clock.pass(50 * second);
   tools.pending[0]!.end(failed);
   await settle();
-  assertEquals(tools.pending.at(-1)!.holding.within, 158_000);
+  assertEquals(tools.pending.at(-1)!.holding.within, 38_000);
+});
+
+const timeouts = [
+  [undefined, 88_000, "two seconds less than the usual one"],
+  [30_000, 28_000, "two seconds less than was configured"],
+  [1000, 1000, "a second at least"],
+  [3_600_000, 208_000, "no more than the agent's own limit"],
+] as const;
+
+for (const [timeout, within, what] of timeouts) {
+  Deno.test(`an acquisition ends before the plugin hangs up: ${what}`, async () => {
+    const tools = new Tools();
+    new Agent(tools).allocate(argsOf({}, timeout === undefined ? {} : { timeout }), never);
+    await settle();
+    assertEquals(tools.only.holding.within, within);
+  });
+}
+
+Deno.test("the wait for another's acquisition is part of the time of one's own", async () => {
+  const tools = new Tools();
+  const agent = new Agent(tools);
+  const first = agent.allocate(argsOf(), never);
+  agent.allocate(argsOf(), never).catch(() => {});
+  await settle();
+  await tools.clock.pass(60 * second);
+  tools.only.end(failed);
+  await assertRejects(() => first);
+  await settle();
+  assertEquals(tools.only.holding.within, 28_000);
 });
 
 Deno.test("release gives up, also several at one time, and once more", async () => {
@@ -345,7 +374,7 @@ Deno.test("ADD waits until it is cleared up after an acquisition before", async 
   assertEquals(tools.news(), [
     "hold acquire within 5000",
     "hold release 192.168.1.5 within 5000",
-    "hold acquire within 208000",
+    "hold acquire within 88000",
   ]);
   tools.only.end(acked());
   await result;

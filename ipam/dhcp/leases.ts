@@ -47,12 +47,20 @@ export interface Wanted<F extends Family = Family> {
   readonly netns: string;
   readonly identity: NetnsIdentity;
   readonly ask: Words[F]["ask"];
+  /** Milliseconds that whoever asks can wait, from the call on. */
+  readonly within: number;
 }
 
 /** A lease's part of a result, and whether it was got just now. */
 export interface Got {
   readonly result: Result;
   readonly isNew: boolean;
+}
+
+/** When a lease was asked for, in milliseconds since 1970, and what ends that. */
+interface Call {
+  readonly start: number;
+  readonly signal: AbortSignal;
 }
 
 /** An acquisition under way. */
@@ -111,6 +119,7 @@ export class Leases {
 
   /** The lease that is wanted: the one that is there, or a new one. */
   async get(wanted: Wanted, signal: AbortSignal): Promise<Got> {
+    const start = this.#tools.clock.now();
     for (;;) {
       const busy = this.#acquiring.get(wanted.path)?.over ?? this.#settling.get(wanted.path);
       if (!busy) break;
@@ -118,7 +127,7 @@ export class Leases {
     }
     const kept = this.kept(wanted.path);
     if (!kept?.holds || !sameNetns(kept.entry.identity, wanted.identity)) {
-      return { result: await this.#begin(wanted, signal), isNew: true };
+      return { result: await this.#begin(wanted, { start, signal }), isNew: true };
     }
     kept.update(wanted.ask);
     kept.look();
@@ -190,16 +199,20 @@ export class Leases {
   }
 
   /** Gives up what there was, if anything, and acquires a lease. */
-  #begin(wanted: Wanted, signal: AbortSignal): Promise<Result> {
+  #begin(wanted: Wanted, { start, signal }: Call): Promise<Result> {
     const { path } = wanted;
     const cancel = new AbortController();
-    const result = this.#acquire(wanted, AbortSignal.any([signal, cancel.signal]))
+    const any = AbortSignal.any([signal, cancel.signal]);
+    const result = this.#acquire(wanted, { start, signal: any })
       .finally(() => this.#acquiring.delete(path));
     this.#acquiring.set(path, { cancel, over: result.catch(() => {}) });
     return result;
   }
 
-  async #acquire<F extends Family>(wanted: Wanted<F>, signal: AbortSignal): Promise<Result> {
+  async #acquire<F extends Family>(
+    wanted: Wanted<F>,
+    { start, signal }: Call,
+  ): Promise<Result> {
     const { path, netns, family, attachment: { ifName: dev }, ask } = wanted;
     const { acquisitions, clock, limits, store } = this.#tools;
     const kin = kinOf(family);
@@ -207,10 +220,10 @@ export class Leases {
     // The same client may well get the same address again.
     const goal = kin.acquire(before && kin.addressOf(before.lease.ack));
     await this.#keepers.get(path)?.stop();
-    const start = clock.now();
+    const longest = Math.min(limits.within, wanted.within);
     const held = await acquisitions.run<Ending<Words[F]["ack"]>>(signal, () => {
       store.intend(this.#intentOf(wanted) as Intent);
-      const within = Math.max(limits.within - Math.max(clock.now() - start, 0), leastExchange);
+      const within = Math.max(longest - Math.max(clock.now() - start, 0), leastExchange);
       const task = { netns: { path: netns }, dev, goal, ask, ...limits, within };
       return kin.hold(this.#tools, task, signal);
     });
