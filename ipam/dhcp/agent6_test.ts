@@ -21,12 +21,17 @@ const unheard: Held6 = {
   counts: noCounts,
 };
 
+/** Waits until servers are asked: making out who the client is takes a moment. */
+async function asked(tools: Tools): Promise<void> {
+  while (tools.pending6.length === 0) await settle();
+}
+
 /** An agent with both leases of `c1`, and nothing in the log. */
 async function holding() {
   const tools = new Tools();
   const agent = new Agent(tools);
   const result = agent.allocate(argsOf({}, dual), never);
-  await settle();
+  await asked(tools);
   tools.only.end(acked());
   tools.pending6[0]!.end(leased);
   await result;
@@ -50,7 +55,7 @@ Deno.test("both families are asked at one time, and answer as one", async () => 
 Deno.test("IPv6 alone asks no server of IPv4", async () => {
   const tools = new Tools();
   const result = new Agent(tools).allocate(argsOf({}, { ...dual, ipv4: "none" }), never);
-  await settle();
+  await asked(tools);
   assertEquals(tools.pending, []);
   const { holding: { client, goal } } = tools.pending6[0]!;
   assertEquals([client.requested, client.rapidCommit, goal.kind], [[23, 24], false, "acquire"]);
@@ -62,7 +67,7 @@ Deno.test("where IPv6 fails, the lease of IPv4 that came goes back", async () =>
   const tools = new Tools();
   const agent = new Agent(tools);
   const result = agent.allocate(argsOf({}, dual), never);
-  await settle();
+  await asked(tools);
   tools.only.end(acked());
   await settle();
   assertEquals(agent.size, 1);
@@ -76,7 +81,7 @@ Deno.test("where IPv4 fails, the exchange of IPv6 is called off", async () => {
   const tools = new Tools();
   const agent = new Agent(tools);
   const result = agent.allocate(argsOf({}, dual), never);
-  await settle();
+  await asked(tools);
   const { signal } = tools.pending6[0]!;
   tools.only.end(failed);
   await assertRejects(() => result, Error, "IPv4: no more tries");
@@ -91,7 +96,7 @@ Deno.test("a lease of before stays where the other family fails", async () => {
   tools.only.end(acked());
   await first;
   const result = agent.allocate(argsOf({}, dual), never);
-  await settle();
+  await asked(tools);
   tools.pending6[0]!.end(unheard);
   await assertRejects(() => result, Error, "IPv6: ");
   assertEquals(agent.size, 1);
