@@ -114,10 +114,18 @@ function take([word, next]: readonly string[]): Taken | string {
   const text = given ?? (typeof flag.value === "boolean" ? "true" : next);
   if (text === undefined) return `flag needs an argument: -${name}`;
   const value = read(text, flag.value);
-  if (value === undefined) {
-    return `invalid value ${JSON.stringify(text)} for flag -${name}: parse error`;
-  }
-  return { name, value, words: alone ? 1 : 2 };
+  const problem = problemOf(value);
+  if (problem) return `invalid value ${JSON.stringify(text)} for flag -${name}: ${problem}`;
+  return { name, value: value!, words: alone ? 1 : 2 };
+}
+
+/** A timer of more than 24 days would be over at once. */
+const longest = 24 * 3600 * second;
+
+/** What is wrong with a value, if anything is. */
+function problemOf(value: Value | undefined): string | undefined {
+  if (value === undefined) return "parse error";
+  return typeof value === "number" && value > longest ? "more than 24h" : undefined;
 }
 
 /** A value of the type that the default has. */
