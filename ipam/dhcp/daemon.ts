@@ -14,7 +14,7 @@ import { inspectNetns } from "../../ns/netns.ts";
 import { recordedNetns } from "../../recipes/recorded_netns.ts";
 import { Agent } from "./agent.ts";
 import { guarded, hostClock } from "./clock.ts";
-import { openDoor, passedSocket } from "./door.ts";
+import { makeFolder, openDoor, passedSocket } from "./door.ts";
 import { parseFlags } from "./flags.ts";
 import { holdExchange, releaseFromHost } from "./hold.ts";
 import { holdExchange6 } from "./hold6.ts";
@@ -231,8 +231,7 @@ class Idle {
 
 /** Held as long as the agent lives: the kernel gives it back, however that ends. */
 async function lockSocket(socket: string): Promise<Deno.FsFile> {
-  const folder = socket.slice(0, socket.lastIndexOf("/")) || "/";
-  Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(socket);
   const locking = await lockFile(`${socket}.lock`, { mode: 0o600, deadline: lockLimit });
   if (locking.is === "locked") return locking.file;
   throw new Error(`Cannot start the lease agent: "${socket}" is served by ${locking.by}`);

@@ -52,10 +52,7 @@ export function passedSocket({ pid, count }: Passed, own: number): number | unde
  * a file that is no socket: then this throws.
  */
 export async function openDoor(path: string): Promise<Door> {
-  Deno.mkdirSync(path.slice(0, path.lastIndexOf("/")) || "/", {
-    recursive: true,
-    mode: folderMode,
-  });
+  makeFolder(path);
   await makeRoom(path);
   const listener = Deno.listen({ transport: "unix", path });
   Deno.chmodSync(path, socketMode);
@@ -66,6 +63,12 @@ export async function openDoor(path: string): Promise<Door> {
       failureOf(() => removeFile(path));
     },
   };
+}
+
+/** Makes the folder of a socket, by the socket's absolute path; one that is there stays as it is. */
+export function makeFolder(path: string): void {
+  const folder = path.slice(0, path.lastIndexOf("/")) || "/";
+  Deno.mkdirSync(folder, { recursive: true, mode: folderMode });
 }
 
 /** What it is called that nobody is at a socket, in Go's words; `undefined` for other failures. */

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { passedSocket } from "./door.ts";
+import { makeFolder, passedSocket } from "./door.ts";
 import { openPassed, takesOver } from "./passed.ts";
 
 const passed: readonly [pid: string | undefined, count: string | undefined, fd?: number][] = [
@@ -34,4 +34,14 @@ Deno.test("a descriptor that is no socket is refused", async () => {
 Deno.test("a runtime before 2.8 takes over no descriptor", () => {
   const versions = ["2.6.10", "2.7.14", "2.8.0", "2.10.1", "3.0.0"];
   assertEquals(versions.map(takesOver), [false, false, true, true, true]);
+});
+
+Deno.test("the folder of a socket is made, unless it is there", () => {
+  const dir = Deno.makeTempDirSync();
+  const path = `${dir}/run/cni/dhcp.sock`;
+  makeFolder(path);
+  makeFolder(path);
+  assertEquals(Deno.statSync(`${dir}/run/cni`).mode! & 0o777, 0o700);
+  makeFolder("/dhcp.sock");
+  Deno.removeSync(dir, { recursive: true });
 });

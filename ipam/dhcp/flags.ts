@@ -86,9 +86,21 @@ export function parseFlags(args: readonly string[]): CommandLine {
     rest = rest.slice(taken.words);
   }
   const flags = toFlags(values);
-  const { pidfile } = flags;
-  if (pidfile === undefined || pidfile.startsWith("/")) return { kind: "run", flags };
-  return wrong(`Error writing pidfile ${JSON.stringify(pidfile)}: path not absolute`);
+  const problem = pathProblem(flags);
+  return problem === undefined ? { kind: "run", flags } : wrong(problem);
+}
+
+/** The path that is relative, if one is: nobody says to which folder. */
+function pathProblem({ pidfile, hostPrefix, socketPath }: Flags): string | undefined {
+  const isRelative = (path: string) => !path.startsWith("/");
+  if (pidfile !== undefined && isRelative(pidfile)) {
+    return `Error writing pidfile ${JSON.stringify(pidfile)}: path not absolute`;
+  }
+  if (isRelative(socketPath)) {
+    return `Cannot use socket path ${JSON.stringify(socketPath)}: it is not absolute`;
+  }
+  if (hostPrefix === "" || !isRelative(hostPrefix)) return undefined;
+  return `Cannot use host prefix ${JSON.stringify(hostPrefix)}: it is not absolute`;
 }
 
 function wrong(problem: string): CommandLine {

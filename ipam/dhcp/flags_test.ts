@@ -32,7 +32,7 @@ const lines: readonly [words: string, says: Partial<Flags>][] = [
   ["--broadcast=false", { broadcast: false }],
   ["-broadcast=T", { broadcast: true }],
   ["-timeout 1s -timeout 2s", { timeout: 2000 }],
-  ["-hostprefix=a=b", { hostPrefix: "a=b" }],
+  ["-hostprefix=/a=b", { hostPrefix: "/a=b" }],
 ];
 
 for (const [words, says] of lines) {
@@ -48,6 +48,9 @@ Deno.test("an empty value is one", () => {
 
 const mistakes: readonly [words: string, text: string][] = [
   ["-pidfile dhcp.pid", 'Error writing pidfile "dhcp.pid": path not absolute'],
+  ["-socketpath dhcp.sock", 'Cannot use socket path "dhcp.sock": it is not absolute'],
+  ["-socketpath=", 'Cannot use socket path "": it is not absolute'],
+  ["-hostprefix host", 'Cannot use host prefix "host": it is not absolute'],
   ["-nonsense", "flag provided but not defined: -nonsense"],
   ["-toString", "flag provided but not defined: -toString"],
   ["-timeout", "flag needs an argument: -timeout"],
