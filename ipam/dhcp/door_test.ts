@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import type { Server } from "./passed.ts";
 import { makeFolder, passedSocket } from "./door.ts";
-import { openPassed, takesOver } from "./passed.ts";
+import { listen, openPassed, takesOver } from "./passed.ts";
 
 const passed: readonly [pid: string | undefined, count: string | undefined, fd?: number][] = [
   [undefined, undefined],
@@ -29,6 +30,19 @@ Deno.test("several passed sockets are refused", () => {
 Deno.test("a descriptor that is no socket is refused", async () => {
   const opening = () => openPassed(1_000_000, { path: "/run/none.sock" });
   await assertRejects(opening, Error, "LISTEN_FDS=1 but no FD found");
+});
+
+Deno.test("what fails at a passed socket later is said, each time, and ends nothing", async () => {
+  let hear = (_error: Error) => {};
+  const server: Server = {
+    on: (_, listener) => void (hear = listener),
+    listen: (_, ready) => ready(),
+    close: () => {},
+  };
+  const said: string[] = [];
+  await listen(server, { fd: 3, say: (line) => said.push(line) });
+  for (const _ of [1, 2]) hear(new Error("accept EMFILE"));
+  assertEquals(said, Array(2).fill("dhcp: Cannot let a plugin in: accept EMFILE"));
 });
 
 Deno.test("a runtime before 2.8 takes over no descriptor", () => {

@@ -21,9 +21,12 @@ interface Socket {
 }
 
 /** The part of Node's server that is used. */
-interface Server {
+export interface Server {
+  /** Listens on a descriptor. */
   listen(options: { readonly fd: number }, ready: () => void): void;
-  once(event: "error", listener: (error: Error) => void): void;
+  /** Hears of every failure; one that nobody hears of ends the process. */
+  on(event: "error", listener: (error: Error) => void): void;
+  /** Lets nobody in any more. */
   close(): void;
 }
 
@@ -70,10 +73,7 @@ async function openDescriptor(descriptor: number): Promise<Door> {
   const server = net.createServer({ allowHalfOpen: true }, (socket) => {
     queue.push(callerOf(socket));
   });
-  const { promise: listening, resolve, reject } = Promise.withResolvers<void>();
-  server.once("error", () => reject(new Error("LISTEN_FDS=1 but no FD found")));
-  server.listen({ fd: descriptor }, resolve);
-  await listening;
+  await listen(server, { fd: descriptor });
   return {
     accept: () => queue.next(),
     close() {
@@ -81,6 +81,25 @@ async function openDescriptor(descriptor: number): Promise<Door> {
       queue.end();
     },
   };
+}
+
+/**
+ * Has a server listen on a descriptor. Throws when it is no socket that listens. What fails later,
+ * to let a caller in where no descriptor is free for one, gets to `say`.
+ */
+export async function listen(
+  server: Server,
+  { fd, say = (line) => console.error(line) }: {
+    readonly fd: number;
+    readonly say?: (line: string) => void;
+  },
+): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let fail = (_error: Error) => reject(new Error("LISTEN_FDS=1 but no FD found"));
+  server.on("error", (error) => fail(error));
+  server.listen({ fd }, resolve);
+  await promise;
+  fail = ({ message }) => say(`dhcp: Cannot let a plugin in: ${message}`);
 }
 
 /** Callers that nobody has asked for yet, or askers that no caller has come for. */
