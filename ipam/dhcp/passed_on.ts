@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Output } from "../../host/spawn.ts";
 import type { Door } from "./door.ts";
 import { firstLine } from "../../host/reason.ts";
 import { spawn, toolEnv, toolPath } from "../../host/spawn.ts";
@@ -25,26 +26,34 @@ done
 echo "systemd-socket-proxyd is not there, and this version of Deno takes over no socket" >&2
 exit 1`;
 
+/** What a test chooses otherwise. */
+export interface ProxyOptions {
+  /** Runs the proxy for a socket of ours, until a signal is given. */
+  readonly start?: (own: string, until: AbortSignal) => Promise<Pick<Output, "stderr" | "code">>;
+  /** Ends this process, with a line about why. */
+  readonly leave?: (line: string) => void;
+}
+
 /**
  * Lets callers in that the proxy passes on; our socket is made beside the passed one's path.
- * Ends this process when the proxy ends: nobody could call any more.
+ * Ends this process when the proxy ends, or cannot be started: nobody could call any more.
  */
-export async function openBehindProxy(path: string): Promise<Door> {
+export async function openBehindProxy(
+  path: string,
+  { start = startProxy, leave = endProcess }: ProxyOptions = {},
+): Promise<Door> {
   const own = `${path}.passed`;
   const door = await openDoor(own);
   const closing = new AbortController();
-  const proxy = spawn(toolPath("sh"), ["-c", script, "proxy", own], {
-    stdin: "",
-    until: closing.signal,
-    deadline: Infinity,
-    env: toolEnv,
-  });
-  proxy.then(({ stderr, code }) => {
+  const end = (state: string) => {
     if (closing.signal.aborted) return;
     door.close();
-    console.error(`Cannot serve the passed socket: ${firstLine(stderr) || `exit status ${code}`}`);
-    Deno.exit(1);
-  });
+    leave(`Cannot serve the passed socket: ${state}`);
+  };
+  start(own, closing.signal).then(
+    ({ stderr, code }) => end(firstLine(stderr) || `exit status ${code}`),
+    ({ message }: Error) => end(message),
+  );
   return {
     accept: () => door.accept(),
     close() {
@@ -52,4 +61,14 @@ export async function openBehindProxy(path: string): Promise<Door> {
       door.close();
     },
   };
+}
+
+async function startProxy(own: string, until: AbortSignal): Promise<Output> {
+  const words = ["-c", script, "proxy", own];
+  return await spawn(toolPath("sh"), words, { stdin: "", until, deadline: Infinity, env: toolEnv });
+}
+
+function endProcess(line: string): void {
+  console.error(line);
+  Deno.exit(1);
 }
