@@ -9,7 +9,7 @@ import type { ByteStream } from "./rpc.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { nobodyWords } from "./door.ts";
 import { callAllocate, callRelease } from "./lease_rpc.ts";
-import { callCheck, callGc, callList, callOwnAllocate, isForeign } from "./own_rpc.ts";
+import { callCheck, callGc, callOwnAllocate, callPing, isForeign } from "./own_rpc.ts";
 import { RemoteError } from "./rpc.ts";
 
 /** Nobody answers at the socket. */
@@ -63,8 +63,8 @@ export class AgentClient {
 
   /** Proves that the agent answers. */
   async greet(): Promise<void> {
-    await this.#call("Denocni.List", async (stream, options) => {
-      await callList(stream, options).catch(undefinedIfForeign);
+    await this.#call("Denocni.Ping", async (stream, options) => {
+      await callPing(stream, options).catch(undefinedIfForeign);
     });
   }
 

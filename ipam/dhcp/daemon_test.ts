@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { Flags } from "./flags.ts";
+import { AgentClient } from "./client.ts";
 import { Daemon } from "./daemon.ts";
 import { isServed, openDoor } from "./door.ts";
 import { parseFlags } from "./flags.ts";
@@ -51,6 +52,16 @@ Deno.test("the agent serves its socket, and leaves nothing but leases when it st
     await daemon.stop();
     assertEquals(namesIn(dir), ["dhcp.sock.lock"]);
     assertEquals([tools.disk.size, tools.clock.pending], [1, 0]);
+  }));
+
+Deno.test("whether the agent answers does not depend on how many leases it has", () =>
+  inFolder(async (dir) => {
+    const { tools, daemon } = await start(dir);
+    daemon.agent.list = () => {
+      throw new Error("there are too many");
+    };
+    await new AgentClient(tools.socket, 10_000).greet();
+    await daemon.stop();
   }));
 
 Deno.test("what the agent cannot do goes to the plugin as its words", () =>

@@ -72,6 +72,7 @@ export function ownMethods(agent: OwnAgent): RpcMethods {
         return {};
       },
     },
+    [`${service}.Ping`]: { reply: nothing, run: () => Promise.resolve({}) },
     [`${service}.List`]: {
       reply: listType,
       run: () => Promise.resolve({ Leases: JSON.stringify(agent.list()) }),
@@ -125,6 +126,11 @@ export async function callGc(
   }));
   const args = { Network: network, Valid: keys };
   await callRpc(stream, { method: `${service}.GC`, type: gcType, args, signal });
+}
+
+/** Asks for nothing but an answer; for errors see {@linkcode callRpc}. */
+export async function callPing(stream: ByteStream, { signal }: CallOptions = {}): Promise<void> {
+  await callRpc(stream, { method: `${service}.Ping`, type: nothing, args: {}, signal });
 }
 
 /** Asks for every lease; for errors see {@linkcode callRpc}. */
