@@ -12,6 +12,7 @@ import type { Action, End, Kept, LeaseEvent, Phase, Step } from "./lease.ts";
 import type { Store } from "./store.ts";
 import type { Turns } from "./turns.ts";
 import type { Result } from "../../cni/types.ts";
+import { CniError } from "../../cni/error.ts";
 import { failureOf } from "../../host/files.ts";
 import { formatIp } from "../../host/ip.ts";
 import { planChange, planWithdrawal } from "./change.ts";
@@ -57,6 +58,11 @@ type EventOf<F extends Family> = LeaseEvent<Words[F]["ack"]>;
 type StepOf<F extends Family> = Step<Words[F]["ack"], Words[F]["goal"]>;
 type ActionOf<F extends Family> = Action<Words[F]["ack"], Words[F]["goal"]>;
 type OrderOf<F extends Family> = ActionOf<F> & { readonly kind: "exchange" };
+
+/** How an exchange ends that could not be held. */
+interface Unheld {
+  readonly kind: "failed" | "link unknown";
+}
 
 /** One lease and its life. */
 export class Keeper<F extends Family = Family> {
@@ -226,10 +232,10 @@ export class Keeper<F extends Family = Family> {
     return eventOf(held, clock.now());
   }
 
-  /** Whether the link is there could not be learnt. */
-  #puzzle(error: unknown): undefined {
+  /** An exchange that could not be held; where no program can be run, not even the link is known. */
+  #puzzle(error: unknown): Unheld {
     this.#say(error instanceof Error ? error.message : String(error));
-    return undefined;
+    return { kind: error instanceof CniError ? "failed" : "link unknown" };
   }
 
   #replace(ack: Words[F]["ack"]): void {
@@ -304,7 +310,6 @@ export class Keeper<F extends Family = Family> {
 const words: Readonly<Record<Exclude<End, "stopped" | "namespace gone">, string>> = {
   "expired": "no server has renewed it; its address is taken from the interface",
   "link missing": "the interface is gone",
-  "link unknown": "the interface cannot be looked at",
 };
 
 /** `192.168.1.5 for "eth0" of container "c1" on network "net"` */
@@ -323,14 +328,16 @@ function isEqual(a: Result, b: Result): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
-function eventOf<A>(held: Ending<A> | undefined, now: number): LeaseEvent<A> {
+function eventOf<A>(
+  held: Ending<A> | Unheld | undefined,
+  now: number,
+): LeaseEvent<A> {
   switch (held?.kind) {
-    case undefined:
-      return { kind: "link unknown", now };
     case "acked":
       return { kind: "acked", ack: held.ack, age: held.age, now };
     case "refused":
     case "link missing":
+    case "link unknown":
     case "namespace gone":
       return { kind: held.kind, now };
     default:

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { CniError } from "../../cni/error.ts";
 import { Keeper } from "./keeper.ts";
 import {
   acked,
@@ -216,17 +217,42 @@ Deno.test("a link that is gone ends the lease without a word to the server, as i
   );
 });
 
-Deno.test("an exchange that cannot be held is told of and tried again", async () => {
-  const { tools } = begun();
-  await tools.clock.pass(150 * second);
-  tools.only.fail(new Error('Cannot speak DHCP on "eth0": strange'));
-  await settle();
-  assertMatch(tools.said[0]!, /: Cannot speak DHCP on "eth0": strange$/);
-  await tools.clock.pass(second);
-  tools.only.end(acked());
-  await settle();
-  assertEquals(tools.clock.pending, 1);
-});
+const wrong = [
+  [new CniError(109, 'Cannot speak DHCP on "eth0": strange'), 60],
+  [new Error('Cannot look at "eth0": no process'), 1],
+] as const;
+
+for (const [error, pause] of wrong) {
+  Deno.test(`what makes an exchange impossible is told of, and tried again: ${error.message}`, async () => {
+    const { tools } = begun();
+    await tools.clock.pass(150 * second);
+    tools.only.fail(error);
+    await settle();
+    assert(tools.said[0]!.endsWith(`: ${error.message}`));
+    await tools.clock.pass(pause * second - 1);
+    assertEquals(tools.pending, []);
+    await tools.clock.pass(1);
+    tools.only.end(acked());
+    await settle();
+    assertEquals(tools.clock.pending, 1);
+  });
+
+  Deno.test(`what never lets an exchange be held takes the address at the lease's end: ${error.message}`, async () => {
+    const { tools, keeper } = begun();
+    const end = keeper.entry.lease.expireAt;
+    let last = 0;
+    while (keeper.phase !== "ended") {
+      await tools.clock.pass(second);
+      for (const { fail } of tools.pending) fail(error);
+      await settle();
+      last = tools.clock.now();
+    }
+    assert(last >= end && last <= end + 77 * second, `${(last - end) / second} s after the end`);
+    assertEquals(await keeper.ended, "expired");
+    assert(tools.news().includes("ip addr del 192.168.1.5/24 dev eth0"));
+    assertEquals(tools.disk.size, 0);
+  });
+}
 
 Deno.test("a refused address is asked for anew", async () => {
   const { tools, keeper } = begun();

@@ -77,7 +77,7 @@ export type LeaseEvent<A = Message> =
     | { readonly kind: "acked"; readonly ack: A; readonly age: number }
     /** The exchange ended with a refusal. */
     | { readonly kind: "refused" }
-    /** The exchange ended without an answer, or could not be held. */
+    /** The exchange ended without an answer, or went wrong. */
     | { readonly kind: "failed" }
     /** There was no exchange: the namespace has no such link. */
     | { readonly kind: "link missing" }
@@ -90,7 +90,7 @@ export type LeaseEvent<A = Message> =
   );
 
 /** Why a lease is no longer kept. */
-export type End = "stopped" | "expired" | "link missing" | "link unknown" | "namespace gone";
+export type End = "stopped" | "expired" | "link missing" | "namespace gone";
 
 /** Something to do, in the order given. */
 export type Action<A = Message, G = Goal> =
@@ -382,11 +382,15 @@ function onFailure<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
   }
 }
 
-/** Pauses of 1, 2, 4, 8, 16, 16 … seconds, as long as an exchange may take. */
+/**
+ * Pauses of 1, 2, 4, 8, 16, 16 … seconds, as long as an exchange may take; then it is as an
+ * exchange that failed. A lease that has ended waits no longer than its last chance would take.
+ */
 function onUnknownLink<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
-  const { lookups: { count, since }, settings: { limit = usualLimit } } = state;
+  const { lease, lookups: { count, since }, settings: { limit = usualLimit } } = state;
   const began = count === 0 ? now : since;
-  if (now - began >= limit) return end(state, "link unknown");
+  const longest = holdsAt(lease, now) ? limit : Math.min(limit, lastChance.acquire);
+  if (now - began >= longest) return onFailure(found(state, now), now);
   const pause = Math.min(second * 2 ** count, longestLookupPause);
   const lookups = { count: count + 1, since: began };
   return due({ ...state, lookups, retryAt: now + pause }, now);
