@@ -39,7 +39,7 @@ export const commandEnv: readonly string[] = ["NETCONFPATH", "CAP_ARGS"];
 export const listedPaths: readonly string[] = ["/run/cni/denocni"];
 
 /** Variables that plugins list in `permissions.env`; they stand here for the same reason. */
-export const listedEnv: readonly string[] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+export const listedEnv: readonly string[] = ["LISTEN_PID", "LISTEN_FDS"];
 
 /** What a plugin is granted when it has an executable of its own. */
 export function grantsOf({ run, read, write, env = [], net = false }: Permissions): Grants {

@@ -107,7 +107,7 @@ async function dial(path: string): Promise<Deno.UnixConn> {
 }
 
 /** What to do where no agent runs. */
-export const howToStart =
+const howToStart =
   "the DHCP lease agent, which gets and renews addresses for containers, does not run here: " +
   "start it with `systemctl enable --now cni-dhcp` or `dhcp daemon`, " +
   'or set "oneShot": true in "ipam" for containers that live shorter than their leases';

@@ -75,7 +75,7 @@ function say(line: string): void {
 }
 
 /** What the agent works with on this host. */
-export function toolsOf(flags: Flags): AgentTools {
+function toolsOf(flags: Flags): AgentTools {
   const { hostPrefix, socketPath, broadcast, timeout, resendMax, resendTimeout } = flags;
   return {
     hold: (holding, signal) => holdExchange(new Machine(), holding, { signal }),

@@ -124,7 +124,7 @@ function isUsable({ family, scope, tentative }: RawAddress): boolean {
  * A script that shows the interfaces once the one in question has its link-local address: the kernel
  * takes up to two seconds to make sure of it.
  */
-export function lookScript6({ kind }: Goal, dev: string): string {
+function lookScript6({ kind }: Goal, dev: string): string {
   const name = shellQuote(dev);
   return [
     ...(kind === "acquire" || kind === "reboot" ? [`ip link set dev ${name} up 2>/dev/null`] : []),

@@ -27,7 +27,7 @@ export interface Running {
 }
 
 /** The subcommand that {@linkcode ownProgram} names. */
-export const exchangeWords = ["dhcp", "exchange"] as const;
+const exchangeWords = ["dhcp", "exchange"] as const;
 
 const quiet = ["--quiet", "--no-check", "--no-lock", "--no-prompt"];
 /** An exchange needs the network and nothing else. */
