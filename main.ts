@@ -11,6 +11,9 @@ import { loadPlugin, types } from "./registry.ts";
 
 /** Serves the plugin of this name. A script run by Deno names it as its first argument. */
 export async function main(name: string, args: readonly string[]): Promise<void> {
+  const [subcommand, ...words] = subcommandOf(name, args);
+  if (subcommand === "exchange") return await serveExchange();
+  if (subcommand === "daemon") return await serveLeases(words);
   if (name === "cni") {
     const { main } = await import("./cli/main.ts");
     return await main(args);
@@ -26,9 +29,32 @@ export async function main(name: string, args: readonly string[]): Promise<void>
   await serve(plugin, loadPlugin);
 }
 
+/** Words after `dhcp`, if there are any: every executable that holds the plugin may be asked for them. */
+function subcommandOf(name: string, args: readonly string[]): readonly string[] {
+  if (args[0] === "dhcp") return args.slice(1);
+  return name === "dhcp" ? args : [];
+}
+
+/** The lease agent, which may do what its plugin may. */
+async function serveLeases(args: readonly string[]): Promise<never> {
+  const plugin = await loadPlugin("dhcp");
+  if (plugin) revokeUndeclared(plugin.permissions);
+  const { main } = await import("./ipam/dhcp/daemon.ts");
+  return await main(args);
+}
+
+/** An exchange with DHCP servers, which needs its sockets and nothing else. */
+async function serveExchange(): Promise<never> {
+  revokeUndeclared({ run: [], read: [], write: [], net: true });
+  const { main } = await import("./ipam/dhcp/child.ts");
+  return await main();
+}
+
 if (import.meta.main) {
   const called = Deno.execPath().split("/").at(-1)!;
-  const compiled = called === "cni" || types.includes(called);
-  const name = compiled ? called : Deno.args[0] ?? called;
-  await main(name, compiled ? Deno.args : Deno.args.slice(1));
+  const isNamed = called === "cni" || types.includes(called);
+  // The executable of one plugin gets its name as an argument first, so that it may be renamed.
+  const [first = called, ...rest] = Deno.args;
+  if (!isNamed) await main(first, rest);
+  else await main(called, first === called ? rest : Deno.args);
 }

@@ -17,6 +17,7 @@ const loaders: Readonly<Record<string, () => Promise<{ plugin: unknown }>>> = {
   "vlan": () => import("./plugins/vlan.ts"),
   "host-local": () => import("./ipam/host-local.ts"),
   "static": () => import("./ipam/static.ts"),
+  "dhcp": () => import("./ipam/dhcp.ts"),
   "flannel": () => import("./meta/flannel.ts"),
   "portmap": () => import("./meta/portmap.ts"),
   "bandwidth": () => import("./meta/bandwidth.ts"),

@@ -32,7 +32,13 @@ export async function ownPlugin(
 ): Promise<Plugin | undefined> {
   if (!load || !isPluginType(type)) return undefined;
   const own = inProcessIfMissing && !hasPlugin(type, path) || isOurs(findPlugin(type, path));
-  return own ? await load(type) : undefined;
+  const plugin = own ? await load(type) : undefined;
+  return plugin && mayServe(plugin) ? plugin : undefined;
+}
+
+/** A plugin that opens sockets cannot do so in a process that has given them up. */
+function mayServe({ permissions: { net } }: Plugin): boolean {
+  return !net || Deno.permissions.querySync({ name: "net" }).state === "granted";
 }
 
 /**

@@ -221,3 +221,23 @@ Deno.test("ownPlugin() looks for nothing that is no plain name", async () => {
     assertEquals(await ownPlugin(type, [], { load, inProcessIfMissing: true }), undefined);
   }
 });
+
+const speaking = spy(anyObject(), {
+  permissions: { run: [], read: [], write: [], net: true },
+}).plugin as Plugin;
+
+/** Whether a plugin that opens sockets would run in process. */
+async function runsInProcess(): Promise<boolean> {
+  const load = () => Promise.resolve(speaking);
+  return await ownPlugin("speaking", ["/nowhere"], { load, inProcessIfMissing: true }) === speaking;
+}
+
+Deno.test("a plugin that opens sockets runs in a process that may", async () => {
+  assertEquals(await runsInProcess(), true);
+});
+
+Deno.test({
+  name: "a plugin that opens sockets is executed by a process that may not",
+  permissions: { net: false },
+  fn: async () => assertEquals(await runsInProcess(), false),
+});

@@ -21,6 +21,8 @@ export interface Grants {
   readonly write: readonly string[];
   /** Names of variables; `CNI_*` is all that start so. */
   readonly env: readonly string[];
+  /** Sockets of any address: who serves leases is known to nobody before. */
+  readonly net: boolean;
 }
 
 /** Stands for every path. Unlike a grant without a list, it leaves room for narrower ones beside it. */
@@ -36,14 +38,18 @@ export const commandEnv: readonly string[] = ["NETCONFPATH", "CAP_ARGS"];
  */
 export const listedPaths: readonly string[] = ["/run/cni/denocni"];
 
+/** Variables that plugins list in `permissions.env`; they stand here for the same reason. */
+export const listedEnv: readonly string[] = ["LISTEN_PID", "LISTEN_FDS"];
+
 /** What a plugin is granted when it has an executable of its own. */
-export function grantsOf({ run, read, write }: Permissions): Grants {
+export function grantsOf({ run, read, write, env = [], net = false }: Permissions): Grants {
   const readers: readonly Tool[] = read === true ? ["cat", "find", "stat"] : ["stat"];
   return {
     run: run === "any" ? paths(tools) : paths([...new Set([...run, ...readers])]),
     read: read === true ? [anyPath] : [...toolDirs, ...read],
     write: write === true ? [anyPath] : write,
-    env: ["CNI_*"],
+    env: ["CNI_*", ...env],
+    net,
   };
 }
 
@@ -53,7 +59,8 @@ export function grantsOfAll(): Grants {
     run: paths(tools),
     read: [anyPath, ...toolDirs, ...listedPaths],
     write: [anyPath, ...listedPaths],
-    env: ["CNI_*", ...commandEnv],
+    env: ["CNI_*", ...commandEnv, ...listedEnv],
+    net: true,
   };
 }
 
@@ -73,6 +80,7 @@ export function revokeUndeclared(permissions: Permissions): void {
   for (const path of without(all.read, own.read)) revoke({ name: "read", path });
   for (const path of without(all.write, own.write)) revoke({ name: "write", path });
   for (const variable of without(all.env, own.env)) revoke({ name: "env", variable });
+  if (!own.net) revoke({ name: "net" });
 }
 
 /** To give up a path is to give up those above it too: a plugin that may use any gives up none. */

@@ -2,15 +2,15 @@ import { assert, assertEquals } from "@std/assert";
 import { spawn } from "../host/spawn.ts";
 import type { Permissions } from "./plugin.ts";
 import type { Grants } from "./permissions.ts";
-import { grantsOf, grantsOfAll } from "./permissions.ts";
+import { grantsOf, grantsOfAll, listedEnv } from "./permissions.ts";
 
 const nothing: Permissions = { run: [], read: [], write: [] };
 
 Deno.test("a plugin that declares nothing may look where programs are, and at files", () => {
-  const { run, read, write, env } = grantsOf(nothing);
+  const { run, read, write, env, net } = grantsOf(nothing);
   assert(run.every((path) => path.endsWith("/stat")), String(run));
   assert(read.includes("/usr/sbin") && !read.includes("/"), String(read));
-  assertEquals([write, env], [[], ["CNI_*"]]);
+  assertEquals([write, env, net], [[], ["CNI_*"], false]);
 });
 
 Deno.test("every place of a declared program is granted, and no other program", () => {
@@ -27,7 +27,7 @@ Deno.test("every place of a declared program is granted, and no other program", 
 
 Deno.test("every plugin's grants are among those of all", () => {
   const all = grantsOfAll();
-  const widest = grantsOf({ run: "any", read: true, write: true });
+  const widest = grantsOf({ run: "any", read: true, write: true, env: listedEnv });
   for (const kind of ["run", "read", "write", "env"] as const) {
     assertEquals(widest[kind].filter((name) => !all[kind].includes(name)), [], kind);
   }
@@ -48,9 +48,11 @@ async function afterRevocation(permissions: Permissions): Promise<string[]> {
       "run sh": () => new Deno.Command("/bin/sh", { args: ["-c", ":"], clearEnv: true }).outputSync(),
       "run other": () => new Deno.Command("/bin/ls", { clearEnv: true }).outputSync(),
       "env CNI_ARGS": () => Deno.env.get("CNI_ARGS"),
+      "env LISTEN_FDS": () => Deno.env.get("LISTEN_FDS"),
       "env CAP_ARGS": () => Deno.env.get("CAP_ARGS"),
       "env HOME": () => Deno.env.get("HOME"),
       "sys": () => Deno.hostname(),
+      "net": () => Deno.listen({ port: 0, hostname: "127.0.0.1" }).close(),
     };
     for (const [name, attempt] of Object.entries(attempts)) {
       try {
@@ -61,20 +63,20 @@ async function afterRevocation(permissions: Permissions): Promise<string[]> {
       }
     }`,
   );
-  const { run, read, write, env } = grantsOfAll();
   const { stdout, stderr } = await spawn(Deno.execPath(), [
     "run",
     "--no-prompt",
     "--no-check",
-    ...flags({ run, read, write, env }),
+    ...flags(grantsOfAll()),
     script,
   ], { inherit: true, env: {} });
   await Deno.remove(script);
   return stdout.trim() ? stdout.trim().split("\n") : [stderr];
 }
 
-function flags(grants: Grants): string[] {
-  return Object.entries(grants).map(([kind, names]) => `--allow-${kind}=${names}`);
+function flags({ net, ...grants }: Grants): string[] {
+  const named = Object.entries(grants).map(([kind, names]) => `--allow-${kind}=${names}`);
+  return [...named, ...(net ? ["--allow-net"] : [])];
 }
 
 Deno.test("a bridge-like plugin keeps its programs and files, and nothing else", async () => {
@@ -86,6 +88,13 @@ Deno.test("a bridge-like plugin keeps its programs and files, and nothing else",
 
 Deno.test("a plugin that declares nothing keeps nothing", async () => {
   assertEquals(await afterRevocation(nothing), ["env CNI_ARGS"]);
+});
+
+Deno.test("a plugin that opens sockets and reads variables may go on doing so", async () => {
+  assertEquals(
+    await afterRevocation({ ...nothing, env: ["LISTEN_FDS"], net: true }),
+    ["env CNI_ARGS", "env LISTEN_FDS", "net"],
+  );
 });
 
 Deno.test("a plugin that declares some programs loses the others", async () => {

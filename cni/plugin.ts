@@ -17,6 +17,10 @@ export interface Permissions {
   readonly read: readonly string[] | true;
   /** Paths it writes. */
   readonly write: readonly string[] | true;
+  /** Variables it reads besides those of the protocol; none when absent. */
+  readonly env?: readonly string[];
+  /** Whether it opens sockets itself; not when absent. Local ones count, too. */
+  readonly net?: boolean;
 }
 
 /** Everything a verb is told. */

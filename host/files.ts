@@ -94,6 +94,16 @@ export function changeCache(change: () => void): boolean {
   }
 }
 
+/** Does something with files; gives the error in place of throwing it. */
+export function failureOf(task: () => void): Error | undefined {
+  try {
+    task();
+    return undefined;
+  } catch (error) {
+    return error as Error;
+  }
+}
+
 /** Whether there is a directory of this path. */
 export function isDirectory(path: string): boolean {
   try {

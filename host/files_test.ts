@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   byBytes,
   changeCache,
+  failureOf,
   isDirectory,
   listNames,
   readFileIfExists,
@@ -222,4 +223,15 @@ Deno.test("listNames sorts by bytes and gives nothing for no folder", () => {
 Deno.test("byBytes orders a start before the whole", () => {
   assertEquals(["ab", "a", "", "b"].sort(byBytes), ["", "a", "ab", "b"]);
   assertEquals(byBytes("a", "a"), 0);
+});
+
+Deno.test("failureOf gives what is thrown, as an error", () => {
+  assertEquals(failureOf(() => {}), undefined);
+  const error = new Deno.errors.NotFound("no file");
+  assertEquals(
+    failureOf(() => {
+      throw error;
+    }),
+    error,
+  );
 });

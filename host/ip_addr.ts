@@ -35,6 +35,29 @@ export function addAddress(
   ], options);
 }
 
+/** How long an address may be used, and preferred to others; `Infinity` has no end. Seconds. */
+export interface Lifetimes {
+  readonly valid: number;
+  /** At most the valid one; 0 is deprecated. */
+  readonly preferred: number;
+}
+
+/**
+ * `ip addr replace A/P dev X valid_lft N preferred_lft N`: adds an address that ends, or gives the
+ * one that is there these times from now.
+ */
+export function replaceAddress(
+  dev: string,
+  { cidr, lifetimes, netns }: In & { cidr: Cidr; lifetimes: Lifetimes },
+): Command {
+  const time = (seconds: number) => Number.isFinite(seconds) ? String(seconds) : "forever";
+  const { valid, preferred } = lifetimes;
+  return command("ip", [
+    ...["addr", "replace", formatCidr(cidr), "dev", dev],
+    ...["valid_lft", time(valid), "preferred_lft", time(preferred)],
+  ], { netns });
+}
+
 /** `ip addr del A/P dev X` */
 export function deleteAddress(
   dev: string,

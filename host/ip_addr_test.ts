@@ -2,7 +2,13 @@ import { assertEquals } from "@std/assert";
 import { shellLine } from "./command.ts";
 import { parseCidr } from "./ip.ts";
 import type { AddressOptions } from "./ip_addr.ts";
-import { addAddress, addGivenAddress, deleteAddress, parseGivenAddresses } from "./ip_addr.ts";
+import {
+  addAddress,
+  addGivenAddress,
+  deleteAddress,
+  parseGivenAddresses,
+  replaceAddress,
+} from "./ip_addr.ts";
 
 const netns = { path: "/run/netns/c1" };
 
@@ -29,6 +35,15 @@ Deno.test("addAddress() leaves out the route to the prefix", () => {
     add("fd00::2/64", { nodad: true, noprefixroute: true, netns }),
     "nsenter --net=/run/netns/c1 ip addr add fd00::2/64 dev eth0 nodad noprefixroute",
   );
+});
+
+Deno.test("replaceAddress() says how long", () => {
+  const cidr = parseCidr("fd00::2/128")!;
+  const line = (valid: number, preferred: number) =>
+    shellLine(replaceAddress("eth0", { cidr, lifetimes: { valid, preferred } }));
+  const start = "ip addr replace fd00::2/128 dev eth0";
+  assertEquals(line(120, 0), `${start} valid_lft 120 preferred_lft 0`);
+  assertEquals(line(Infinity, 60), `${start} valid_lft forever preferred_lft 60`);
 });
 
 Deno.test("deleteAddress()", () => {

@@ -49,7 +49,12 @@ export function prependRoute(spec: RouteSpec): Command {
   return route("prepend", spec);
 }
 
-function route(verb: "add" | "prepend", spec: RouteSpec): Command {
+/** `ip route del DST …`, as {@linkcode addRoute}: the route that was added so. */
+export function removeRoute(spec: RouteSpec): Command {
+  return route("del", spec);
+}
+
+function route(verb: "add" | "prepend" | "del", spec: RouteSpec): Command {
   const { dst, via, dev, src, scope, metric, table, mtu, advmss } = spec;
   return command("ip", [
     ...["route", verb, formatCidr(dst)],

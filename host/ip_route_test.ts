@@ -7,6 +7,7 @@ import {
   getRoute,
   parseRoutes,
   prependRoute,
+  removeRoute,
   showDefaultRoutes,
   showRoutes,
 } from "./ip_route.ts";
@@ -43,6 +44,14 @@ Deno.test("addRoute() writes zeros: they are values", () => {
   assertEquals(
     shellLine(addRoute({ dst: cidr("::/0"), dev: "eth0", scope: 0, metric: 0 })),
     "ip route add ::/0 dev eth0 metric 0 scope 0",
+  );
+});
+
+Deno.test("removeRoute() names a route as addRoute() does", () => {
+  const spec = { dst: cidr("0.0.0.0/0"), via: ip("10.1.0.1"), dev: "eth0", metric: 5, netns };
+  assertEquals(
+    shellLine(removeRoute(spec)),
+    shellLine(addRoute(spec)).replace(" add ", " del "),
   );
 });
 

@@ -23,8 +23,10 @@ export interface SpawnOptions {
   /** Variables in place of (or, with `inherit`, on top of) this process's own. */
   readonly env?: Readonly<Record<string, string>>;
   readonly inherit?: boolean;
-  /** Milliseconds after which it is told to end, and soon killed; 20,000 when absent. */
+  /** Milliseconds after which it is told to end, and soon killed; 20,000 when absent, `Infinity` for never. */
   readonly deadline?: number;
+  /** Keeps its stdin open until this is aborted, for a program that ends when stdin does. */
+  readonly until?: AbortSignal | undefined;
   /** Let it write to this process's stdout and stderr, as it runs; both are empty in the output. */
   readonly passThrough?: boolean;
 }
@@ -94,7 +96,7 @@ export async function spawn(
   args: readonly string[],
   options: SpawnOptions = {},
 ): Promise<Output> {
-  const { stdin, deadline = 20_000 } = options;
+  const { stdin, until, deadline = 20_000 } = options;
   const granted = mayRun(path);
   const child = new Deno.Command(granted ? path : toolPath("sh"), {
     args: granted ? [...args] : ["-c", 'exec "$0" "$@"', path, ...args],
@@ -104,7 +106,7 @@ export async function spawn(
     clearEnv: !options.inherit,
     env: options.env ?? toolEnv,
   }).spawn();
-  const output = read(await withinDeadline(child, stdin, { path, deadline }), options);
+  const output = read(await withinDeadline(child, { stdin, until, path, deadline }), options);
   if (!granted && output.code === 126 && output.stderr.includes(": exec: ")) {
     throw new Error(firstLine(output.stderr));
   }
@@ -145,12 +147,12 @@ function read(output: Deno.CommandOutput, { passThrough }: SpawnOptions = {}): O
  */
 async function withinDeadline(
   child: Deno.ChildProcess,
-  stdin: string | undefined,
-  { path, deadline }: { path: string; deadline: number },
+  { path, deadline, ...food }: Food & { path: string; deadline: number },
 ): Promise<Deno.CommandOutput> {
   let late = false;
   const timers: number[] = [];
   const killed = new Promise<never>((_, reject) => {
+    if (deadline === Infinity) return;
     timers.push(
       setTimeout(() => late = signal(child, "SIGTERM"), deadline),
       setTimeout(() => {
@@ -160,7 +162,7 @@ async function withinDeadline(
     );
   });
   try {
-    const output = await Promise.race([feed(child, stdin), killed]);
+    const output = await Promise.race([feed(child, food), killed]);
     if (output.signal && late) throw new DeadlineError(path, deadline);
     return output;
   } finally {
@@ -178,16 +180,29 @@ function signal(child: Deno.ChildProcess, name: Deno.Signal): true {
   return true;
 }
 
+type Food = Pick<SpawnOptions, "stdin" | "until">;
+
 /** A program may end without reading everything: a broken pipe is not an error. */
 async function feed(
   child: Deno.ChildProcess,
-  stdin: string | undefined,
+  { stdin, until }: Food,
 ): Promise<Deno.CommandOutput> {
   const output = child.output();
   if (stdin !== undefined) {
     const writer = child.stdin.getWriter();
     await writer.write(new TextEncoder().encode(stdin)).catch(() => {});
+    if (until) await firstOf(child.status, until);
     await writer.close().catch(() => {});
   }
   return await output;
+}
+
+/** Waits until a program has ended or a signal was given. */
+async function firstOf(ended: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stop = () => resolve();
+  signal.addEventListener("abort", stop, { once: true });
+  await Promise.race([promise, ended]);
+  signal.removeEventListener("abort", stop);
 }

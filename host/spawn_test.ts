@@ -69,3 +69,25 @@ Deno.test("exit status 126 of a program itself is no failure to start it", () =>
   withProgram("#!/bin/sh\nexit 126\n", async (path) => {
     assertEquals((await restricted(path, [])).code, 126);
   }));
+
+/** Says whether it was told to end, by a file that is there before its stdin is closed. */
+const listening = `#!/bin/sh
+read -r line
+[ "$line" = end ] && exec echo ended
+echo begun >"$1.begun"
+cat
+cat "$1.told"
+`;
+
+Deno.test("a program's stdin stays open until it is told, or until it ends", () =>
+  withProgram(listening, async (path) => {
+    const told = new AbortController();
+    const ends = await spawn(path, [path], { stdin: "end\n", until: told.signal });
+    assertEquals(ends.stdout, "ended\n");
+    await spawn("/usr/bin/mkfifo", [`${path}.begun`]);
+    const running = spawn(path, [path], { stdin: "wait\n", until: told.signal });
+    assertEquals(await Deno.readTextFile(`${path}.begun`), "begun\n");
+    await Deno.writeTextFile(`${path}.told`, "told");
+    told.abort();
+    assertEquals((await running).stdout, "told");
+  }));

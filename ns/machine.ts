@@ -19,6 +19,8 @@ import { argv } from "./enter.ts";
 export interface Host {
   /** True when nothing may be changed: plans are recorded, not carried out. */
   readonly dryRun: boolean;
+  /** Aborted when the caller shall stop: for what waits longer than programs do. */
+  readonly signal?: AbortSignal | undefined;
   /**
    * Runs a command that changes nothing and gives its stdout. A failure with a
    * tolerated reason gives `undefined`; any other throws {@linkcode ActionError}.
@@ -56,6 +58,10 @@ export class Machine implements Host {
   /** Steps stop being started once `signal` is aborted; a rollback goes on all the same. */
   constructor(options: { signal?: AbortSignal } = {}) {
     this.#signal = options.signal;
+  }
+
+  get signal(): AbortSignal | undefined {
+    return this.#signal;
   }
 
   async query(

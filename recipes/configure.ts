@@ -12,7 +12,7 @@ import type { Link } from "../host/ip_link.ts";
 import { parseLinks, setLink, showLink } from "../host/ip_link.ts";
 import type { Host } from "../ns/machine.ts";
 import type { RouteSpec } from "../host/ip_route.ts";
-import { prependRoute } from "../host/ip_route.ts";
+import { prependRoute, removeRoute } from "../host/ip_route.ts";
 import type { Step } from "../host/step.ts";
 import { sysctl } from "../host/step.ts";
 import { CniError, codes } from "../cni/error.ts";
@@ -75,6 +75,8 @@ export function configureInterface(plan: ConfigurePlan): Step[] {
         nodad: !plan.dad,
         noprefixroute: plan.prefixRoutes === false,
       }),
+      // Of IPv6 the kernel may have made it already, by what a router says; it stays the kernel's.
+      ...(cidr.family === 6 && { tolerate: ["exists" as const] }),
     })),
     ...bringUp(plan),
   ];
@@ -87,6 +89,17 @@ export function addRoutes(
   return routesOf(result).map((spec) => ({
     why: `add route ${formatCidr(spec.dst)} to container interface "${ifName}"`,
     do: prependRoute({ ...spec, dev: ifName, netns }),
+  }));
+}
+
+/** Removes routes that {@linkcode addRoutes} has added; those that are gone are no failure. */
+export function removeRoutes(
+  { netns, ifName, result }: Pick<ConfigurePlan, "netns" | "ifName" | "result">,
+): Step[] {
+  return routesOf(result).map((spec) => ({
+    why: `remove route ${formatCidr(spec.dst)} from container interface "${ifName}"`,
+    do: removeRoute({ ...spec, dev: ifName, netns }),
+    tolerate: ["missing"],
   }));
 }
 

@@ -18,6 +18,7 @@ import {
   configureInterface,
   firstGateways,
   knownAddresses,
+  removeRoutes,
   waitForDetection,
 } from "./configure.ts";
 
@@ -49,6 +50,11 @@ Deno.test("configureInterface() of IPv4 leaves IPv6 as it is", () => {
     "ip link set dev eth0 up",
   ]);
   assertEquals(processes(steps), 1);
+});
+
+Deno.test("configureInterface() leaves an address of IPv6 alone that the kernel has made", () => {
+  const given = configure([ipv4, ipv6]).filter(({ why }) => why.startsWith("add address"));
+  assertEquals(given.map(({ tolerate }) => tolerate), [undefined, ["exists"]]);
 });
 
 Deno.test("configureInterface() enables IPv6 once, keeps its addresses, and uses them at once", () => {
@@ -117,6 +123,16 @@ Deno.test("addRoutes() leads through the first gateway of the family, or the rou
     "ip route prepend 10.2.0.0/16 via 10.1.0.7 dev eth0 scope global",
     "ip route prepend ::/0 via fd00::1 dev eth0",
   ]);
+});
+
+Deno.test("removeRoutes() removes what addRoutes() has added, and forgives what is gone", () => {
+  const list = [{ dst: "0.0.0.0/0", priority: 50 }, { dst: "10.2.0.0/16", gw: "10.1.0.7" }];
+  const plan = { ...where, result: { ips: [ipv4], routes: list } };
+  assertEquals(
+    lines(removeRoutes(plan)),
+    lines(addRoutes(plan)).map((line) => line.replace(" prepend ", " del ")),
+  );
+  assertEquals(removeRoutes(plan).map(({ tolerate }) => tolerate), [["missing"], ["missing"]]);
 });
 
 Deno.test("addRoutes() without a gateway of the family leads to the link", () => {

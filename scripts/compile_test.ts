@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { compileArgs, reasonOf } from "./compile.ts";
 
-const grants = { run: ["/usr/sbin/ip"], read: ["/"], write: [], env: ["CNI_*"] };
+const grants = { run: ["/usr/sbin/ip"], read: ["/"], write: [], env: ["CNI_*"], net: false };
 
 Deno.test("an executable gets its permissions, no prompt and no code cache", () => {
   const args = compileArgs({ bundle: "/b.js", output: "/out/ptp", grants, args: ["ptp"] });

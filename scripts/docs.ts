@@ -67,9 +67,14 @@ function row(cells: readonly string[]): string {
 }
 
 /** What a plugin is granted, in a sentence. */
-export function permissionLine({ run, read, write }: Permissions): string {
+export function permissionLine({ run, read, write, env = [], net }: Permissions): string {
   const programs = run === "any" ? "any (it executes plugins by name)" : words(run);
-  return `Permissions: runs ${programs}; reads ${paths(read)}; writes ${paths(write)}.`;
+  const more = [
+    ...(env.length > 0 ? [`; reads the variables ${words(env)}`] : []),
+    ...(net ? ["; opens sockets"] : []),
+  ];
+  const files = `reads ${paths(read)}; writes ${paths(write)}`;
+  return `Permissions: runs ${programs}; ${files}${more.join("")}.`;
 }
 
 function words(names: readonly string[]): string {

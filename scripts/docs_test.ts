@@ -69,6 +69,10 @@ Deno.test("permissions are a sentence", () => {
     permissionLine({ run: "any", read: ["/a"], write: true }),
     "Permissions: runs any (it executes plugins by name); reads `/a`; writes any file.",
   );
+  assertEquals(
+    permissionLine({ run: ["sh"], read: true, write: [], env: ["A", "B"], net: true }),
+    "Permissions: runs `sh`; reads any file; writes nothing; reads the variables `A`, `B`; opens sockets.",
+  );
 });
 
 Deno.test("plugins are listed with their pages", () => {

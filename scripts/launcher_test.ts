@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { spawn } from "../host/spawn.ts";
 import { launcherText, starterText } from "./launcher.ts";
 
-const grants = { run: [], read: ["/"], write: [], env: ["CNI_*"] };
+const grants = { run: [], read: ["/"], write: [], env: ["CNI_*"], net: false };
 
 Deno.test("a launcher runs its bundle with the plugin's name and permissions", () => {
   const text = launcherText({ name: "bridge", grants, deno: "/usr/bin/deno", starter: "/b.js" });

@@ -8,7 +8,9 @@ import { spawn } from "../host/spawn.ts";
 
 /** What kernel tests run, beyond a plain Debian. */
 export const testPackages: readonly string[] = [
+  "busybox",
   "conntrack",
+  "dnsmasq-base",
   "iproute2",
   "iptables",
   "kmod",

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Grants } from "../cni/permissions.ts";
-import { grantsOf, grantsOfAll, listedPaths } from "../cni/permissions.ts";
+import { grantsOf, grantsOfAll, listedEnv, listedPaths } from "../cni/permissions.ts";
 import type { Permissions } from "../cni/plugin.ts";
 import { loadPlugin, types } from "../registry.ts";
 
@@ -21,6 +21,8 @@ export function permissionFlags(grants: Grants): string[] {
     "--no-prompt",
     ...kinds.filter((kind) => grants[kind].length > 0)
       .map((kind) => `--allow-${kind}=${grants[kind].join(",")}`),
+    // UDP is not a stable part of Deno.
+    ...(grants.net ? ["--allow-net", "--unstable-net"] : []),
   ];
 }
 
@@ -44,12 +46,16 @@ function unknownName(name: string): string {
   return `Cannot pack "${name}": expected one of ${names.join(", ")}`;
 }
 
-/** Throws when a plugin lists a path that an executable of all plugins would not know to give up. */
-export function requireListed(type: string, { read, write }: Permissions): void {
+/** Throws when a plugin lists what an executable of all plugins would not know to give up. */
+export function requireListed(type: string, { read, write, env = [] }: Permissions): void {
   const paths = [read, write].flatMap((paths) => paths === true ? [] : paths);
-  const unlisted = paths.filter((path) => !listedPaths.includes(path));
-  if (unlisted.length === 0) return;
-  throw new Error(
-    `Cannot pack "${type}": ${unlisted.join(", ")} must stand in listedPaths of cni/permissions.ts`,
-  );
+  const check = (names: readonly string[], known: readonly string[], list: string) => {
+    const unlisted = names.filter((name) => !known.includes(name));
+    if (unlisted.length === 0) return;
+    throw new Error(
+      `Cannot pack "${type}": ${unlisted.join(", ")} must stand in ${list} of cni/permissions.ts`,
+    );
+  };
+  check(paths, listedPaths, "listedPaths");
+  check(env, listedEnv, "listedEnv");
 }

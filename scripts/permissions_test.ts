@@ -1,13 +1,16 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { grantsOfAll } from "../cni/permissions.ts";
 import { types } from "../registry.ts";
 import { grantsFor, names, permissionFlags, requireListed, selectNames } from "./permissions.ts";
 
 Deno.test("a kind without names is not granted", () => {
-  assertEquals(permissionFlags({ run: [], read: ["/a", "/b"], write: [], env: ["CNI_*"] }), [
-    "--no-prompt",
-    "--allow-read=/a,/b",
-    "--allow-env=CNI_*",
+  const grants = { run: [], read: ["/a", "/b"], write: [], env: ["CNI_*"], net: false };
+  const flags = ["--no-prompt", "--allow-read=/a,/b", "--allow-env=CNI_*"];
+  assertEquals(permissionFlags(grants), flags);
+  assertEquals(permissionFlags({ ...grants, net: true }), [
+    ...flags,
+    "--allow-net",
+    "--unstable-net",
   ]);
 });
 
@@ -18,13 +21,16 @@ Deno.test("no plugin is granted all, or what an executable of all is not", async
     for (const kind of ["run", "read", "write", "env"] as const) {
       assertEquals(grants[kind].filter((name) => !all[kind].includes(name)), [], type);
     }
-    assert(!permissionFlags(grants).some((flag) => /^(-A|--allow-[a-z]+)$/.test(flag)), type);
+    const unbounded = permissionFlags(grants).filter((flag) => /^(-A|--allow-[a-z]+)$/.test(flag));
+    assertEquals(unbounded, type === "dhcp" ? ["--allow-net"] : [], type);
   }
 });
 
-Deno.test("a listed path must be known", () => {
+Deno.test("a listed path or variable must be known", () => {
   const permissions = { run: [], read: ["/srv/unknown"], write: [] };
   assertThrows(() => requireListed("x", permissions), Error, "/srv/unknown must stand in");
+  const variable = { run: [], read: true, write: [], env: ["LISTEN_FDS", "HOME"] } as const;
+  assertThrows(() => requireListed("x", variable), Error, '"x": HOME must stand in listedEnv');
 });
 
 Deno.test("names are those asked for, or all", async () => {

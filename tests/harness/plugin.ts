@@ -226,7 +226,7 @@ function makeLaunchers(): string {
   for (const type of ["plugins", "ipam", "meta"].flatMap((folder) => [...typesIn(folder)])) {
     const script = `#!/bin/sh
 export DENO_DIR='${denoDir}' DENO_NO_UPDATE_CHECK=1
-exec '${Deno.execPath()}' run --quiet --no-check --no-prompt --allow-all '${main}' ${type}
+exec '${Deno.execPath()}' run --quiet --no-check --no-prompt --allow-all --unstable-net '${main}' ${type} "$@"
 `;
     Deno.writeTextFileSync(`${dir}/${type}`, script, { mode: 0o755 });
     files[type] = script.length;

@@ -85,6 +85,14 @@ const table = {
       /^\+files: \/run\/cni\/(denocni\/((ports|port-ranges)\/ 755|portmap\.lock 600 "")|(denocni\/)? 755)/,
     reason: "folders for claims of host ports; the lock file is never removed",
   },
+  leases: {
+    pattern: /^\+files: \/run\/cni\/(denocni\/(dhcp\/)?)? 755$/,
+    reason: "the folder of leases",
+  },
+  lanPorts: {
+    pattern: /^\+server\/(links|addresses|routes|qdiscs|sysctls|vlans): .*\b[a-z][a-z0-9]*-eth0\b/,
+    reason: "ports of the server's bridge, to which the test itself has joined containers",
+  },
   voidPortClaims: {
     pattern: /^\+files: \/run\/cni\/denocni\/ports\/[46]-(tcp|udp)-(8080-8080|8053-8053)-any 600 /,
     reason: "the reference does not know of claims; one is void when its container is gone",

@@ -6,6 +6,7 @@
  */
 import type { JsonObject } from "../../cni/types.ts";
 import type { Attachment } from "./attachment.ts";
+import { dhcp } from "./dhcp_row.ts";
 import { isForHere, isGuest, isListing } from "./guest.ts";
 import { Firewalld } from "./firewalld.ts";
 import type { Need } from "./need.ts";
@@ -996,6 +997,7 @@ export const rows: readonly Row[] = [
   ...dummy,
   ...tap,
   ...ipam,
+  ...dhcp,
   ...flannel,
   ...portmap,
   ...bandwidth,

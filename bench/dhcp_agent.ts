@@ -1,0 +1,93 @@
+/**
+ * What the lease agent of dhcp costs while it keeps 1, 100 and 500 leases: its memory, and how
+ * long a start with so many takes. Run it in namespaces of its own:
+ *
+ *     tests/harness/private.sh deno run -A bench/dhcp_agent.ts [DIRECTORY OF PLUGINS]
+ *
+ * @module
+ */
+import { leaseOf } from "../ipam/dhcp/lease.ts";
+import { clientIdentifier } from "../ipam/dhcp/options.ts";
+import { callList } from "../ipam/dhcp/own_rpc.ts";
+import { decode } from "../ipam/dhcp/packet.ts";
+import { Store } from "../ipam/dhcp/store.ts";
+import { golden } from "../ipam/dhcp/testing.ts";
+import { createNetns } from "../ns/netns.ts";
+import { inspectNetns } from "../ns/netns.ts";
+import { binDir } from "../tests/harness/plugin.ts";
+import { Child } from "../tests/harness/process.ts";
+
+const sizes = [1, 100, 500] as const;
+const socket = "/run/dhcp-bench.sock";
+
+async function main(): Promise<void> {
+  const { path } = await createNetns("dhcp-bench");
+  const dir = Deno.args[0] ?? binDir();
+  console.log("leases   resident    its own      start");
+  for (const size of sizes) {
+    await fill(path, size);
+    const start = performance.now();
+    await using agent = new Child([`${dir}/dhcp`, "daemon", "-socketpath", socket], {});
+    await served();
+    const time = performance.now() - start;
+    const { resident, own } = memoryOf(agent.pid);
+    console.log(
+      `${String(size).padStart(6)}${mib(resident)}${mib(own)}${time.toFixed(0).padStart(8)} ms`,
+    );
+  }
+}
+
+/** Writes leases of containers in one namespace; the times are so that none is due. */
+async function fill(netns: string, size: number): Promise<void> {
+  const state = inspectNetns(netns);
+  if (state.is !== "namespace") throw new Error(`Cannot use "${netns}"`);
+  const store = new Store();
+  const lease = leaseOf(decode(golden.ack)!, { now: Date.now(), age: 0, random: () => 0 });
+  for (let n = 0; n < size; n++) {
+    const containerId = `${n}`.padStart(64, "c");
+    const attachment = { network: "bench", containerId, ifName: "eth0" };
+    store.write({
+      family: 4,
+      ...attachment,
+      path: await store.pathOf(attachment),
+      agent: socket,
+      netns,
+      identity: state.identity,
+      ask: {
+        clientId: clientIdentifier(`${containerId}/bench/eth0`),
+        requested: [3, 1],
+        provided: new Map(),
+        broadcast: false,
+        priority: 0,
+      },
+      lease,
+      replaces: [],
+      generation: 1,
+    });
+  }
+}
+
+/** The agent answers once it has read its leases. */
+async function served(): Promise<void> {
+  for (;;) {
+    try {
+      await callList(await Deno.connect({ transport: "unix", path: socket }));
+      return;
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  }
+}
+
+function memoryOf(pid: number): { resident: number; own: number } {
+  const status = Deno.readTextFileSync(`/proc/${pid}/status`);
+  const read = (name: string) =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(status)?.[1]);
+  return { resident: read("VmRSS"), own: read("RssAnon") };
+}
+
+function mib(kib: number): string {
+  return `${(kib / 1024).toFixed(1)} MiB`.padStart(11);
+}
+
+if (import.meta.main) await main();

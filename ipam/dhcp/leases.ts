@@ -1,0 +1,327 @@
+/**
+ * The leases of one agent: gets them, has them kept, gives them back, and clears up after
+ * acquisitions that were cut short.
+ *
+ * @module
+ */
+import type { Result } from "../../cni/types.ts";
+import type { NetnsIdentity, NetnsState } from "../../ns/netns.ts";
+import type { Attachment } from "../../recipes/own.ts";
+import type { EntryOf, Family, Intent, IntentOf, Words } from "./entry.ts";
+import type { Ending } from "./family.ts";
+import type { Tools } from "./keeper.ts";
+import type { Store } from "./store.ts";
+import type { Turns } from "./turns.ts";
+import { failureOf } from "../../host/files.ts";
+import { sameNetns } from "../../ns/netns.ts";
+import { kinOf } from "./family.ts";
+import { mayHaveBrought, recover, release } from "./goodbye.ts";
+import { describe, Keeper } from "./keeper.ts";
+import { aborted } from "./together.ts";
+
+/** What the agent works with. */
+export interface AgentTools extends Tools {
+  readonly store: Pick<
+    Store,
+    "write" | "remove" | "read" | "all" | "pathOf" | "intend" | "forget" | "intent" | "intents"
+  >;
+  /** What stands at a path. */
+  readonly inspect: (path: string) => NetnsState;
+  /** Exchanges that a plugin waits for. */
+  readonly acquisitions: Turns;
+  /** The agent's socket: whose leases are its own. */
+  readonly socket: string;
+  /** Put before the path of every namespace. */
+  readonly hostPrefix: string;
+  /** Asks servers for broadcast answers. */
+  readonly broadcast: boolean;
+}
+
+/** A lease that a plugin asks for. */
+export interface Wanted<F extends Family = Family> {
+  readonly family: F;
+  readonly attachment: Attachment;
+  /** File of the lease. */
+  readonly path: string;
+  /** Path of the namespace, with the prefix. */
+  readonly netns: string;
+  readonly identity: NetnsIdentity;
+  readonly ask: Words[F]["ask"];
+  /** Milliseconds that whoever asks can wait, from the call on. */
+  readonly within: number;
+}
+
+/** A lease's part of a result, and whether it was got just now. */
+export interface Got {
+  readonly result: Result;
+  readonly isNew: boolean;
+}
+
+/** When a lease was asked for, in milliseconds since 1970, and what ends that. */
+interface Call {
+  readonly start: number;
+  readonly signal: AbortSignal;
+}
+
+/** An acquisition under way. */
+interface Acquiring {
+  readonly cancel: AbortController;
+  /** Settles when it is over, however it ends. */
+  readonly over: Promise<unknown>;
+}
+
+/** The shortest exchange that is worth its process, in milliseconds. */
+const leastExchange = 1000;
+
+/** All leases of one agent, by their files. */
+export class Leases {
+  readonly #tools: AgentTools;
+  readonly #keepers = new Map<string, Keeper>();
+  readonly #acquiring = new Map<string, Acquiring>();
+  /** Acquisitions of before that are being cleared up. */
+  readonly #settling = new Map<string, Promise<void>>();
+  readonly #closed = new AbortController();
+
+  constructor(tools: AgentTools) {
+    this.#tools = tools;
+  }
+
+  /** Those that are kept. */
+  get keepers(): readonly Keeper[] {
+    return [...this.#keepers.values()];
+  }
+
+  /** Goes on with what an agent before has left: keeps what lives, releases what is gone. */
+  resume(): void {
+    const { store, socket } = this.#tools;
+    for (const entry of store.all()) {
+      if (entry.agent === socket) this.#adopt(Keeper.resume<Family>(entry, this.#tools));
+    }
+    this.#sweepOrphans();
+    this.#settleAll();
+  }
+
+  /** Looks at every lease: namespaces end without a word. */
+  sweep(): void {
+    for (const keeper of this.keepers) keeper.look();
+    this.#sweepOrphans();
+    this.#settleAll();
+  }
+
+  /** Leaves every lease as it is and does nothing more. */
+  async close(): Promise<void> {
+    this.#closed.abort();
+    const acquiring = [...this.#acquiring.values()];
+    for (const { cancel } of acquiring) cancel.abort();
+    await Promise.all([...acquiring.map(({ over }) => over), ...this.#settling.values()]);
+    await Promise.all(this.keepers.map((keeper) => keeper.suspend()));
+  }
+
+  /** The lease that is wanted: the one that is there, or a new one. */
+  async get(wanted: Wanted, signal: AbortSignal): Promise<Got> {
+    const start = this.#tools.clock.now();
+    for (;;) {
+      const busy = this.#acquiring.get(wanted.path)?.over ?? this.#settling.get(wanted.path);
+      if (!busy) break;
+      await Promise.race([busy, aborted(signal)]);
+    }
+    const kept = this.kept(wanted.path);
+    if (!kept?.holds || !sameNetns(kept.entry.identity, wanted.identity)) {
+      return { result: await this.#begin(wanted, { start, signal }), isNew: true };
+    }
+    kept.update(wanted.ask);
+    kept.look();
+    return { result: kept.result, isNew: false };
+  }
+
+  /** Who keeps the lease of a file, if anybody does. */
+  kept(path: string): Keeper | undefined {
+    return this.#keepers.get(path);
+  }
+
+  /** Gives the lease of a file up; there may be none. */
+  async giveUp(path: string): Promise<void> {
+    const acquiring = this.#acquiring.get(path);
+    acquiring?.cancel.abort();
+    await acquiring?.over;
+    await this.#settle(path);
+    const keeper = this.#keepers.get(path);
+    if (keeper) return await this.#stop(keeper);
+    const left = this.#tools.store.read(path);
+    if (left && this.#isOurs(left)) await this.#drop(left);
+  }
+
+  /** Gives up every lease that is of no use. */
+  async giveUpAll(isStale: (attachment: Attachment) => boolean): Promise<void> {
+    const keepers = this.keepers.filter(({ entry }) => isStale(entry));
+    await Promise.all(keepers.map((keeper) => this.#stop(keeper)));
+    const left = this.#tools.store.all().filter((entry) => isStale(entry) && this.#isOurs(entry));
+    await Promise.all(left.map((entry) => this.#drop(entry)));
+  }
+
+  async #stop(keeper: Keeper): Promise<void> {
+    const { entry, phase } = keeper;
+    await keeper.stop();
+    // Who came later than another has waited for the same.
+    if (phase !== "ended") this.#tools.say(`lease of ${describe(entry)}: given back`);
+  }
+
+  /** A lease of no agent is everybody's to give up. */
+  #isOurs({ agent }: Intent): boolean {
+    return agent === undefined || agent === this.#tools.socket;
+  }
+
+  #adopt(keeper: Keeper): void {
+    const { path } = keeper.entry;
+    this.#keepers.set(path, keeper);
+    keeper.ended.then(() => {
+      if (this.#keepers.get(path) === keeper) this.#keepers.delete(path);
+    });
+  }
+
+  /** Releases leases of no agent whose namespace is gone. */
+  #sweepOrphans(): void {
+    const { store, netnsOf, say } = this.#tools;
+    for (const entry of store.all()) {
+      if (entry.agent !== undefined || netnsOf(entry)) continue;
+      const told = kinOf(entry.family).remote ? "is" : "cannot be";
+      say(`lease of ${describe<Family>(entry)}: the namespace is gone; the server ${told} told`);
+      this.#drop(entry);
+    }
+  }
+
+  /** Releases a lease that nobody keeps, best effort, and forgets it. */
+  async #drop(entry: EntryOf<Family>): Promise<void> {
+    const { releases, say, store } = this.#tools;
+    await releases.run(new AbortController().signal, () => release(entry, this.#tools))
+      .catch(({ message }: Error) => say(message));
+    store.remove(entry);
+  }
+
+  /** Gives up what there was, if anything, and acquires a lease. */
+  #begin(wanted: Wanted, { start, signal }: Call): Promise<Result> {
+    const { path } = wanted;
+    const cancel = new AbortController();
+    const any = AbortSignal.any([signal, cancel.signal]);
+    const result = this.#acquire(wanted, { start, signal: any })
+      .finally(() => this.#acquiring.delete(path));
+    this.#acquiring.set(path, { cancel, over: result.catch(() => {}) });
+    return result;
+  }
+
+  async #acquire<F extends Family>(
+    wanted: Wanted<F>,
+    { start, signal }: Call,
+  ): Promise<Result> {
+    const { path, netns, family, attachment: { ifName: dev }, ask } = wanted;
+    const { acquisitions, clock, limits, store } = this.#tools;
+    const kin = kinOf(family);
+    const before = store.read(path) as EntryOf<F> | undefined;
+    // The same client may well get the same address again.
+    const goal = kin.acquire(before && kin.addressOf(before.lease.ack));
+    await this.#keepers.get(path)?.stop();
+    const longest = Math.min(limits.within, wanted.within);
+    const held = await acquisitions.run<Ending<Words[F]["ack"]>>(signal, () => {
+      store.intend(this.#intentOf(wanted) as Intent);
+      const within = Math.max(longest - Math.max(clock.now() - start, 0), leastExchange);
+      const task = { netns: { path: netns }, dev, goal, ask, ...limits, within };
+      return kin.hold(this.#tools, task, signal);
+    });
+    if (held && !mayHaveBrought(held)) store.forget(path);
+    return await this.#keep(wanted, acknowledged(held, wanted));
+  }
+
+  #intentOf<F extends Family>(
+    { attachment, family, path, netns, identity, ask }: Wanted<F>,
+  ): IntentOf<F> {
+    return { ...attachment, family, path, netns, identity, ask, agent: this.#tools.socket };
+  }
+
+  /** A lease that cannot be used or written down goes back at once. */
+  async #keep<F extends Family>(
+    wanted: Wanted<F>,
+    { ack, age }: { readonly ack: Words[F]["ack"]; readonly age: number },
+  ): Promise<Result> {
+    const { clock, random, store } = this.#tools;
+    const { path, ask, family } = wanted;
+    const kin = kinOf(family);
+    const entry: EntryOf<F> = {
+      ...this.#intentOf(wanted),
+      replaces: [],
+      lease: kin.protocol.leaseOf(ack, { now: clock.now(), age, random }),
+      generation: (store.read(path)?.generation ?? 0) + 1,
+    };
+    const failure = failureOf(() => {
+      kin.resultOf(ack, ask);
+      this.#adopt(Keeper.begin<Family>(entry, this.#tools));
+    });
+    if (failure) await this.#drop(entry);
+    store.forget(path);
+    if (failure) throw failure;
+    this.#tools.say(`lease of ${describe(entry)}: got, ${termOf(entry)}`);
+    return kin.resultOf(ack, ask);
+  }
+
+  /**
+   * Clears up after acquisitions that were cut short, unless they are under way: one of no agent
+   * may be, in a plugin, as long as the namespace is there. DEL and GC clear it up.
+   */
+  #settleAll(): void {
+    const { store, netnsOf, socket } = this.#tools;
+    for (const intent of store.intents()) {
+      if (this.#acquiring.has(intent.path)) continue;
+      if (intent.agent === socket) this.#settle(intent.path);
+      else if (intent.agent === undefined && !netnsOf(intent)) store.forget(intent.path);
+    }
+  }
+
+  /** Clears up after an acquisition that was cut short, if there was one. */
+  #settle(path: string): Promise<void> {
+    const settling = this.#settling.get(path);
+    if (settling) return settling;
+    const intent = this.#tools.store.intent(path);
+    if (!intent || !this.#isOurs(intent)) return Promise.resolve();
+    const begun = this.#clearUp(intent).finally(() => this.#settling.delete(path));
+    this.#settling.set(path, begun);
+    return begun;
+  }
+
+  /** An attachment that has got a lease since has got the one in question. */
+  async #clearUp(intent: IntentOf<Family>): Promise<void> {
+    const { releases, clock, store } = this.#tools;
+    const { signal } = this.#closed;
+    const found = store.read(intent.path) ? undefined : await releases.run(
+      signal,
+      () => recover(intent, this.#tools, { now: () => clock.now(), signal }),
+    );
+    if (signal.aborted) return;
+    // A plugin may have got the same lease meanwhile, by itself.
+    if (found && !store.read(intent.path)) await this.#drop(found);
+    store.forget(intent.path);
+  }
+}
+
+/** `until 2026-11-21T10:00:00.000Z` */
+function termOf({ lease: { expireAt } }: EntryOf<Family>): string {
+  return Number.isFinite(expireAt) ? `until ${new Date(expireAt).toISOString()}` : "without an end";
+}
+
+/** Throws what a plugin is told where nothing was acquired. */
+function acknowledged<A>(
+  held: Ending<A> | undefined,
+  { netns, attachment: { ifName } }: Wanted,
+): Ending<A> & { readonly kind: "acked" } {
+  switch (held?.kind) {
+    case "acked":
+      return held;
+    case "failed":
+    case "refused":
+      throw new Error(held.message);
+    case "link missing":
+      throw new Error(`error looking up "${ifName}": Link not found`);
+    case "namespace gone":
+      throw new Error(`Cannot use network namespace "${netns}": it is gone`);
+    default:
+      throw new Error(`Cannot get a lease for "${ifName}": it is not wanted any more`);
+  }
+}

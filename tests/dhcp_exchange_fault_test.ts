@@ -1,0 +1,296 @@
+/**
+ * Exchanges with DHCP servers that go wrong: what is lost, late, hostile, taken or gone,
+ * and that nothing is left of those that are killed.
+ *
+ * @module
+ */
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { CniError, codes } from "../cni/error.ts";
+import type { Goal } from "../ipam/dhcp/exchange.ts";
+import type { Held } from "../ipam/dhcp/hold.ts";
+import {
+  addressOf,
+  client,
+  configure,
+  first,
+  hold,
+  holdCleanly,
+  locks,
+  server,
+} from "./harness/dhcp_exchange.ts";
+import { Dnsmasq, dropPackets, joinServer, startHostile, subnet } from "./harness/dhcp_server.ts";
+import { kernelTest } from "./harness/need.ts";
+import { must, Running } from "./harness/process.ts";
+import type { Sandbox } from "./harness/sandbox.ts";
+import { assertSame, difference, snapshot } from "./harness/state.ts";
+
+const dnsmasq = { needs: ["tool:dnsmasq", "tool:nft"] } as const;
+
+kernelTest("dhcp exchange: no address is left", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox, { pool: [subnet.first, subnet.first] });
+  await hold(netns);
+  const other = { ...client, clientId: new TextEncoder().encode("\0c2/net1/eth0") };
+  const held = await holdCleanly(sandbox, netns, { client: other, within: 5000 });
+  assertEquals(held.kind, "failed");
+  assertMatch(
+    (held as { message: string }).message,
+    /^no more tries: [1-9] DISCOVER sent, 0 OFFER received; is spanning tree forwarding\?$/,
+  );
+});
+
+kernelTest("dhcp exchange: a slow server is waited for", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox, { more: ["--dhcp-reply-delay=2"] });
+  const held = await holdCleanly(sandbox, netns);
+  assertEquals(addressOf(held), subnet.first);
+  assertEquals(held.kind === "acked" && held.counts.discover > 1, true);
+});
+
+kernelTest("dhcp exchange: lost packets are sent again", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox);
+  await dropPackets(sandbox, netns, { hook: "input", match: "udp dport 68 numgen inc mod 2 0" });
+  const held = await hold(netns);
+  assertEquals(addressOf(held), subnet.first);
+  const { counts } = held as Held & { kind: "acked" };
+  assertEquals([counts.discover, counts.request], [2, 2]);
+});
+
+kernelTest("dhcp exchange: packets that cannot be sent count as lost", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox);
+  await dropPackets(sandbox, netns, { hook: "output", match: "udp sport 68 numgen inc mod 2 0" });
+  const held = await hold(netns);
+  assertEquals(addressOf(held), subnet.first);
+  const { counts } = held as Held & { kind: "acked" };
+  assertEquals([counts.discover, counts.request], [2, 2]);
+});
+
+kernelTest("dhcp exchange: a hostile server's packets are ignored", {}, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await startHostile(sandbox);
+  const none = { discover: 0, request: 1, offer: 0, ack: 1, nak: 0 };
+  const rows: [Goal, typeof none][] = [
+    [{ kind: "acquire" }, { ...none, discover: 1, offer: 1 }],
+    [{ kind: "reboot", address: first }, none],
+    [{ kind: "renew", address: first, server }, none],
+    [{ kind: "rebind", address: first }, none],
+  ];
+  for (const [goal, expected] of rows) {
+    const held = await holdCleanly(sandbox, netns, { goal });
+    assertEquals(addressOf(held), subnet.first, goal.kind);
+    const { counts: { ignored, ...counts } } = held as Held & { kind: "acked" };
+    assertEquals(counts, expected, goal.kind);
+    assertEquals(Object.values(ignored).map((count) => count > 0), [true, true, true], goal.kind);
+    if (goal.kind === "reboot") await configure(sandbox, netns, held);
+  }
+});
+
+kernelTest("dhcp exchange: what was sent and received is counted", {}, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await startHostile(sandbox);
+  const named = { ...client, provided: new Map([[12, new TextEncoder().encode("nobody")]]) };
+  const held = await holdCleanly(sandbox, netns, { client: named, within: 3000 });
+  assertMatch(
+    (held as { message: string }).message,
+    /^no more tries: [1-9] DISCOVER sent, 0 OFFER received, \d+ malformed, \d+ for others and \d+ unusable ignored; answers do not fit: /,
+  );
+});
+
+kernelTest("dhcp exchange: no namespace, no link, no Ethernet", {}, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  assertEquals(await hold(`${netns}-none`), { kind: "namespace gone" });
+  assertEquals(await hold("/etc/hostname"), { kind: "namespace gone" });
+  assertEquals(await hold(netns, { dev: "eth7" }), { kind: "link missing" });
+  const error = await assertRejects(() => hold(netns, { dev: "lo" }), CniError);
+  assertEquals(error.msg, 'Cannot speak DHCP on "lo": its hardware is not Ethernet');
+});
+
+kernelTest("dhcp exchange: the port is taken", {}, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await sandbox.agent(netns).listen("udp", { port: 68 });
+  const before = await snapshot(sandbox);
+  const error = await assertRejects(() => hold(netns), CniError);
+  assertEquals(
+    error.msg,
+    'Cannot speak DHCP on "eth0": another program in the container has UDP port 68',
+  );
+  assertSame(before, await snapshot(sandbox), { only: /^a\// });
+});
+
+/** Starts a server that hears and gives nothing. */
+async function startMute(sandbox: Sandbox): Promise<Dnsmasq> {
+  const log = await Dnsmasq.start(sandbox, { more: ["--dhcp-ignore=tag:!known"] });
+  return log;
+}
+
+const heard = /DHCPDISCOVER.* ignored/;
+
+kernelTest("dhcp exchange: the link goes meanwhile", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  const log = await startMute(sandbox);
+  const before = await snapshot(sandbox);
+  await sandbox.inside(netns, ["sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/all/rp_filter"]);
+  const holding = hold(netns);
+  await log.logged(heard);
+  await sandbox.ip(netns, ["link del eth0"]);
+  assertEquals(await holding, { kind: "link missing" });
+  const filter = ["cat", "/proc/sys/net/ipv4/conf/all/rp_filter"];
+  assertEquals(await sandbox.inside(netns, filter), "1\n");
+  assertSame(before, await snapshot(sandbox), { only: /^a\/(nft|iptables)/ });
+});
+
+kernelTest("dhcp exchange: the namespace goes meanwhile", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  const log = await startMute(sandbox);
+  const holding = hold(netns);
+  await log.logged(heard);
+  await sandbox.removeNetns("a");
+  assertEquals(await holding, { kind: "namespace gone" });
+});
+
+kernelTest(
+  "dhcp exchange: another one in the container takes too long",
+  dnsmasq,
+  async (sandbox) => {
+    const netns = await joinServer(sandbox);
+    const log = await startMute(sandbox);
+    const running = new AbortController();
+    const holding = hold(netns, { signal: running.signal });
+    await log.logged(heard);
+    const held = await hold(netns, { within: 100 });
+    assertEquals(held.kind, "failed");
+    assertMatch(
+      (held as { message: string }).message,
+      /^no more tries: nothing was sent: process \d+ \(.* ago\) holds an exchange in the container$/,
+    );
+    running.abort();
+    await holding;
+    assertEquals(locks(), []);
+  },
+);
+
+kernelTest("dhcp exchange: it can be called off", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  const log = await startMute(sandbox);
+  const before = await snapshot(sandbox);
+  const [running, waiting] = [new AbortController(), new AbortController()];
+  const holding = hold(netns, { signal: running.signal });
+  await log.logged(heard);
+  const queued = hold(netns, { signal: waiting.signal });
+  waiting.abort();
+  assertEquals(await queued, { kind: "cancelled" });
+  running.abort();
+  assertEquals(await holding, { kind: "cancelled" });
+  assertSame(before, await snapshot(sandbox), { only: /^a\// });
+  assertEquals(await hold(netns, { signal: AbortSignal.abort() }), { kind: "cancelled" });
+});
+
+/** Holds an exchange in a process of its own, so that it can be killed. */
+function holdApart(netns: string): Running {
+  const file = new URL("harness/dhcp_hold.ts", import.meta.url).pathname;
+  const words = ["run", "-A", "--no-check", "--no-lock", "--quiet", file, netns];
+  return new Running([Deno.execPath(), ...words], {});
+}
+
+for (
+  const [who, kill] of [
+    ["whoever holds it", (it: Running) => it.signal("SIGKILL")],
+    ["everybody, who may tidy up", (it: Running) => it.signalAll("SIGTERM")],
+  ] as const
+) {
+  kernelTest(`dhcp exchange: nothing is left by a kill of ${who}`, dnsmasq, async (sandbox) => {
+    const netns = await joinServer(sandbox);
+    const log = await startMute(sandbox);
+    await strict(sandbox, netns);
+    const before = await snapshot(sandbox);
+    const running = holdApart(netns);
+    await log.logged(heard);
+    kill(running);
+    await running.allGone();
+    assertSame(before, await snapshot(sandbox), { only: /^a\// });
+    assertEquals(locks(), []);
+    assertEquals(await processes(netns), []);
+  });
+}
+
+for (const [what, isIt] of [["process", isProgram], ["shell", isShell]] as const) {
+  kernelTest(
+    `dhcp exchange: nothing is left by a kill of its ${what}`,
+    dnsmasq,
+    async (sandbox) => {
+      const netns = await joinServer(sandbox);
+      const log = await startMute(sandbox);
+      await strict(sandbox, netns);
+      const before = await snapshot(sandbox);
+      const holding = hold(netns);
+      await log.logged(heard);
+      const [victim] = (await processes(netns)).filter(isIt);
+      Deno.kill(victim!.pid, "SIGKILL");
+      const error = await assertRejects(() => holding, CniError);
+      assertEquals(
+        [error.code, error.msg],
+        [codes.tryAgainLater, 'Cannot speak DHCP on "eth0": its process was killed'],
+      );
+      assertSame(before, await snapshot(sandbox), { only: /^a\// });
+      assertEquals(locks(), []);
+      assertEquals(await processes(netns), []);
+    },
+  );
+}
+
+interface Process {
+  readonly pid: number;
+  readonly words: readonly string[];
+}
+
+/** Everything that runs inside a namespace. */
+async function processes(netns: string): Promise<Process[]> {
+  const pids = await must(["ip", "netns", "pids", netns.split("/").at(-1)!]);
+  return pids.split("\n").filter(Boolean).map((pid) => ({
+    pid: Number(pid),
+    words: Deno.readTextFileSync(`/proc/${pid}/cmdline`).split("\0").filter(Boolean),
+  }));
+}
+
+function isShell({ words }: Process): boolean {
+  return words[0] === "sh" || words[0]!.endsWith("/sh");
+}
+
+function isProgram(process: Process): boolean {
+  return process.words.at(-1) === "exchange" && !isShell(process);
+}
+
+kernelTest(
+  "dhcp exchange: the next one tidies up after a kill of all",
+  dnsmasq,
+  async (sandbox) => {
+    const netns = await joinServer(sandbox);
+    const log = await startMute(sandbox);
+    await strict(sandbox, netns);
+    const before = await snapshot(sandbox);
+    const running = holdApart(netns);
+    await log.logged(heard);
+    running.signalAll("SIGKILL");
+    await running.allGone();
+    const only = /^a\//;
+    const left = difference(before, await snapshot(sandbox), { only }).join("\n");
+    for (const what of ["255.255.255.255", "rp_filter", "denocni-dhcp"]) {
+      assertStringIncludes(left, what);
+    }
+    assertEquals((await hold(netns, { within: 2000 })).kind, "failed");
+    assertSame(before, await snapshot(sandbox), { only });
+    assertEquals(locks(), []);
+  },
+);
+
+/** An address elsewhere and strict filters: every kind of thing that an exchange has to put back. */
+async function strict(sandbox: Sandbox, netns: string): Promise<void> {
+  await sandbox.ip(netns, [
+    "link add eth9 type veth peer name eth8",
+    "addr add 10.9.0.5/24 dev eth9",
+  ]);
+  const filter = "cd /proc/sys/net/ipv4/conf; echo 2 >all/rp_filter; echo 1 >eth0/rp_filter";
+  await sandbox.inside(netns, ["sh", "-ec", filter]);
+}

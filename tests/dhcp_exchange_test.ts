@@ -1,0 +1,279 @@
+/**
+ * Exchanges with DHCP servers inside namespaces: what they say to real servers, on
+ * every kind of network.
+ *
+ * @module
+ */
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import type { Held } from "../ipam/dhcp/hold.ts";
+import { releaseFromHost } from "../ipam/dhcp/hold.ts";
+import {
+  addressOf,
+  client,
+  configure,
+  first,
+  hold,
+  holdCleanly,
+  ip,
+  program,
+  server,
+} from "./harness/dhcp_exchange.ts";
+import { countReached, Dnsmasq, joinServer, startUdhcpd, subnet } from "./harness/dhcp_server.ts";
+import { kernelTest } from "./harness/need.ts";
+import { binDir } from "./harness/plugin.ts";
+import { must } from "./harness/process.ts";
+import type { Sandbox } from "./harness/sandbox.ts";
+import { assertSame, snapshot } from "./harness/state.ts";
+
+const dnsmasq = { needs: ["tool:dnsmasq", "tool:nft"] } as const;
+
+kernelTest("dhcp exchange: the same client gets the same address", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  const log = await Dnsmasq.start(sandbox);
+  const reached = await countReached(sandbox, await sandbox.container("server"));
+  assertEquals(addressOf(await holdCleanly(sandbox, netns)), subnet.first);
+  assertEquals(addressOf(await holdCleanly(sandbox, netns)), subnet.first);
+  const other = { ...client, clientId: new TextEncoder().encode("\0c2/net1/eth0") };
+  assertEquals(addressOf(await hold(netns, { client: other })), "192.168.77.6");
+  assertEquals(log.leased().sort(), [subnet.first, "192.168.77.6"]);
+  assertEquals(await reached(), { nameless: 6, broadcast: 0, unicast: 0, strange: 0 });
+});
+
+kernelTest("dhcp exchange: an interface that is down is set up", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox, { down: true });
+  await Dnsmasq.start(sandbox);
+  assertEquals(addressOf(await hold(netns)), subnet.first);
+  const [link] = await sandbox.ipJson<{ flags: string[] }>(netns, "link show dev eth0");
+  assertEquals(link!.flags.includes("UP"), true);
+});
+
+const installed = { needs: [...dnsmasq.needs, "plugin:dhcp"] } as const;
+
+kernelTest("dhcp exchange: the installed program holds it", installed, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox);
+  const program = { argv: [`${binDir()}/dhcp`, "exchange"], env: {} };
+  assertEquals(addressOf(await holdCleanly(sandbox, netns, { program })), subnet.first);
+});
+
+/** How two containers, `a` and `b`, and the server are joined by way of the host. */
+const networks = {
+  bridge: async (sandbox: Sandbox) => {
+    const { host } = sandbox;
+    await sandbox.ip(host, [
+      "link add br0 type bridge",
+      "link set up0 master br0",
+      "link set br0 up",
+    ]);
+    for (const name of ["a", "b"]) {
+      const netns = await sandbox.container(name);
+      await sandbox.ip(host, [
+        `link add v${name} type veth peer name eth0 netns ${netns}`,
+        `link set v${name} up master br0`,
+      ]);
+    }
+  },
+  macvlan: async (sandbox: Sandbox) => {
+    for (const name of ["a", "b"]) {
+      const netns = await sandbox.container(name);
+      await sandbox.ip(sandbox.host, [
+        `link add link up0 name m${name} type macvlan mode bridge`,
+        `link set dev m${name} netns ${netns} name eth0`,
+      ]);
+    }
+  },
+  // All have one hardware address.
+  ipvlan: async (sandbox: Sandbox) => {
+    for (const name of ["a", "b"]) {
+      const netns = await sandbox.container(name);
+      await sandbox.ip(sandbox.host, [
+        `link add link up0 name i${name} type ipvlan mode l2`,
+        `link set dev i${name} netns ${netns} name eth0`,
+      ]);
+    }
+  },
+} as const;
+
+for (const [kind, join] of Object.entries(networks)) {
+  const needs = [...dnsmasq.needs, `link:${kind}`] as const;
+  kernelTest(`dhcp exchange: two containers of a ${kind}, at once`, { needs }, async (sandbox) => {
+    const at = await sandbox.container("server");
+    await sandbox.ip(sandbox.host, [`link add up0 type veth peer name eth0 netns ${at}`]);
+    await sandbox.ip(at, ["link set eth0 up", `addr add ${subnet.server}/24 brd + dev eth0`]);
+    await sandbox.ip(sandbox.host, ["link set up0 up"]);
+    await join(sandbox);
+    const log = await Dnsmasq.start(sandbox);
+    const clients = ["a", "b"].map((name) => ({
+      netns: sandbox.namespaces.get(name)!,
+      client: { ...client, clientId: new TextEncoder().encode(`\0${name}/net1/eth0`) },
+    }));
+    const held = await Promise.all(clients.map(({ netns, client }) => hold(netns, { client })));
+    const addresses = held.map(addressOf);
+    assertEquals(addresses.toSorted(), [subnet.first, "192.168.77.6"]);
+    for (const [index, { netns, client }] of clients.entries()) {
+      await configure(sandbox, netns, held[index]!);
+      const goal = { kind: "renew", address: ip(addresses[index]!), server } as const;
+      assertEquals(addressOf(await hold(netns, { goal, client })), addresses[index]);
+      assertEquals(await hold(netns, { goal: { ...goal, kind: "release" }, client }), {
+        kind: "sent",
+      });
+      await log.logged(/DHCPRELEASE/);
+    }
+    assertEquals(log.leased(), []);
+  });
+}
+
+kernelTest("dhcp exchange: a lease is taken up again after a reboot", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox);
+  await hold(netns);
+  const held = await holdCleanly(sandbox, netns, { goal: { kind: "reboot", address: first } });
+  assertEquals(addressOf(held), subnet.first);
+  assertEquals(held.kind === "acked" && held.counts.discover, 0);
+});
+
+kernelTest("dhcp exchange: renewal and release are unicast", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  const log = await Dnsmasq.start(sandbox);
+  // Another address, which the kernel would rather send from.
+  await sandbox.ip(netns, ["addr add 192.168.77.100/24 dev eth0"]);
+  await configure(sandbox, netns, await hold(netns));
+  const reached = await countReached(sandbox, await sandbox.container("server"));
+  const renewed = await holdCleanly(sandbox, netns, {
+    goal: { kind: "renew", address: first, server },
+  });
+  assertEquals(addressOf(renewed), subnet.first);
+  assertEquals(await reached(), { nameless: 0, broadcast: 0, unicast: 1, strange: 0 });
+  assertEquals(log.leased(), [subnet.first]);
+  // The neighbour has to be looked up first.
+  await sandbox.inside(netns, ["ip", "neigh", "flush", "all"]);
+  const goal = { kind: "release", address: first, server } as const;
+  assertEquals(await holdCleanly(sandbox, netns, { goal }), { kind: "sent" });
+  await log.logged(/DHCPRELEASE\(eth0\) 192\.168\.77\.5 /);
+  assertEquals(await reached(), { nameless: 0, broadcast: 0, unicast: 2, strange: 0 });
+  assertEquals(log.leased(), []);
+});
+
+kernelTest("dhcp exchange: a server that has moved is found again", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  const log = await Dnsmasq.start(sandbox);
+  await configure(sandbox, netns, await hold(netns));
+  await log[Symbol.asyncDispose]();
+  const at = await sandbox.container("server");
+  await sandbox.ip(at, ["addr flush dev eth0", "addr add 192.168.77.2/24 brd + dev eth0"]);
+  await Dnsmasq.start(sandbox);
+  const reached = await countReached(sandbox, at);
+  const goal = { kind: "renew", address: first, server } as const;
+  const lost = await holdCleanly(sandbox, netns, { goal, within: 3000 });
+  assertEquals(lost.kind, "failed");
+  const held = await holdCleanly(sandbox, netns, { goal: { kind: "rebind", address: first } });
+  assertEquals(addressOf(held), subnet.first);
+  assertEquals(await reached(), { nameless: 0, broadcast: 1, unicast: 0, strange: 0 });
+});
+
+kernelTest("dhcp exchange: a refusal is told", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox);
+  const address = ip("192.168.77.200");
+  const reboot = await holdCleanly(sandbox, netns, { goal: { kind: "reboot", address } });
+  assertEquals(reboot.kind, "refused");
+  await sandbox.ip(netns, ["addr add 192.168.77.200/24 dev eth0"]);
+  for (const goal of [{ kind: "renew", address, server }, { kind: "rebind", address }] as const) {
+    // The server broadcasts it, though the client has an address.
+    const held = await holdCleanly(sandbox, netns, { goal });
+    assertEquals(held.kind, "refused", goal.kind);
+    assertStringIncludes((held as { message: string }).message, "Nak");
+  }
+});
+
+kernelTest("dhcp exchange: reverse path filters do not matter", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await Dnsmasq.start(sandbox);
+  for (const [all, dev] of [[1, 0], [0, 1], [2, 0], [0, 2], [1, 2], [2, 1]]) {
+    const script =
+      `cd /proc/sys/net/ipv4/conf; echo ${all} >all/rp_filter; echo ${dev} >eth0/rp_filter`;
+    await sandbox.inside(netns, ["sh", "-ec", script]);
+    assertEquals(addressOf(await holdCleanly(sandbox, netns)), subnet.first, `${all} ${dev}`);
+  }
+});
+
+kernelTest("dhcp exchange: the second interface of a container", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  const far = { dev: "eth1", server: "other", address: "192.168.78.1/24" };
+  await joinServer(sandbox, far);
+  await Dnsmasq.start(sandbox);
+  await Dnsmasq.start(sandbox, { server: "other", pool: ["192.168.78.5", "192.168.78.9"] });
+  await configure(sandbox, netns, await hold(netns));
+  await sandbox.ip(netns, [`route add default via ${subnet.server}`]);
+  const filter = "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 1 >$f; done";
+  await sandbox.inside(netns, ["sh", "-ec", filter]);
+  const reached = await countReached(sandbox, await sandbox.container("other"));
+  assertEquals(addressOf(await holdCleanly(sandbox, netns, { dev: "eth1" })), "192.168.78.5");
+  // The other interface's address is nobody's business.
+  assertEquals(await reached(), { nameless: 2, broadcast: 0, unicast: 0, strange: 0 });
+});
+
+kernelTest("dhcp exchange: two at once in one container", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await joinServer(sandbox, { dev: "eth1", server: "other", address: "192.168.78.1/24" });
+  await Dnsmasq.start(sandbox);
+  await Dnsmasq.start(sandbox, { server: "other", pool: ["192.168.78.5", "192.168.78.9"] });
+  const before = await snapshot(sandbox);
+  const held = await Promise.all(["eth0", "eth1"].map((dev) => hold(netns, { dev })));
+  assertEquals(held.map(addressOf), [subnet.first, "192.168.78.5"]);
+  assertSame(before, await snapshot(sandbox), { only: /^a\// });
+});
+
+async function hardwareAddress(sandbox: Sandbox, netns: string): Promise<string> {
+  const [link] = await sandbox.ipJson<{ address: string }>(netns, "link show dev eth0");
+  return link!.address;
+}
+
+kernelTest("dhcp exchange: udhcpd", { needs: ["tool:busybox"] }, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  await startUdhcpd(sandbox, { pool: [subnet.first, subnet.first] });
+  const held = await holdCleanly(sandbox, netns);
+  assertEquals(addressOf(held), subnet.first);
+  await configure(sandbox, netns, held);
+  for (const kind of ["renew", "rebind"] as const) {
+    const goal = { kind, address: first, server };
+    assertEquals(addressOf(await holdCleanly(sandbox, netns, { goal })), subnet.first, kind);
+  }
+  const foreign = { kind: "reboot", address: ip("192.168.77.200") } as const;
+  assertEquals((await holdCleanly(sandbox, netns, { goal: foreign })).kind, "refused");
+  // It knows clients by their hardware addresses.
+  const ours = await hardwareAddress(sandbox, netns);
+  await sandbox.ip(netns, ["link set eth0 address 02:00:00:00:00:02"]);
+  const none = await hold(netns, { within: 3000 });
+  assertMatch((none as { message: string }).message, /DISCOVER sent, 0 OFFER received/);
+  await sandbox.ip(netns, [`link set eth0 address ${ours}`]);
+  await holdCleanly(sandbox, netns, { goal: { kind: "release", address: first, server } });
+  await sandbox.ip(netns, ["addr flush dev eth0", "link set eth0 address 02:00:00:00:00:02"]);
+  assertEquals(addressOf(await hold(netns)), subnet.first);
+});
+
+kernelTest("dhcp exchange: a release from the host", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox);
+  const at = await sandbox.container("server");
+  // The container, the server and this process's own namespace stand in one network.
+  await must(["ip", "link", "add", "up0", "type", "veth", "peer", "name", "up0", "netns", at]);
+  await sandbox.ip(at, [
+    "addr flush dev eth0",
+    "link add br0 type bridge",
+    "link set eth0 master br0",
+    "link set up0 up master br0",
+    "link set br0 up",
+    `addr add ${subnet.server}/24 brd + dev br0`,
+  ]);
+  await must(["ip", "link", "set", "up0", "up"]);
+  await must(["ip", "addr", "add", "192.168.77.100/24", "dev", "up0"]);
+  const log = await Dnsmasq.start(sandbox, { dev: "br0" });
+  const held = await hold(netns) as Held & { kind: "acked" };
+  assertEquals(log.leased(), [subnet.first]);
+  await sandbox.removeNetns("a");
+  const goal = { kind: "release", address: first, server } as const;
+  const all = { goal, client: { ...client, chaddr: held.ack.chaddr } };
+  assertEquals(await releaseFromHost(all, { program }), { kind: "sent" });
+  await log.logged(/DHCPRELEASE/);
+  assertEquals(log.leased(), []);
+});

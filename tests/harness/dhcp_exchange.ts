@@ -1,0 +1,83 @@
+/**
+ * Exchanges of a test with DHCP servers, held as the lease agent holds them.
+ *
+ * @module
+ */
+import { assertEquals } from "@std/assert";
+import { formatIp, parseIp } from "../../host/ip.ts";
+import type { Ip } from "../../host/ip.ts";
+import type { Held, Holding, HoldOptions } from "../../ipam/dhcp/hold.ts";
+import { holdExchange } from "../../ipam/dhcp/hold.ts";
+import { programOf } from "../../ipam/dhcp/self.ts";
+import { Machine } from "../../ns/machine.ts";
+import { subnet } from "./dhcp_server.ts";
+import type { Sandbox } from "./sandbox.ts";
+import { assertSame, snapshot } from "./state.ts";
+
+/** The program of an exchange, from the sources. */
+export const program = programOf({
+  execPath: Deno.execPath(),
+  standalone: false,
+  mainModule: new URL("../../main.ts", import.meta.url).href,
+  env: (name) => Deno.env.get(name),
+  isMissing: () => false,
+});
+
+/** A client. */
+export const client = {
+  clientId: new TextEncoder().encode("\0c1/net1/eth0"),
+  requested: [3, 1],
+  provided: new Map<number, Uint8Array>(),
+};
+
+/** Reads an address. */
+export const ip = (text: string): Ip => parseIp(text)!;
+/** The server's address. */
+export const server = ip(subnet.server);
+/** The first one that it gives. */
+export const first = ip(subnet.first);
+
+/** What an exchange is told; all of it has a default. */
+export interface Options extends Partial<Holding>, HoldOptions {}
+
+/** Holds an exchange on `eth0`: an acquisition, if nothing else is asked for. */
+export function hold(path: string, { signal, ...rest }: Options = {}): Promise<Held> {
+  const holding: Holding = {
+    netns: { path },
+    dev: "eth0",
+    goal: { kind: "acquire" },
+    client,
+    within: 20_000,
+    timeout: 1000,
+    ...rest,
+  };
+  return holdExchange(new Machine(), holding, { program: rest.program ?? program, signal });
+}
+
+/** Holds an exchange and fails when it leaves anything in the containers or on the disk. */
+export async function holdCleanly(
+  sandbox: Sandbox,
+  path: string,
+  options: Options = {},
+): Promise<Held> {
+  const before = await snapshot(sandbox);
+  const held = await hold(path, options);
+  assertSame(before, await snapshot(sandbox), { only: /^(?!server|other|files)/ });
+  assertEquals(locks(), []);
+  return held;
+}
+
+/** Names of what the project keeps for a time. */
+export function locks(): string[] {
+  return [...Deno.readDirSync("/run/cni/denocni")].map(({ name }) => name);
+}
+
+/** The address of an acknowledgement. */
+export function addressOf(held: Held): string {
+  return held.kind === "acked" ? formatIp(held.ack.yiaddr) : JSON.stringify(held);
+}
+
+/** Gives the interface the address, as a plugin does with a lease. */
+export async function configure(sandbox: Sandbox, netns: string, held: Held): Promise<void> {
+  await sandbox.ip(netns, [`addr add ${addressOf(held)}/24 dev eth0`]);
+}

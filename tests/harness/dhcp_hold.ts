@@ -1,0 +1,20 @@
+/**
+ * Holds an exchange on `eth0` of a namespace, in a process that a test can kill:
+ *
+ *   deno run -A dhcp_hold.ts /run/netns/a
+ *
+ * @module
+ */
+import { holdExchange } from "../../ipam/dhcp/hold.ts";
+import { Machine } from "../../ns/machine.ts";
+import { client, program } from "./dhcp_exchange.ts";
+
+const held = await holdExchange(new Machine(), {
+  netns: { path: Deno.args[0]! },
+  dev: "eth0",
+  goal: { kind: "acquire" },
+  client,
+  within: 60_000,
+  timeout: 1000,
+}, { program });
+console.log(held.kind);

@@ -1,0 +1,89 @@
+/**
+ * A DHCP server that answers each packet with everything that no client should take,
+ * and then, unless the client has a host name, with what is right:
+ *
+ *   deno run --allow-net --unstable-net dhcp_hostile.ts SERVER ADDRESS
+ *
+ * @module
+ */
+/// <reference lib="deno.unstable" />
+import type { Message } from "../../ipam/dhcp/packet.ts";
+import type { Ip } from "../../host/ip.ts";
+import { parseIp } from "../../host/ip.ts";
+import { messageType, option, readOption, writeOption } from "../../ipam/dhcp/options.ts";
+import { bootReply, bootRequest, decode, encode, unspecified } from "../../ipam/dhcp/packet.ts";
+
+const [server, address] = Deno.args.map((text) => parseIp(text)!) as [Ip, Ip];
+
+/** The right answer. */
+function answer(request: Message): Message {
+  const asked = readOption(request.options, option.messageType);
+  const type = asked === messageType.discover ? messageType.offer : messageType.ack;
+  return {
+    ...request,
+    op: bootReply,
+    ciaddr: unspecified,
+    yiaddr: address,
+    options: new Map([
+      writeOption(option.messageType, type),
+      writeOption(option.serverId, server),
+      [1, Uint8Array.of(255, 255, 255, 0)],
+      [51, Uint8Array.of(0, 0, 0, 120)],
+    ]),
+  };
+}
+
+function without(message: Message, code: number): Message {
+  return { ...message, options: new Map([...message.options].filter(([key]) => key !== code)) };
+}
+
+/** What no client should take, whatever it waits for; one that has chosen a server heeds no other. */
+function hostile(right: Message, chosen: boolean): Uint8Array[] {
+  const bytes = encode(right);
+  const other = parseIp("203.0.113.9")!;
+  const nak = new Map([
+    ...without(right, 1).options,
+    writeOption(option.messageType, messageType.nak),
+  ]);
+  const wrong: Message[] = [
+    { ...right, op: bootRequest },
+    { ...right, xid: (right.xid ^ 1) >>> 0 },
+    { ...right, chaddr: right.chaddr.map((byte) => byte ^ 1) },
+    { ...right, chaddr: right.chaddr.slice(0, 5) },
+    without(right, option.messageType.code),
+    without(right, option.serverId.code),
+    { ...right, yiaddr: unspecified },
+    { ...right, yiaddr: parseIp("127.0.0.1")! },
+    { ...right, options: new Map([...right.options, writeOption(option.messageType, 9)]) },
+    ...(chosen
+      ? [{ ...right, options: new Map([...nak, writeOption(option.serverId, other)]) }]
+      : []),
+  ];
+  return [
+    new Uint8Array(),
+    new Uint8Array(1),
+    new Uint8Array(1400).fill(255),
+    crypto.getRandomValues(new Uint8Array(300)),
+    bytes.slice(0, 239),
+    // No END, and an option that is longer than the packet.
+    bytes.slice(0, 250),
+    new Uint8Array([...bytes.slice(0, 240), 53, 255, 2]),
+    // More than one frame.
+    new Uint8Array(9000).fill(1),
+    ...wrong.map(encode),
+  ];
+}
+
+const hostName = 12;
+const listener = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 67 });
+const speaker = Deno.listenDatagram({ transport: "udp", hostname: Deno.args[0]!, port: 0 });
+const to = { transport: "udp", hostname: "255.255.255.255", port: 68 } as const;
+console.log("ready");
+for await (const [bytes] of listener) {
+  const request = decode(bytes);
+  if (!request) continue;
+  const right = answer(request);
+  const chosen = request.options.has(option.serverId.code);
+  for (const packet of hostile(right, chosen)) await speaker.send(packet, to);
+  if (!request.options.has(hostName)) await speaker.send(encode(right), to);
+}
