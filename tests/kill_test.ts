@@ -20,11 +20,13 @@ import { assertSame, snapshot } from "./harness/state.ts";
 
 /** Plugins whose steps are those of the others, too. */
 const thorough = new Set(["bridge", "ptp", "host-local", "portmap"]);
+
 /** Plugins that have others work, who are not killed here. */
 const brief = new Set(["dhcp"]);
 
 const rows = distinctRows({ plain: true });
 const stopped = new Set(isListing() ? alike(rows) : richRows());
+
 /** The kills of each plugin are shared out among the things that it can do. */
 const perType = Map.groupBy(rows, ({ type }) => type);
 

@@ -8,7 +8,7 @@ import type { Family } from "./entry.ts";
 import type { holdExchange, releaseFromHost } from "./hold.ts";
 import type { holdExchange6 } from "./hold6.ts";
 import { listNames } from "../../host/files.ts";
-import { recordPath } from "../../recipes/record.ts";
+import { attachmentName } from "../../recipes/names.ts";
 
 /** What a plugin works with. */
 export interface Means {
@@ -20,10 +20,8 @@ export interface Means {
   readonly releaseFromHost?: typeof releaseFromHost;
 }
 
-const kind = "dhcp";
-
 /** Those of this host. */
-export const usual: Means = { dir: `/run/cni/denocni/${kind}` };
+export const usual: Means = { dir: "/run/cni/denocni/dhcp" };
 
 /** What the names of files end with, before the ending that says what is in them. */
 const suffix: Readonly<Record<Family, string>> = { 4: "", 6: ".v6" };
@@ -33,9 +31,7 @@ export async function leasePath(
   attachment: Attachment,
   { dir, family = 4 }: Pick<Means, "dir"> & { readonly family?: Family | undefined },
 ): Promise<string> {
-  const path = await recordPath(kind, attachment);
-  const name = path.slice(path.lastIndexOf("/")).replace(/\.json$/, "");
-  return `${dir}${name}${suffix[family]}.json`;
+  return `${dir}/${await attachmentName(attachment)}${suffix[family]}.json`;
 }
 
 /** The family of a lease, by the path of its file. */
