@@ -1,8 +1,6 @@
 /**
  * What the lease agent of dhcp costs while it keeps 1, 100 and 500 leases: its memory, and how
- * long a start with so many takes. Run it in namespaces of its own:
- *
- *     tests/harness/private.sh deno run -A bench/dhcp_agent.ts [DIRECTORY OF PLUGINS]
+ * long a start with so many takes. `deno task bench --only dhcp` runs it in namespaces of its own.
  *
  * @module
  */

@@ -20,6 +20,8 @@ import { scenarios } from "./scenario.ts";
 import type { Row } from "./table.ts";
 import { table } from "./table.ts";
 
+const agentTitle = "dhcp: the lease agent's memory and start";
+
 /** A folder of plugins, or why there is none. */
 interface Contender {
   readonly name: string;
@@ -50,18 +52,32 @@ async function ourContenders(): Promise<Contender[]> {
 async function measure(contender: Contender, scenario: Scenario, rounds: number): Promise<Row> {
   const { name, dir, missing } = contender;
   if (dir === undefined) return { name, missing: missing! };
-  const { code, stdout, stderr } = await spawn(`${root}/tests/harness/private.sh`, [
-    Deno.execPath(),
-    "run",
-    "-A",
-    "--no-check",
-    `${root}/bench/measure.ts`,
-    dir,
-    JSON.stringify(scenario),
-    String(rounds),
-  ], { inherit: true, env: { NO_COLOR: "1" }, deadline: 900_000 });
+  const { code, stdout, stderr } = await inPrivate(
+    "measure.ts",
+    [dir, JSON.stringify(scenario), String(rounds)],
+  );
   if (code !== 0) return { name, missing: `failed: ${firstError(stderr)}` };
   return { name, measurement: JSON.parse(stdout) };
+}
+
+function inPrivate(script: string, args: readonly string[]): ReturnType<typeof spawn> {
+  const deno = [Deno.execPath(), "run", "-A", "--no-check", `${root}/bench/${script}`];
+  return spawn(`${root}/tests/harness/private.sh`, [...deno, ...args], {
+    inherit: true,
+    env: { NO_COLOR: "1" },
+    deadline: 900_000,
+  });
+}
+
+/** Prints what our lease agent costs; other agents cannot be given leases without a server. */
+async function measureAgents(contenders: readonly Contender[]): Promise<void> {
+  console.log(`\n${agentTitle}`);
+  for (const { name, dir, missing } of contenders) {
+    const { code, stdout, stderr } = dir === undefined
+      ? { code: 1, stdout: "", stderr: `error: ${missing}` }
+      : await inPrivate("dhcp_agent.ts", [dir]);
+    console.log(`${name}\n${code === 0 ? stdout : firstError(stderr)}`);
+  }
 }
 
 function firstError(stderr: string): string {
@@ -76,7 +92,8 @@ async function main(): Promise<void> {
   });
   await ensurePackages([...testPackages, "strace", "time"]);
   const peers = (args["peer"] as string[] ?? []).map((dir) => ({ name: dir, dir }));
-  const contenders = [...await ourContenders(), ...peers];
+  const own = await ourContenders();
+  const contenders = [...own, ...peers];
   const rounds = args["quick"] ? 5 : 20;
   for (const scenario of chosen(args["quick"] === true, args["only"])) {
     const rows: Row[] = [];
@@ -84,11 +101,15 @@ async function main(): Promise<void> {
     console.log(`\n${scenario.name} (${rounds} in turn)`);
     console.log(table(rows, peers[0]?.name ?? "launchers"));
   }
+  if (isChosen(agentTitle, args["only"])) await measureAgents(own);
 }
 
 function chosen(quick: boolean, only: unknown): Scenario[] {
-  const all = scenarios(quick);
-  return typeof only === "string" ? all.filter(({ name }) => name.includes(only)) : all;
+  return scenarios(quick).filter(({ name }) => isChosen(name, only));
+}
+
+function isChosen(title: string, only: unknown): boolean {
+  return typeof only !== "string" || title.includes(only);
 }
 
 if (import.meta.main) await runTask(main);
