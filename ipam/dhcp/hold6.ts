@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { CniError } from "../../cni/error.ts";
 import type { NetnsRef } from "../../host/command.ts";
 import type { Ip } from "../../host/ip.ts";
 import type { Host } from "../../ns/machine.ts";
@@ -95,7 +96,10 @@ interface RawAddress {
   readonly family: string;
   readonly local: string;
   readonly scope: string;
+  /** Whether the kernel has not made sure that nobody else has it. */
   readonly tentative?: boolean;
+  /** Whether somebody else has it. */
+  readonly dadfailed?: boolean;
 }
 
 /** What the exchange is spoken from, if the namespace and the link are there. */
@@ -110,14 +114,27 @@ async function sourceOf(
   if (text === undefined || !isThere({ netns, identity })) return gone;
   const link = parseIpJson<RawLink>(text).find(({ ifname }) => ifname === dev);
   if (!link) return missing;
-  const address = link.addr_info?.find(isUsable);
-  const state = "its IPv6 is switched off, or its link-local address is another host's, too";
-  if (!address) throw cannot(codes.limitedConnectivity, dev, state);
+  const addresses = link.addr_info?.filter(isLinkLocal) ?? [];
+  const address = addresses.find(({ tentative }) => !tentative);
+  if (!address) throw unusable(dev, addresses);
   return { from: parseIp(address.local)!, zone: `%${link.ifindex}` };
 }
 
-function isUsable({ family, scope, tentative }: RawAddress): boolean {
-  return family === "inet6" && scope === "link" && !tentative;
+function isLinkLocal({ family, scope }: RawAddress): boolean {
+  return family === "inet6" && scope === "link";
+}
+
+/** Why a link speaks no IPv6 by its link-local addresses. */
+function unusable(dev: string, addresses: readonly RawAddress[]): CniError {
+  if (addresses.length === 0) {
+    const state = "its IPv6 is switched off, or gives it no link-local address";
+    return cannot(codes.refused, dev, state);
+  }
+  if (addresses.every(({ dadfailed }) => dadfailed)) {
+    return cannot(codes.refused, dev, "its link-local address is another host's, too");
+  }
+  const state = "the kernel still makes sure that nobody else has its link-local address";
+  return cannot(codes.tryAgainLater, dev, state);
 }
 
 /**
