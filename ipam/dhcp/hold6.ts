@@ -9,7 +9,7 @@ import type { CniError } from "../../cni/error.ts";
 import type { NetnsRef } from "../../host/command.ts";
 import type { Ip } from "../../host/ip.ts";
 import type { Host } from "../../ns/machine.ts";
-import type { Place } from "./apart.ts";
+import type { Place, Unheld } from "./apart.ts";
 import type { Client, Goal, Outcome } from "./exchange6.ts";
 import type { HoldOptions } from "./hold.ts";
 import { codes } from "../../cni/error.ts";
@@ -17,7 +17,7 @@ import { command, shellQuote } from "../../host/command.ts";
 import { parseIp } from "../../host/ip.ts";
 import { parseIpJson } from "../../host/ip_json.ts";
 import { inspectNetns } from "../../ns/netns.ts";
-import { cannot, isThere, lineOf, runInside, silent } from "./apart.ts";
+import { cancelled, cannot, gone, isThere, lineOf, missing, runInside, silent } from "./apart.ts";
 import { ownProgram } from "./self.ts";
 import { orderToLine, reportFromLine } from "./wire6.ts";
 
@@ -34,15 +34,7 @@ export interface Holding6 {
 }
 
 /** How it ended. */
-export type Held6 =
-  | Outcome
-  | { readonly kind: "link missing" }
-  | { readonly kind: "namespace gone" }
-  | { readonly kind: "cancelled" };
-
-const cancelled = { kind: "cancelled" } as const;
-const gone = { kind: "namespace gone" } as const;
-const missing = { kind: "link missing" } as const;
+export type Held6 = Outcome | Unheld;
 
 /**
  * Holds one exchange. Those of several interfaces do not disturb each other; two of one
