@@ -189,6 +189,8 @@ export class Keeper<F extends Family = Family> {
         return this.#write();
       case "change":
         return;
+      case "withdraw":
+        return this.#retract();
       case "release":
         this.#release = this.#sayGoodbye();
         return;
@@ -251,7 +253,8 @@ export class Keeper<F extends Family = Family> {
   async #applyChange(): Promise<void> {
     const { replaces, lease, ask, ifName } = this.#entry;
     const netns = this.#tools.netnsOf(this.#entry);
-    if (replaces.length === 0 || !netns || this.phase === "ended" || this.#suspended) return;
+    if (replaces.length === 0 || !netns || this.#suspended) return;
+    if (this.phase === "ended" || lease.refused) return;
     const kin = this.#kin;
     const before = replaces.map((ack) => kin.resultOf(ack, ask));
     const after = kin.resultOf(lease.ack, ask);
@@ -265,6 +268,13 @@ export class Keeper<F extends Family = Family> {
     this.#say(`the interface has ${after.ips[0]!.address} now, and what else the lease says`);
   }
 
+  /** The lease that is kept later gives the interface everything anew. */
+  #retract(): void {
+    this.#say("a server has refused it; its address is taken from the interface");
+    const standing = this.#standing;
+    this.#changes = this.#changes.then(() => this.#withdraw(standing));
+  }
+
   async #sayGoodbye(): Promise<void> {
     const never = new AbortController().signal;
     await this.#tools.releases.run(never, () => release(this.#entry, this.#tools))
@@ -275,7 +285,7 @@ export class Keeper<F extends Family = Family> {
     this.#stopTimer();
     await Promise.allSettled([this.#release, this.#changes]);
     if (this.#suspended) return;
-    if (reason === "expired") await this.#withdraw();
+    if (reason === "expired") await this.#withdraw(this.#standing);
     const failure = failureOf(() => this.#tools.store.remove(this.#entry));
     if (failure) this.#say(failure.message);
     if (reason !== "stopped") this.#say(`it is no longer kept: ${this.#why(reason)}`);
@@ -287,12 +297,17 @@ export class Keeper<F extends Family = Family> {
     return `the namespace is gone; the server ${this.#kin.remote ? "is" : "cannot be"} told`;
   }
 
+  /** What may be on the interface. */
+  get #standing(): Result[] {
+    const { lease, replaces, ask } = this.#entry;
+    return [...replaces, lease.ack].map((ack) => this.#kin.resultOf(ack, ask));
+  }
+
   /** An address whose lease has ended may be another's. */
-  async #withdraw(): Promise<void> {
-    const { lease, replaces, ask, ifName } = this.#entry;
+  async #withdraw(standing: readonly Result[]): Promise<void> {
+    const { ifName } = this.#entry;
     const netns = this.#tools.netnsOf(this.#entry);
     if (!netns) return;
-    const standing = [...replaces, lease.ack].map((ack) => this.#kin.resultOf(ack, ask));
     await this.#tools.apply(planWithdrawal({ netns, ifName }, standing))
       .catch(({ message }: Error) => this.#say(message));
   }

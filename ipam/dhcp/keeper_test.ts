@@ -254,15 +254,82 @@ for (const [error, pause] of wrong) {
   });
 }
 
-Deno.test("a refused address is asked for anew", async () => {
+/** A keeper whose renewal a server has refused, with what came of it in the log. */
+async function rejected() {
   const { tools, keeper } = begun();
   await tools.clock.pass(150 * second);
+  tools.news();
   tools.only.end(refused);
   await settle();
-  assertEquals(tools.only.holding.goal.kind, "acquire");
+  return { tools, keeper };
+}
+
+const taken = [
+  "ip route del 0.0.0.0/0 via 192.168.1.1 dev eth0 scope global",
+  "ip addr del 192.168.1.5/24 dev eth0",
+];
+
+Deno.test("a refused address is used no more, and another is asked for", async () => {
+  const { tools, keeper } = await rejected();
+  assertEquals(tools.news(), [
+    "write 192.168.1.5",
+    'say lease of 192.168.1.5 for "eth0" of container "c1" on network "net": ' +
+    "a server has refused it; its address is taken from the interface",
+    ...taken,
+    "hold acquire 192.168.1.5 within 150000",
+  ]);
+  assert(!keeper.holds);
+  tools.only.end(failed);
+  await settle();
+  assertEquals([keeper.phase, keeper.holds], ["acquiring", false]);
+  await tools.clock.pass(60 * second);
   tools.only.end(acked(ackOf({ address: "192.168.1.8" })));
   await settle();
+  assert(keeper.holds);
   assertEquals(keeper.result.ips[0]!.address, "192.168.1.8/24");
+  assert(tools.news().includes("ip addr add 192.168.1.8/24 brd + dev eth0"));
+});
+
+Deno.test("an address that was refused and is given again is put back", async () => {
+  const { tools, keeper } = await rejected();
+  tools.news();
+  tools.only.end(acked());
+  await settle();
+  assertEquals(tools.news().filter((line) => line.startsWith("ip ")), [
+    "ip addr add 192.168.1.5/24 brd + dev eth0",
+    "ip route prepend 0.0.0.0/0 via 192.168.1.1 dev eth0 scope global",
+  ]);
+  assert(keeper.holds);
+  assertEquals(keeper.entry.replaces, []);
+});
+
+Deno.test("a refused address stays off the interface when a change is still to be made", async () => {
+  const { tools, keeper } = begun();
+  tools.broken = true;
+  await tools.clock.pass(150 * second);
+  tools.only.end(acked(ackOf({ address: "192.168.1.6" })));
+  await settle();
+  await tools.clock.pass(150 * second);
+  tools.broken = false;
+  tools.news();
+  tools.only.end(refused);
+  await settle();
+  assertEquals(keeper.entry.replaces.length, 1);
+  const changes = tools.news().filter((line) => line.startsWith("ip addr"));
+  assertEquals(changes, [
+    "ip addr del 192.168.1.5/24 dev eth0",
+    "ip addr del 192.168.1.6/24 dev eth0",
+  ]);
+});
+
+Deno.test("a refused lease is one after a restart, too", async () => {
+  const { tools, keeper } = await rejected();
+  await keeper.suspend();
+  tools.news();
+  const next = Keeper.resume(keeper.entry, tools);
+  await settle();
+  assert(!next.holds);
+  assertEquals(tools.news().slice(1), [...taken, "hold acquire 192.168.1.5 within 150000"]);
 });
 
 Deno.test("what is asked for anew goes into the next exchange and onto the disk", async () => {
