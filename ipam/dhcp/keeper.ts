@@ -293,8 +293,10 @@ export class Keeper<F extends Family = Family> {
   }
 
   #why(reason: Exclude<End, "stopped">): string {
-    if (reason !== "namespace gone") return words[reason];
-    return `the namespace is gone; the server ${this.#kin.remote ? "is" : "cannot be"} told`;
+    if (reason === "expired") {
+      return "no server has renewed it; its address is taken from the interface";
+    }
+    return `${words[reason]}; the server ${this.#kin.remote ? "is" : "cannot be"} told`;
   }
 
   /** What may be on the interface. */
@@ -322,10 +324,10 @@ export class Keeper<F extends Family = Family> {
   }
 }
 
-const words: Readonly<Record<Exclude<End, "stopped" | "namespace gone">, string>> = {
-  "expired": "no server has renewed it; its address is taken from the interface",
+const words = {
+  "namespace gone": "the namespace is gone",
   "link missing": "the interface is gone",
-};
+} as const;
 
 /** `192.168.1.5 for "eth0" of container "c1" on network "net"` */
 export function describe<F extends Family>(

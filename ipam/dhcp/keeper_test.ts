@@ -203,17 +203,22 @@ Deno.test("a namespace that is gone by T1 is noticed then", async () => {
   assertEquals(tools.news().slice(0, 2), ["host release 192.168.1.5", "remove"]);
 });
 
-Deno.test("a link that is gone ends the lease without a word to the server, as in the reference", async () => {
+Deno.test("the lease of a link that is gone is released from the host", async () => {
   const { tools, keeper } = begun();
+  const hold = tools.hold;
+  tools.hold = (holding, signal) =>
+    holding.goal.kind === "release"
+      ? Promise.resolve({ kind: "link missing" })
+      : hold(holding, signal);
   await tools.clock.pass(150 * second);
   tools.news();
   tools.only.end({ kind: "link missing" });
   assertEquals(await keeper.ended, "link missing");
-  const [removed, said] = tools.news();
-  assertEquals(removed, "remove");
+  const [released, removed, said] = tools.news();
+  assertEquals([released, removed], ["host release 192.168.1.5", "remove"]);
   assertMatch(
     said!,
-    /^say lease of 192\.168\.1\.5 .*: it is no longer kept: the interface is gone$/,
+    /^say lease of 192\.168\.1\.5 .*: it is no longer kept: the interface is gone; the server is told$/,
   );
 });
 

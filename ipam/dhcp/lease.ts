@@ -108,7 +108,7 @@ export type Action<A = Message, G = Goal> =
   | { readonly kind: "change"; readonly before: Lease<A>; readonly after: Lease<A> }
   /** Take what the lease has given from the interface; a lease to come gives it again. */
   | { readonly kind: "withdraw" }
-  /** Tell the server, best effort; from the host where the container's namespace is gone. */
+  /** Tell the server, best effort; from the host where the container's namespace or link is gone. */
   | { readonly kind: "release"; readonly goal: G; readonly from: "container" | "host" }
   /** Remove the lease from the disk; an expired one's address must not be used. */
   | { readonly kind: "end"; readonly reason: End };
@@ -433,7 +433,7 @@ function onAck<A, G>(
 
 function end<A, G>(state: Kept<A, G>, reason: End): Step<A, G> {
   const { running, lease: { ack, refused }, settings: { protocol } } = state;
-  const from = reason === "namespace gone" ? "host" : "container";
+  const from = reason === "namespace gone" || reason === "link missing" ? "host" : "container";
   const releases = !refused && (reason === "stopped" || from === "host");
   const actions: Action<A, G>[] = [
     ...(running ? [{ kind: "cancel" } as const] : []),

@@ -310,9 +310,12 @@ const stories: readonly Story[] = [
     ],
   },
   {
-    what: "a link that is missing ends the lease without a word",
+    what: "the lease of a link that is missing is released from the host",
     first: "store, wait 1800",
-    lines: [[1800, "timer", "renew 208"], [1800.1, "link missing", "end: link missing"]],
+    lines: [
+      [1800, "timer", "renew 208"],
+      [1800.1, "link missing", "release from host, end: link missing"],
+    ],
   },
   {
     what: "a link that cannot be looked up is looked up again, more and more slowly",
