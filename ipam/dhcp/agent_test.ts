@@ -525,6 +525,36 @@ Deno.test("close leaves every lease on the disk and ends what is under way", asy
   assertEquals([tools.disk.size, tools.clock.pending, tools.pending.length], [1, 0, 0]);
 });
 
+Deno.test("an agent that is ending refuses calls, and leaves what they are about as it is", async () => {
+  const { tools, agent } = await holding();
+  const ended = agent.close();
+  const other = argsOf({ containerID: "c2", netns: "/run/netns/c2" });
+  const calls = [
+    () => agent.allocate(other, never),
+    () => agent.allocate(argsOf(), never),
+    () => agent.release(argsOf()),
+    () => agent.gc("net", []),
+  ];
+  for (const call of calls) await assertRejects(call, Error, "the lease agent is ending");
+  await ended;
+  for (const call of calls) await assertRejects(call, Error, "the lease agent is ending");
+  assertEquals([tools.pending, tools.disk.size, tools.intents.size], [[], 1, 0]);
+});
+
+Deno.test("a call that waits for an acquisition is refused when the agent ends", async () => {
+  const tools = new Tools();
+  const agent = new Agent(tools);
+  const calls = [1, 2].map(() => agent.allocate(argsOf(), never));
+  await settle();
+  const [first, second] = calls.map((call) => assertRejects(() => call, Error));
+  const released = assertRejects(() => agent.release(argsOf()), Error, "the lease agent is ending");
+  await agent.close();
+  await first;
+  assertEquals((await second)!.message.includes("the lease agent is ending"), true);
+  await released;
+  assertEquals(tools.pending, []);
+});
+
 Deno.test("what close has left is found by the next agent, with its address", async () => {
   const { tools, agent } = await holding();
   await agent.close();

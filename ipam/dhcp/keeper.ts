@@ -155,8 +155,12 @@ export class Keeper<F extends Family = Family> {
     await this.ended;
   }
 
-  /** Leaves the lease as it is, on the disk too; when this settles, nothing is under way. */
+  /**
+   * Leaves the lease as it is, on the disk too; when this settles, nothing is under way. One that
+   * is just given back is given back.
+   */
   async suspend(): Promise<void> {
+    if (this.phase === "ended") return void await this.ended;
     this.#suspended = true;
     this.#stopTimer();
     this.#cancel?.abort();
@@ -284,7 +288,6 @@ export class Keeper<F extends Family = Family> {
   async #end(reason: End): Promise<void> {
     this.#stopTimer();
     await Promise.allSettled([this.#release, this.#changes]);
-    if (this.#suspended) return;
     if (reason === "expired") await this.#withdraw(this.#standing);
     const failure = failureOf(() => this.#tools.store.remove(this.#entry));
     if (failure) this.#say(failure.message);

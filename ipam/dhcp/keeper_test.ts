@@ -357,6 +357,17 @@ Deno.test("a suspended lease stays on the disk and does nothing", async () => {
   assertEquals([tools.clock.pending, tools.disk.size], [0, 1]);
 });
 
+Deno.test("a lease that is just given back is, also when it is suspended meanwhile", async () => {
+  const { tools, keeper } = begun();
+  const hold = tools.hold;
+  const sent = Promise.withResolvers<void>();
+  tools.hold = (...args) => sent.promise.then(() => hold(...args));
+  const both = [keeper.stop(), keeper.suspend()];
+  sent.resolve();
+  await Promise.all(both);
+  assertEquals([await keeper.ended, tools.disk.size], ["stopped", 0]);
+});
+
 Deno.test("a suspended lease waits for the process of its exchange", async () => {
   const { tools, keeper } = begun();
   const ending = Promise.withResolvers<void>();

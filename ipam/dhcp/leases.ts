@@ -125,6 +125,7 @@ export class Leases {
       if (!busy) break;
       await Promise.race([busy, aborted(signal)]);
     }
+    this.#refuseIfClosed();
     const kept = this.kept(wanted.path);
     if (!kept?.holds || !sameNetns(kept.entry.identity, wanted.identity)) {
       return { result: await this.#begin(wanted, { start, signal }), isNew: true };
@@ -141,10 +142,12 @@ export class Leases {
 
   /** Gives the lease of a file up; there may be none. */
   async giveUp(path: string): Promise<void> {
+    this.#refuseIfClosed();
     const acquiring = this.#acquiring.get(path);
     acquiring?.cancel.abort();
     await acquiring?.over;
     await this.#settle(path);
+    this.#refuseIfClosed();
     const keeper = this.#keepers.get(path);
     if (keeper) return await this.#stop(keeper);
     const left = this.#tools.store.read(path);
@@ -153,10 +156,18 @@ export class Leases {
 
   /** Gives up every lease that is of no use. */
   async giveUpAll(isStale: (attachment: Attachment) => boolean): Promise<void> {
+    this.#refuseIfClosed();
     const keepers = this.keepers.filter(({ entry }) => isStale(entry));
     await Promise.all(keepers.map((keeper) => this.#stop(keeper)));
     const left = this.#tools.store.all().filter((entry) => isStale(entry) && this.#isOurs(entry));
     await Promise.all(left.map((entry) => this.#drop(entry)));
+  }
+
+  /** Whoever calls an agent that is ending has to call the next one. */
+  #refuseIfClosed(): void {
+    if (this.#closed.signal.aborted) {
+      throw new Error("Cannot get or give back a lease: the lease agent is ending");
+    }
   }
 
   async #stop(keeper: Keeper): Promise<void> {
