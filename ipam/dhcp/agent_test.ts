@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { AllocateArgs } from "./lease_rpc.ts";
 import type { EntryOf } from "./entry.ts";
+import type { Goal } from "./exchange.ts";
 import { Agent } from "./agent.ts";
 import { callAllocate, leaseMethods } from "./lease_rpc.ts";
 import { callCheck, callGc, callList, isForeign, ownMethods } from "./own_rpc.ts";
@@ -513,6 +514,57 @@ Deno.test("sweep notices namespaces that are gone", async () => {
   await settle();
   assertEquals([agent.size, tools.disk.size], [0, 0]);
   assertEquals(tools.log.filter((line) => line.startsWith("host")).length, 1);
+});
+
+/** An agent whose sweep gives back a lease of no agent, as soon as `sent` is resolved. */
+async function sweeping() {
+  const tools = new Tools();
+  const sent = Promise.withResolvers<void>();
+  const path = "/leases/net-c1-eth0.json";
+  const entry = entryOf(leaseAt(tools.clock.now()), { path, agent: undefined });
+  tools.disk.set(path, { ...entry, netns: "/run/netns/gone" });
+  tools.gone.add("/run/netns/gone");
+  const told = tools.releaseFromHost;
+  const slow = Object.assign(tools, {
+    releaseFromHost: (goal: Goal) => sent.promise.then(() => told(goal)),
+  });
+  const agent = new Agent(slow);
+  agent.sweep();
+  await settle();
+  return { tools, agent, sent };
+}
+
+const meanwhile: readonly (readonly [string, (agent: Agent) => unknown])[] = [
+  ["another sweep", (agent) => agent.sweep()],
+  ["DEL", (agent) => agent.release(argsOf())],
+  ["GC", (agent) => agent.gc("net", [])],
+];
+
+for (const [what, call] of meanwhile) {
+  Deno.test(`what a sweep is giving back is given back once, whatever comes meanwhile: ${what}`, async () => {
+    const { tools, agent, sent } = await sweeping();
+    call(agent);
+    await settle();
+    sent.resolve();
+    await settle();
+    assertEquals(tools.log.filter((line) => line.startsWith("host")), ["host release 192.168.1.5"]);
+    assertEquals(tools.disk.size, 0);
+  });
+}
+
+Deno.test("DEL, ADD and the agent's end wait for what a sweep is giving back", async () => {
+  const { tools, agent, sent } = await sweeping();
+  const done: string[] = [];
+  agent.release(argsOf()).then(() => done.push("release"), () => {});
+  agent.allocate(argsOf(), never).catch(() => {});
+  await settle();
+  assertEquals([done, tools.pending], [[], []]);
+  const closed = agent.close().then(() => done.push("close"));
+  await settle();
+  assertEquals(done, []);
+  sent.resolve();
+  await closed;
+  assertEquals([done.includes("close"), tools.disk.size], [true, 0]);
 });
 
 Deno.test("close leaves every lease on the disk and ends what is under way", async () => {

@@ -15,8 +15,9 @@ import type { Turns } from "./turns.ts";
 import { failureOf } from "../../host/files.ts";
 import { sameNetns } from "../../ns/netns.ts";
 import { kinOf } from "./family.ts";
-import { mayHaveBrought, recover, release } from "./goodbye.ts";
+import { mayHaveBrought } from "./goodbye.ts";
 import { describe, Keeper } from "./keeper.ts";
+import { Leftovers } from "./leftovers.ts";
 import { aborted } from "./together.ts";
 
 /** What the agent works with. */
@@ -78,12 +79,12 @@ export class Leases {
   readonly #tools: AgentTools;
   readonly #keepers = new Map<string, Keeper>();
   readonly #acquiring = new Map<string, Acquiring>();
-  /** Acquisitions of before that are being cleared up. */
-  readonly #settling = new Map<string, Promise<void>>();
   readonly #closed = new AbortController();
+  readonly #leftovers: Leftovers;
 
   constructor(tools: AgentTools) {
     this.#tools = tools;
+    this.#leftovers = new Leftovers(tools, this.#closed.signal);
   }
 
   /** Those that are kept. */
@@ -97,15 +98,13 @@ export class Leases {
     for (const entry of store.all()) {
       if (entry.agent === socket) this.#adopt(Keeper.resume<Family>(entry, this.#tools));
     }
-    this.#sweepOrphans();
-    this.#settleAll();
+    this.#leftovers.sweep((path) => this.#acquiring.has(path));
   }
 
   /** Looks at every lease: namespaces end without a word. */
   sweep(): void {
     for (const keeper of this.keepers) keeper.look();
-    this.#sweepOrphans();
-    this.#settleAll();
+    this.#leftovers.sweep((path) => this.#acquiring.has(path));
   }
 
   /** Leaves every lease as it is and does nothing more. */
@@ -113,7 +112,7 @@ export class Leases {
     this.#closed.abort();
     const acquiring = [...this.#acquiring.values()];
     for (const { cancel } of acquiring) cancel.abort();
-    await Promise.all([...acquiring.map(({ over }) => over), ...this.#settling.values()]);
+    await Promise.all([...acquiring.map(({ over }) => over), this.#leftovers.idle()]);
     await Promise.all(this.keepers.map((keeper) => keeper.suspend()));
   }
 
@@ -121,7 +120,7 @@ export class Leases {
   async get(wanted: Wanted, signal: AbortSignal): Promise<Got> {
     const start = this.#tools.clock.now();
     for (;;) {
-      const busy = this.#acquiring.get(wanted.path)?.over ?? this.#settling.get(wanted.path);
+      const busy = this.#acquiring.get(wanted.path)?.over ?? this.#leftovers.busy(wanted.path);
       if (!busy) break;
       await Promise.race([busy, aborted(signal)]);
     }
@@ -146,12 +145,10 @@ export class Leases {
     const acquiring = this.#acquiring.get(path);
     acquiring?.cancel.abort();
     await acquiring?.over;
-    await this.#settle(path);
+    await this.#leftovers.settle(path);
     this.#refuseIfClosed();
     const keeper = this.#keepers.get(path);
-    if (keeper) return await this.#stop(keeper);
-    const left = this.#tools.store.read(path);
-    if (left && this.#isOurs(left)) await this.#drop(left);
+    await (keeper ? this.#stop(keeper) : this.#leftovers.giveUp(path));
   }
 
   /** Gives up every lease that is of no use. */
@@ -159,8 +156,8 @@ export class Leases {
     this.#refuseIfClosed();
     const keepers = this.keepers.filter(({ entry }) => isStale(entry));
     await Promise.all(keepers.map((keeper) => this.#stop(keeper)));
-    const left = this.#tools.store.all().filter((entry) => isStale(entry) && this.#isOurs(entry));
-    await Promise.all(left.map((entry) => this.#drop(entry)));
+    const left = this.#tools.store.all().filter(isStale);
+    await Promise.all(left.map(({ path }) => this.#leftovers.giveUp(path)));
   }
 
   /** Whoever calls an agent that is ending has to call the next one. */
@@ -177,36 +174,12 @@ export class Leases {
     if (phase !== "ended") this.#tools.say(`lease of ${describe(entry)}: given back`);
   }
 
-  /** A lease of no agent is everybody's to give up. */
-  #isOurs({ agent }: Intent): boolean {
-    return agent === undefined || agent === this.#tools.socket;
-  }
-
   #adopt(keeper: Keeper): void {
     const { path } = keeper.entry;
     this.#keepers.set(path, keeper);
     keeper.ended.then(() => {
       if (this.#keepers.get(path) === keeper) this.#keepers.delete(path);
     });
-  }
-
-  /** Releases leases of no agent whose namespace is gone. */
-  #sweepOrphans(): void {
-    const { store, netnsOf, say } = this.#tools;
-    for (const entry of store.all()) {
-      if (entry.agent !== undefined || netnsOf(entry)) continue;
-      const told = kinOf(entry.family).remote ? "is" : "cannot be";
-      say(`lease of ${describe<Family>(entry)}: the namespace is gone; the server ${told} told`);
-      this.#drop(entry);
-    }
-  }
-
-  /** Releases a lease that nobody keeps, best effort, and forgets it. */
-  async #drop(entry: EntryOf<Family>): Promise<void> {
-    const { releases, say, store } = this.#tools;
-    await releases.run(new AbortController().signal, () => release(entry, this.#tools))
-      .catch(({ message }: Error) => say(message));
-    store.remove(entry);
   }
 
   /** Gives up what there was, if anything, and acquires a lease. */
@@ -266,49 +239,11 @@ export class Leases {
       kin.resultOf(ack, ask);
       this.#adopt(Keeper.begin<Family>(entry, this.#tools));
     });
-    if (failure) await this.#drop(entry);
+    if (failure) await this.#leftovers.giveBack(entry);
     store.forget(path);
     if (failure) throw failure;
     this.#tools.say(`lease of ${describe(entry)}: got, ${termOf(entry)}`);
     return kin.resultOf(ack, ask);
-  }
-
-  /**
-   * Clears up after acquisitions that were cut short, unless they are under way: one of no agent
-   * may be, in a plugin, as long as the namespace is there. DEL and GC clear it up.
-   */
-  #settleAll(): void {
-    const { store, netnsOf, socket } = this.#tools;
-    for (const intent of store.intents()) {
-      if (this.#acquiring.has(intent.path)) continue;
-      if (intent.agent === socket) this.#settle(intent.path);
-      else if (intent.agent === undefined && !netnsOf(intent)) store.forget(intent.path);
-    }
-  }
-
-  /** Clears up after an acquisition that was cut short, if there was one. */
-  #settle(path: string): Promise<void> {
-    const settling = this.#settling.get(path);
-    if (settling) return settling;
-    const intent = this.#tools.store.intent(path);
-    if (!intent || !this.#isOurs(intent)) return Promise.resolve();
-    const begun = this.#clearUp(intent).finally(() => this.#settling.delete(path));
-    this.#settling.set(path, begun);
-    return begun;
-  }
-
-  /** An attachment that has got a lease since has got the one in question. */
-  async #clearUp(intent: IntentOf<Family>): Promise<void> {
-    const { releases, clock, store } = this.#tools;
-    const { signal } = this.#closed;
-    const found = store.read(intent.path) ? undefined : await releases.run(
-      signal,
-      () => recover(intent, this.#tools, { now: () => clock.now(), signal }),
-    );
-    if (signal.aborted) return;
-    // A plugin may have got the same lease meanwhile, by itself.
-    if (found && !store.read(intent.path)) await this.#drop(found);
-    store.forget(intent.path);
   }
 }
 
