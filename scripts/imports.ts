@@ -49,7 +49,7 @@ const budgets: Readonly<Record<string, Partial<Budget>>> = {
   loopback: { lines: 110 },
   ptp: { lines: 260 },
   bridge: { lines: 330, bytes: 290_000 },
-  dhcp: { lines: 240, bytes: 290_000 },
+  dhcp: { lines: 240, bytes: 295_000 },
   portmap: { bytes: 285_000 },
 };
 

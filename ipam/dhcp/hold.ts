@@ -64,6 +64,8 @@ export interface HoldOptions {
   readonly signal?: AbortSignal | undefined;
   /** The program of `child.ts`; our own when absent. */
   readonly program?: Program | undefined;
+  /** Folder of the locks of DHCPv4; the one of all our programs when absent. */
+  readonly locks?: string | undefined;
 }
 
 /** Milliseconds that the shell of an exchange has to put everything back. */
@@ -87,7 +89,8 @@ export async function holdExchange(
   const state = inspectNetns(holding.netns.path);
   if (state.is !== "namespace") return gone;
   const { within } = holding;
-  const turn = await awaitTurn(state.identity, { host, within, signal: options.signal });
+  const { signal, locks: dir } = options;
+  const turn = await awaitTurn(state.identity, { host, within, signal, dir });
   if (turn === undefined) return cancelled;
   if (typeof turn === "string") return untried(turn);
   using held = turn;
