@@ -237,6 +237,20 @@ Deno.test("a container alone may wait for its turn no longer than its limit", as
   assertEquals(tools.pending.at(-1)!.holding.within, 38_000);
 });
 
+Deno.test("an acquisition whose turn does not come in time fails, and leaves nothing", async () => {
+  const tools = new Tools();
+  const agent = new Agent(tools);
+  const blocking = [1, 2, 3, 4].map(() =>
+    tools.acquisitions.run({ signal: never }, () => new Promise<void>(() => {}))
+  );
+  assertEquals(blocking.length, 4);
+  const result = agent.allocate(argsOf(), never);
+  result.catch(() => {});
+  await tools.clock.pass(88 * second);
+  await assertRejects(() => result, Error, "no more tries: nothing was sent: other acquisitions");
+  assertEquals([tools.log, tools.intents.size, tools.acquisitions.size], [[], 0, 4]);
+});
+
 const timeouts = [
   [undefined, 88_000, "two seconds less than the usual one"],
   [30_000, 28_000, "two seconds less than was configured"],

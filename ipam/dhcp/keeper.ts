@@ -19,6 +19,7 @@ import { planChange, planWithdrawal } from "./change.ts";
 import { kinOf } from "./family.ts";
 import { release } from "./goodbye.ts";
 import { advance, holdsAt, keep, resume } from "./lease.ts";
+import { inTime } from "./patience.ts";
 
 /** Time. All in milliseconds. */
 export interface Clock {
@@ -49,9 +50,6 @@ export interface Tools extends Ways {
   /** Takes a line for people. */
   readonly say: (line: string) => void;
 }
-
-/** The shortest exchange that is worth its process, in milliseconds. */
-const leastExchange = 1000;
 
 /** Events, states and orders of a family's leases. */
 type EventOf<F extends Family> = LeaseEvent<Words[F]["ack"]>;
@@ -225,12 +223,12 @@ export class Keeper<F extends Family = Family> {
     { goal, within }: OrderOf<F>,
     signal: AbortSignal,
   ): Promise<EventOf<F>> {
-    const { clock, exchanges, limits } = this.#tools;
-    const start = clock.now();
-    const held = await exchanges.run<Ending<Words[F]["ack"]>>(signal, async () => {
+    const { clock, exchanges: turns, limits } = this.#tools;
+    const { network: lane } = this.#entry;
+    const patience = { turns, clock, start: clock.now(), within, signal, lane };
+    const held = await inTime<Ending<Words[F]["ack"]>>(patience, async (left) => {
       const netns = this.#tools.netnsOf(this.#entry);
       if (!netns) return { kind: "namespace gone" };
-      const left = Math.max(within - Math.max(clock.now() - start, 0), leastExchange);
       const { ifName: dev, ask } = this.#entry;
       const task = { netns, dev, goal, ask, ...limits, within: left };
       return await this.#kin.hold(this.#tools, task, signal);
@@ -281,7 +279,8 @@ export class Keeper<F extends Family = Family> {
 
   async #sayGoodbye(): Promise<void> {
     const never = new AbortController().signal;
-    await this.#tools.releases.run(never, () => release(this.#entry, this.#tools))
+    const wait = { signal: never, lane: this.#entry.network };
+    await this.#tools.releases.run(wait, () => release(this.#entry, this.#tools))
       .catch(({ message }: Error) => this.#say(message));
   }
 

@@ -401,6 +401,43 @@ Deno.test("renewals wait for their turn, and the wait is part of their time", as
   assertEquals(tools.only.holding.within, 92_000);
 });
 
+Deno.test("a renewal whose turn does not come in time has failed, and so on until the end", async () => {
+  const tools = new FakeTools({ exchanges: 1 });
+  const { promise: stuck, resolve } = Promise.withResolvers<void>();
+  const blocking = tools.exchanges.run({ signal: new AbortController().signal }, () => stuck);
+  const { keeper } = begun(tools);
+  const { rebindAt, expireAt } = keeper.entry.lease;
+  await tools.clock.pass(150 * second);
+  assertEquals([keeper.phase, keeper.running], ["renewing", true]);
+  await tools.clock.pass(rebindAt - tools.clock.now());
+  assertEquals([keeper.phase, keeper.running], ["rebinding", true]);
+  await tools.clock.pass(expireAt - tools.clock.now());
+  assertEquals(keeper.phase, "acquiring");
+  await tools.clock.pass(60 * second);
+  assertEquals(await keeper.ended, "expired");
+  assert(tools.log.includes("ip addr del 192.168.1.5/24 dev eth0"));
+  assertEquals([tools.clock.pending, tools.exchanges.size], [0, 1]);
+  resolve();
+  await blocking;
+});
+
+Deno.test("a network that keeps others busy keeps those of another network waiting for one", async () => {
+  const tools = new FakeTools({ exchanges: 1 });
+  const now = tools.clock.now();
+  for (const [name, network] of ["1a", "2a", "3a", "4b"]) {
+    const parts = { path: `/leases/${name}.json`, netns: `/run/netns/${name}`, network: network! };
+    Keeper.begin(entryOf(leaseAt(now), parts), tools);
+  }
+  await tools.clock.pass(150 * second);
+  const order: string[] = [];
+  while (tools.pending.length > 0) {
+    order.push(tools.only.holding.netns.path);
+    tools.only.end(acked());
+    await settle();
+  }
+  assertEquals(order, ["1", "2", "4", "3"].map((name) => `/run/netns/${name}`));
+});
+
 Deno.test("a resumed lease goes on where it was", async () => {
   const tools = new FakeTools();
   const lease = leaseAt(tools.clock.now() - 100 * second);

@@ -13,6 +13,7 @@ import type { Goal } from "./exchange.ts";
 import type { Message } from "./packet.ts";
 import { sameIp } from "../../host/ip.ts";
 import { decoderOf, jsonOf } from "./lease_json.ts";
+import { leastExchange } from "./patience.ts";
 import { messageType, option, readOption } from "./options.ts";
 import { decode, encode } from "./packet.ts";
 import { grantedBy, isComplete, sameGrant } from "./routes.ts";
@@ -153,8 +154,6 @@ const fuzz = 0.05;
 /** Least time between two renewals (RFC 2131 section 4.4.5). */
 const leastRetry = minute;
 const usualLimit = 208 * second;
-/** Shortest exchange that can have an answer. */
-const leastExchange = second;
 /** What is asked for when the end has come or the clock cannot be trusted. */
 const lastChance = { reboot: 30 * second, acquire: minute } as const;
 /** Nobody waits longer at once: within this the machine learns that its clock was set. */

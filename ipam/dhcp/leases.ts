@@ -18,6 +18,7 @@ import { kinOf } from "./family.ts";
 import { mayHaveBrought } from "./goodbye.ts";
 import { describe, Keeper } from "./keeper.ts";
 import { Leftovers } from "./leftovers.ts";
+import { inTime, leastExchange } from "./patience.ts";
 import { aborted } from "./together.ts";
 
 /** What the agent works with. */
@@ -71,8 +72,12 @@ interface Acquiring {
   readonly over: Promise<unknown>;
 }
 
-/** The shortest exchange that is worth its process, in milliseconds. */
-const leastExchange = 1000;
+/** An acquisition whose turn has not come in its time. */
+const overdue = {
+  kind: "failed",
+  message: "no more tries: nothing was sent: other acquisitions have taken all the time",
+  counts: { request: 0 },
+} as const;
 
 /** All leases of one agent, by their files. */
 export class Leases {
@@ -197,20 +202,21 @@ export class Leases {
     wanted: Wanted<F>,
     { start, signal }: Call,
   ): Promise<Result> {
-    const { path, netns, family, attachment: { ifName: dev }, ask } = wanted;
-    const { acquisitions, clock, limits, store } = this.#tools;
+    const { path, netns, family, attachment: { ifName: dev, network }, ask } = wanted;
+    const { acquisitions: turns, clock, limits, store } = this.#tools;
     const kin = kinOf(family);
     const before = store.read(path) as EntryOf<F> | undefined;
     // The same client may well get the same address again.
     const goal = kin.acquire(before && kin.addressOf(before.lease.ack));
     await this.#keepers.get(path)?.stop();
-    const longest = Math.min(limits.within, wanted.within);
-    const held = await acquisitions.run<Ending<Words[F]["ack"]>>(signal, () => {
+    const longest = Math.max(Math.min(limits.within, wanted.within), leastExchange);
+    const patience = { turns, clock, start, within: longest, signal, lane: network };
+    const begun = await inTime<Ending<Words[F]["ack"]>>(patience, (within) => {
       store.intend(this.#intentOf(wanted) as Intent);
-      const within = Math.max(longest - Math.max(clock.now() - start, 0), leastExchange);
       const task = { netns: { path: netns }, dev, goal, ask, ...limits, within };
       return kin.hold(this.#tools, task, signal);
     });
+    const held = begun ?? (signal.aborted ? undefined : overdue);
     if (held && !mayHaveBrought(held)) store.forget(path);
     return await this.#keep(wanted, acknowledged(held, wanted));
   }

@@ -59,7 +59,10 @@ export class Leftovers {
   /** Releases a lease, best effort, and forgets it. */
   async giveBack<F extends Family>(entry: EntryOf<F>): Promise<void> {
     const { releases, say, store } = this.#tools;
-    await releases.run(new AbortController().signal, () => release(entry, this.#tools))
+    await releases.run(
+      { signal: new AbortController().signal, lane: entry.network },
+      () => release(entry, this.#tools),
+    )
       .catch(({ message }: Error) => say(message));
     store.remove(entry as EntryOf<Family>);
   }
@@ -110,7 +113,7 @@ export class Leftovers {
     const { releases, clock, store } = this.#tools;
     const signal = this.#signal;
     const found = store.read(intent.path) ? undefined : await releases.run(
-      signal,
+      { signal, lane: intent.network },
       () => recover(intent, this.#tools, { now: () => clock.now(), signal }),
     );
     if (signal.aborted) return;
