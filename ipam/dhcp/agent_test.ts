@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { AllocateArgs } from "./lease_rpc.ts";
 import type { EntryOf } from "./entry.ts";
 import type { Goal } from "./exchange.ts";
@@ -516,6 +516,42 @@ Deno.test("resume keeps what lives, releases what is gone, and leaves other agen
   assertEquals([...tools.disk.keys()], ["/leases/1.json", "/leases/3.json", "/leases/5.json"]);
   assertEquals(tools.log.filter((line) => line.startsWith("host")).length, 2);
   assertEquals(agent.size, 1);
+});
+
+Deno.test("leases of an agent that runs no more are kept, by the next sweep at the latest", async () => {
+  const tools = new Tools();
+  const lease = leaseAt(tools.clock.now());
+  const paths = ["/leases/net-c1-eth0.json", "/leases/net-c2-eth0.json"] as const;
+  tools.disk.set(paths[0], entryOf(lease, { path: paths[0], agent: "/run/other.sock" }));
+  const gone = { path: paths[1], agent: "/run/gone.sock", netns: "/run/netns/c2" };
+  tools.disk.set(paths[1], entryOf(lease, { ...gone, containerId: "c2" }));
+  const agent = new Agent(tools);
+  agent.resume();
+  assertEquals(agent.list().map(({ containerId }) => containerId), ["c2"]);
+  assertEquals(tools.disk.get(paths[1])!.agent, tools.socket);
+  assertMatch(tools.said[0]!, /container "c2" .*: taken over from "\/run\/gone\.sock"$/);
+  tools.served.clear();
+  agent.sweep();
+  agent.sweep();
+  assertEquals(agent.list().map(({ containerId }) => containerId), ["c2", "c1"]);
+  await agent.release(argsOf());
+  assertEquals([tools.disk.size, agent.size], [1, 1]);
+});
+
+Deno.test("what an agent that runs no more may have acquired is cleared up", async () => {
+  const tools = new Tools();
+  const path = "/leases/net-c1-eth0.json";
+  tools.intents.set(path, entryOf(leaseAt(0), { path, agent: "/run/other.sock" }));
+  const agent = new Agent(tools);
+  agent.sweep();
+  await settle();
+  assertEquals([tools.pending.length, tools.intents.size], [0, 1]);
+  tools.served.clear();
+  agent.sweep();
+  await settle();
+  tools.only.end(failed);
+  await settle();
+  assertEquals(tools.intents.size, 0);
 });
 
 Deno.test("sweep notices namespaces that are gone", async () => {

@@ -23,6 +23,7 @@ import { leaseMethods } from "./lease_rpc.ts";
 import { ownMethods } from "./own_rpc.ts";
 import { usual } from "./place.ts";
 import { serveRpc } from "./rpc.ts";
+import { unlessServed } from "./served.ts";
 import { Store } from "./store.ts";
 import { Turns } from "./turns.ts";
 
@@ -95,6 +96,7 @@ function toolsOf(flags: Flags): AgentTools {
     random: Math.random,
     limits: { within: resendTimeout, timeout, resendMax },
     socket: `${hostPrefix}${socketPath}`,
+    unlessServed,
     hostPrefix,
     broadcast,
     say,

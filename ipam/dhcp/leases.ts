@@ -7,7 +7,7 @@
 import type { Result } from "../../cni/types.ts";
 import type { NetnsIdentity, NetnsState } from "../../ns/netns.ts";
 import type { Attachment } from "../../recipes/own.ts";
-import type { EntryOf, Family, Intent, IntentOf, Words } from "./entry.ts";
+import type { Entry, EntryOf, Family, Intent, IntentOf, Words } from "./entry.ts";
 import type { Ending } from "./family.ts";
 import type { Tools } from "./keeper.ts";
 import type { Store } from "./store.ts";
@@ -33,6 +33,8 @@ export interface AgentTools extends Tools {
   readonly acquisitions: Turns;
   /** The agent's socket: whose leases are its own. */
   readonly socket: string;
+  /** Does something in place of the agent of a socket, unless one runs; tells whether it did. */
+  readonly unlessServed: (socket: string, task: () => void) => boolean;
   /** Put before the path of every namespace. */
   readonly hostPrefix: string;
   /** Asks servers for broadcast answers. */
@@ -99,16 +101,18 @@ export class Leases {
 
   /** Goes on with what an agent before has left: keeps what lives, releases what is gone. */
   resume(): void {
-    const { store, socket } = this.#tools;
-    for (const entry of store.all()) {
-      if (entry.agent === socket) this.#adopt(Keeper.resume<Family>(entry, this.#tools));
-    }
-    this.#leftovers.sweep((path) => this.#acquiring.has(path));
+    this.#adoptAll();
+    this.#sweepLeftovers();
   }
 
-  /** Looks at every lease: namespaces end without a word. */
+  /** Looks at every lease: namespaces end without a word, and so do other agents. */
   sweep(): void {
     for (const keeper of this.keepers) keeper.look();
+    this.#adoptAll();
+    this.#sweepLeftovers();
+  }
+
+  #sweepLeftovers(): void {
     this.#leftovers.sweep((path) => this.#acquiring.has(path));
   }
 
@@ -177,6 +181,16 @@ export class Leases {
     await keeper.stop();
     // Who came later than another has waited for the same.
     if (phase !== "ended") this.#tools.say(`lease of ${describe(entry)}: given back`);
+  }
+
+  /** Keeps what is this agent's, and what agents have left that run no more. */
+  #adoptAll(): void {
+    const isBusy = ({ path }: Entry) =>
+      this.#keepers.has(path) || this.#acquiring.has(path) || this.#leftovers.busy(path);
+    for (const entry of this.#tools.store.all()) {
+      const own = isBusy(entry) ? undefined : this.#leftovers.takenOver(entry);
+      if (own) this.#adopt(Keeper.resume<Family>(own, this.#tools));
+    }
   }
 
   #adopt(keeper: Keeper): void {

@@ -4,8 +4,9 @@
  *
  * @module
  */
-import type { EntryOf, Family, Intent, IntentOf } from "./entry.ts";
+import type { Entry, EntryOf, Family, Intent, IntentOf } from "./entry.ts";
 import type { AgentTools } from "./leases.ts";
+import { failureOf } from "../../host/files.ts";
 import { kinOf } from "./family.ts";
 import { recover, release } from "./goodbye.ts";
 import { describe } from "./keeper.ts";
@@ -56,6 +57,24 @@ export class Leftovers {
     });
   }
 
+  /** A lease as this agent keeps it: its own, or that of an agent which does not run any more. */
+  takenOver(entry: Entry): Entry | undefined {
+    const { store, socket, unlessServed, say } = this.#tools;
+    if (entry.agent === socket || entry.agent === undefined) return entry.agent ? entry : undefined;
+    let own: Entry | undefined;
+    const failure = failureOf(() =>
+      unlessServed(entry.agent!, () => {
+        const now = store.read(entry.path);
+        // Another agent may have been quicker.
+        if (!now || now.agent !== entry.agent) return;
+        store.write(own = { ...now, agent: socket });
+        say(`lease of ${describe<Family>(now)}: taken over from "${entry.agent}"`);
+      })
+    );
+    if (failure) say(failure.message);
+    return failure ? undefined : own;
+  }
+
   /** Releases a lease, best effort, and forgets it. */
   async giveBack<F extends Family>(entry: EntryOf<F>): Promise<void> {
     const { releases, say, store } = this.#tools;
@@ -79,9 +98,10 @@ export class Leftovers {
 
   readonly #tell = ({ message }: Error): void => this.#tools.say(message);
 
-  /** A lease of no agent is everybody's to give up. */
+  /** A lease of no agent is everybody's to give up, and so is one of an agent that does not run. */
   #isOurs({ agent }: Intent): boolean {
-    return agent === undefined || agent === this.#tools.socket;
+    const { socket, unlessServed } = this.#tools;
+    return agent === undefined || agent === socket || unlessServed(agent, () => {});
   }
 
   /** Releases leases of no agent whose namespace is gone. */
@@ -100,11 +120,11 @@ export class Leftovers {
    * may be, in a plugin, as long as the namespace is there. DEL and GC clear it up.
    */
   #settleAll(isWanted: (path: string) => boolean): void {
-    const { store, netnsOf, socket } = this.#tools;
+    const { store, netnsOf } = this.#tools;
     for (const intent of store.intents()) {
-      if (isWanted(intent.path)) continue;
-      if (intent.agent === socket) this.settle(intent.path).catch(this.#tell);
-      else if (intent.agent === undefined && !netnsOf(intent)) store.forget(intent.path);
+      if (isWanted(intent.path) || !this.#isOurs(intent)) continue;
+      if (intent.agent !== undefined) this.settle(intent.path).catch(this.#tell);
+      else if (!netnsOf(intent)) store.forget(intent.path);
     }
   }
 
