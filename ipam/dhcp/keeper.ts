@@ -51,6 +51,9 @@ export interface Tools extends Ways {
   readonly say: (line: string) => void;
 }
 
+/** Acknowledgements that one may replace: each may be as long as a packet. */
+const mostReplaced = 8;
+
 /** Events, states and orders of a family's leases. */
 type EventOf<F extends Family> = LeaseEvent<Words[F]["ack"]>;
 type StepOf<F extends Family> = Step<Words[F]["ack"], Words[F]["goal"]>;
@@ -243,7 +246,12 @@ export class Keeper<F extends Family = Family> {
   }
 
   #replace(ack: Words[F]["ack"]): void {
-    this.#entry = { ...this.#entry, replaces: [...this.#entry.replaces, ack] };
+    const { replaces, ask } = this.#entry;
+    const given = this.#kin.resultOf(ack, ask);
+    if (replaces.some((other) => isEqual(this.#kin.resultOf(other, ask), given))) return;
+    // The first is what the interface has for certain; of the others the latest may be there.
+    const [first, ...more] = [...replaces, ack];
+    this.#entry = { ...this.#entry, replaces: [first!, ...more.slice(1 - mostReplaced)] };
   }
 
   #change(): void {

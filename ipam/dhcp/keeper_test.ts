@@ -131,6 +131,21 @@ Deno.test("a change that failed is made later, from all that may be there", asyn
   assertEquals(keeper.entry.replaces, []);
 });
 
+Deno.test("what is to be replaced is remembered once, and no more than eight of it", async () => {
+  const { tools, keeper } = begun();
+  tools.broken = true;
+  const renewed = async (address: string) => {
+    await tools.clock.pass(150 * second);
+    tools.only.end(acked(ackOf({ address })));
+    await settle();
+    return keeper.entry.replaces.map(({ yiaddr }) => Number(yiaddr.bits & 0xffn));
+  };
+  for (const last of [6, 5, 6, 5, 6]) await renewed(`192.168.1.${last}`);
+  assertEquals(await renewed("192.168.1.7"), [5, 6]);
+  for (let last = 8; last < 30; last++) await renewed(`192.168.1.${last}`);
+  assertEquals(await renewed("192.168.1.30"), [5, 23, 24, 25, 26, 27, 28, 29]);
+});
+
 Deno.test("a change that a kill has cut short is made after a restart", async () => {
   const tools = new FakeTools();
   const replaces = [ackOf({ address: "192.168.1.9" })];
