@@ -34,6 +34,7 @@ import { AgentClient, NotRunning } from "./dhcp/client.ts";
 import { confDecoder, familiesOf } from "./dhcp/conf.ts";
 import { mergeResults, named } from "./dhcp/merge.ts";
 import { hasTraces, leaseFiles, leasePath, usual } from "./dhcp/place.ts";
+import { isServed } from "./dhcp/served.ts";
 import { together } from "./dhcp/together.ts";
 
 /** Programs that an exchange takes. */
@@ -202,7 +203,10 @@ async function checkInterface(
   );
 }
 
-/** A lease of no agent, or of one that does not run, is given back by the plugin itself. */
+/**
+ * A lease of no agent, or of one that does not run, is given back by the plugin itself, whoever
+ * serves the socket by now.
+ */
 async function del(req: Request<Conf>, means = usual): Promise<void> {
   const { conf, host } = req;
   const paths = (await leasePaths(req, means)).filter((path) => hasTraces(path, means));
@@ -214,11 +218,16 @@ async function del(req: Request<Conf>, means = usual): Promise<void> {
     : usesDhcp(conf) && !conf.oneShot;
   const asked = kept && !host.dryRun;
   const down = asked ? await agentOf(req).release(argsOf(req)).catch(onlyIfDown) : undefined;
-  const ours = left.filter(({ agent }) => down || !asked || agent === undefined);
+  const ours = left.filter((trace) => down || !asked || isNobodys(trace));
   await removeAll(ours.map(({ path }) => ({
     why: "give back a lease",
     run: () => alone!.giveUp(host, path, means),
   })));
+}
+
+/** Whether a lease is none of a running agent: that of the reference leaves it as it is. */
+function isNobodys({ agent }: { readonly agent?: string | undefined }): boolean {
+  return agent === undefined || !isServed(agent);
 }
 
 /** Gives the error where no agent runs; throws any other. */
@@ -233,7 +242,7 @@ async function gc(req: GcRequest<Conf>, means = usual): Promise<void> {
   const down = asked ? await agentOf(req).gc(network, valid).catch(onlyIfDown) : undefined;
   if ([...leaseFiles(means), ...leaseFiles(means, "intent")].length === 0) return;
   const { giveUp, staleTraces } = await loadAlone();
-  const stale = staleTraces(req, means).filter(({ agent }) => agent === undefined || down);
+  const stale = staleTraces(req, means).filter((trace) => down || isNobodys(trace));
   await removeAll(stale.map(({ containerId, path }) => ({
     why: `give back the lease of container "${containerId}"`,
     run: () => giveUp(host, path, means),

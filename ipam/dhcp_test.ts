@@ -346,6 +346,37 @@ Deno.test("GC gives back what is not valid: by the agent, or without one", async
   await daemon.stop();
 });
 
+const strangers = [
+  ["the reference's agent has taken its socket", (scene: Scene) => scene.socket],
+  ["an agent has another socket", (scene: Scene) => `${scene.base}/old.sock`],
+] as const;
+
+for (const [what, socketOf] of strangers) {
+  Deno.test(`DEL and GC give back what an agent has left that runs no more: ${what}`, async () => {
+    using scene = new Scene();
+    using _ = startReference(scene);
+    for (const verb of ["del", "gc"] as const) {
+      await left(scene, { agent: socketOf(scene) });
+      scene.sent.splice(0);
+      await verbs[verb](request(scene, { removal: true, host: new Machine() }), scene);
+      assertEquals([scene.sent, scene.store.all()], [["release from the host"], []], verb);
+    }
+  });
+}
+
+Deno.test("DEL and GC leave to another agent what it keeps", async () => {
+  using scene = new Scene();
+  using _ = startReference(scene);
+  const socket = `${scene.base}/other.sock`;
+  await left(scene, { agent: socket });
+  using lock = Deno.openSync(`${socket}.lock`, { write: true, create: true });
+  lock.lockSync(true);
+  for (const verb of ["del", "gc"] as const) {
+    await verbs[verb](request(scene, { removal: true, host: new Machine() }), scene);
+  }
+  assertEquals([scene.sent, scene.store.all().length], [[], 1]);
+});
+
 Deno.test("GC with the reference's agent does nothing", async () => {
   using scene = new Scene();
   using _ = startReference(scene, { release: () => Promise.reject(new Error("asked")) });

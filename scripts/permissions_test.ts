@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { grantsOfAll } from "../cni/permissions.ts";
-import { types } from "../registry.ts";
+import { grantsOfAll, listedEnv } from "../cni/permissions.ts";
+import { loadPlugin, types } from "../registry.ts";
 import { grantsFor, names, permissionFlags, requireListed, selectNames } from "./permissions.ts";
 
 Deno.test("a kind without names is not granted", () => {
@@ -24,6 +24,12 @@ Deno.test("no plugin is granted all, or what an executable of all is not", async
     const unbounded = permissionFlags(grants).filter((flag) => /^(-A|--allow-[a-z]+)$/.test(flag));
     assertEquals(unbounded, type === "dhcp" ? ["--allow-net"] : [], type);
   }
+});
+
+Deno.test("a listed variable is one that a plugin reads", async () => {
+  const plugins = await Promise.all(types.map((type) => loadPlugin(type)));
+  const read = new Set(plugins.flatMap((plugin) => plugin!.permissions.env ?? []));
+  assertEquals(new Set(listedEnv), read);
 });
 
 Deno.test("a listed path or variable must be known", () => {

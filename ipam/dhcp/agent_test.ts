@@ -1,6 +1,7 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { AllocateArgs } from "./lease_rpc.ts";
 import type { EntryOf } from "./entry.ts";
+import type { Goal } from "./exchange.ts";
 import { Agent } from "./agent.ts";
 import { callAllocate, leaseMethods } from "./lease_rpc.ts";
 import { callCheck, callGc, callList, isForeign, ownMethods } from "./own_rpc.ts";
@@ -234,6 +235,20 @@ Deno.test("a container alone may wait for its turn no longer than its limit", as
   tools.pending[0]!.end(failed);
   await settle();
   assertEquals(tools.pending.at(-1)!.holding.within, 38_000);
+});
+
+Deno.test("an acquisition whose turn does not come in time fails, and leaves nothing", async () => {
+  const tools = new Tools();
+  const agent = new Agent(tools);
+  const blocking = [1, 2, 3, 4].map(() =>
+    tools.acquisitions.run({ signal: never }, () => new Promise<void>(() => {}))
+  );
+  assertEquals(blocking.length, 4);
+  const result = agent.allocate(argsOf(), never);
+  result.catch(() => {});
+  await tools.clock.pass(88 * second);
+  await assertRejects(() => result, Error, "no more tries: nothing was sent: other acquisitions");
+  assertEquals([tools.log, tools.intents.size, tools.acquisitions.size], [[], 0, 4]);
 });
 
 const timeouts = [
@@ -503,6 +518,42 @@ Deno.test("resume keeps what lives, releases what is gone, and leaves other agen
   assertEquals(agent.size, 1);
 });
 
+Deno.test("leases of an agent that runs no more are kept, by the next sweep at the latest", async () => {
+  const tools = new Tools();
+  const lease = leaseAt(tools.clock.now());
+  const paths = ["/leases/net-c1-eth0.json", "/leases/net-c2-eth0.json"] as const;
+  tools.disk.set(paths[0], entryOf(lease, { path: paths[0], agent: "/run/other.sock" }));
+  const gone = { path: paths[1], agent: "/run/gone.sock", netns: "/run/netns/c2" };
+  tools.disk.set(paths[1], entryOf(lease, { ...gone, containerId: "c2" }));
+  const agent = new Agent(tools);
+  agent.resume();
+  assertEquals(agent.list().map(({ containerId }) => containerId), ["c2"]);
+  assertEquals(tools.disk.get(paths[1])!.agent, tools.socket);
+  assertMatch(tools.said[0]!, /container "c2" .*: taken over from "\/run\/gone\.sock"$/);
+  tools.served.clear();
+  agent.sweep();
+  agent.sweep();
+  assertEquals(agent.list().map(({ containerId }) => containerId), ["c2", "c1"]);
+  await agent.release(argsOf());
+  assertEquals([tools.disk.size, agent.size], [1, 1]);
+});
+
+Deno.test("what an agent that runs no more may have acquired is cleared up", async () => {
+  const tools = new Tools();
+  const path = "/leases/net-c1-eth0.json";
+  tools.intents.set(path, entryOf(leaseAt(0), { path, agent: "/run/other.sock" }));
+  const agent = new Agent(tools);
+  agent.sweep();
+  await settle();
+  assertEquals([tools.pending.length, tools.intents.size], [0, 1]);
+  tools.served.clear();
+  agent.sweep();
+  await settle();
+  tools.only.end(failed);
+  await settle();
+  assertEquals(tools.intents.size, 0);
+});
+
 Deno.test("sweep notices namespaces that are gone", async () => {
   const { tools, agent } = await holding();
   agent.sweep();
@@ -515,6 +566,57 @@ Deno.test("sweep notices namespaces that are gone", async () => {
   assertEquals(tools.log.filter((line) => line.startsWith("host")).length, 1);
 });
 
+/** An agent whose sweep gives back a lease of no agent, as soon as `sent` is resolved. */
+async function sweeping() {
+  const tools = new Tools();
+  const sent = Promise.withResolvers<void>();
+  const path = "/leases/net-c1-eth0.json";
+  const entry = entryOf(leaseAt(tools.clock.now()), { path, agent: undefined });
+  tools.disk.set(path, { ...entry, netns: "/run/netns/gone" });
+  tools.gone.add("/run/netns/gone");
+  const told = tools.releaseFromHost;
+  const slow = Object.assign(tools, {
+    releaseFromHost: (goal: Goal) => sent.promise.then(() => told(goal)),
+  });
+  const agent = new Agent(slow);
+  agent.sweep();
+  await settle();
+  return { tools, agent, sent };
+}
+
+const meanwhile: readonly (readonly [string, (agent: Agent) => unknown])[] = [
+  ["another sweep", (agent) => agent.sweep()],
+  ["DEL", (agent) => agent.release(argsOf())],
+  ["GC", (agent) => agent.gc("net", [])],
+];
+
+for (const [what, call] of meanwhile) {
+  Deno.test(`what a sweep is giving back is given back once, whatever comes meanwhile: ${what}`, async () => {
+    const { tools, agent, sent } = await sweeping();
+    call(agent);
+    await settle();
+    sent.resolve();
+    await settle();
+    assertEquals(tools.log.filter((line) => line.startsWith("host")), ["host release 192.168.1.5"]);
+    assertEquals(tools.disk.size, 0);
+  });
+}
+
+Deno.test("DEL, ADD and the agent's end wait for what a sweep is giving back", async () => {
+  const { tools, agent, sent } = await sweeping();
+  const done: string[] = [];
+  agent.release(argsOf()).then(() => done.push("release"), () => {});
+  agent.allocate(argsOf(), never).catch(() => {});
+  await settle();
+  assertEquals([done, tools.pending], [[], []]);
+  const closed = agent.close().then(() => done.push("close"));
+  await settle();
+  assertEquals(done, []);
+  sent.resolve();
+  await closed;
+  assertEquals([done.includes("close"), tools.disk.size], [true, 0]);
+});
+
 Deno.test("close leaves every lease on the disk and ends what is under way", async () => {
   const { tools, agent } = await holding();
   const other = agent.allocate(argsOf({ containerID: "c2", netns: "/run/netns/c2" }), never);
@@ -523,6 +625,36 @@ Deno.test("close leaves every lease on the disk and ends what is under way", asy
   await agent.close();
   await assertRejects(() => other);
   assertEquals([tools.disk.size, tools.clock.pending, tools.pending.length], [1, 0, 0]);
+});
+
+Deno.test("an agent that is ending refuses calls, and leaves what they are about as it is", async () => {
+  const { tools, agent } = await holding();
+  const ended = agent.close();
+  const other = argsOf({ containerID: "c2", netns: "/run/netns/c2" });
+  const calls = [
+    () => agent.allocate(other, never),
+    () => agent.allocate(argsOf(), never),
+    () => agent.release(argsOf()),
+    () => agent.gc("net", []),
+  ];
+  for (const call of calls) await assertRejects(call, Error, "the lease agent is ending");
+  await ended;
+  for (const call of calls) await assertRejects(call, Error, "the lease agent is ending");
+  assertEquals([tools.pending, tools.disk.size, tools.intents.size], [[], 1, 0]);
+});
+
+Deno.test("a call that waits for an acquisition is refused when the agent ends", async () => {
+  const tools = new Tools();
+  const agent = new Agent(tools);
+  const calls = [1, 2].map(() => agent.allocate(argsOf(), never));
+  await settle();
+  const [first, second] = calls.map((call) => assertRejects(() => call, Error));
+  const released = assertRejects(() => agent.release(argsOf()), Error, "the lease agent is ending");
+  await agent.close();
+  await first;
+  assertEquals((await second)!.message.includes("the lease agent is ending"), true);
+  await released;
+  assertEquals(tools.pending, []);
 });
 
 Deno.test("what close has left is found by the next agent, with its address", async () => {

@@ -35,6 +35,18 @@ export interface Task {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Why nothing came of an exchange. */
+export interface Unheld {
+  readonly kind: "cancelled" | "namespace gone" | "link missing";
+}
+
+/** It was called off. */
+export const cancelled = { kind: "cancelled" } as const;
+/** The namespace is gone. */
+export const gone = { kind: "namespace gone" } as const;
+/** The namespace has no such interface. */
+export const missing = { kind: "link missing" } as const;
+
 /** Milliseconds between looks at the namespace's file during an exchange. */
 const watchInterval = 2000;
 /** Milliseconds that the process may take beyond its exchange, to start and to end. */

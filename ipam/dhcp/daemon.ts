@@ -15,12 +15,15 @@ import { recordedNetns } from "../../recipes/recorded_netns.ts";
 import { Agent } from "./agent.ts";
 import { guarded, hostClock } from "./clock.ts";
 import { makeFolder, openDoor, passedSocket } from "./door.ts";
+import { locksDir } from "./exchange_lock.ts";
 import { parseFlags } from "./flags.ts";
 import { holdExchange, releaseFromHost } from "./hold.ts";
 import { holdExchange6 } from "./hold6.ts";
 import { leaseMethods } from "./lease_rpc.ts";
 import { ownMethods } from "./own_rpc.ts";
+import { usual } from "./place.ts";
 import { serveRpc } from "./rpc.ts";
+import { unlessServed } from "./served.ts";
 import { Store } from "./store.ts";
 import { Turns } from "./turns.ts";
 
@@ -77,14 +80,15 @@ function say(line: string): void {
 /** What the agent works with on this host. */
 function toolsOf(flags: Flags): AgentTools {
   const { hostPrefix, socketPath, broadcast, timeout, resendMax, resendTimeout } = flags;
+  const locks = `${hostPrefix}${locksDir}`;
   return {
-    hold: (holding, signal) => holdExchange(new Machine(), holding, { signal }),
+    hold: (holding, signal) => holdExchange(new Machine(), holding, { signal, locks }),
     hold6: (holding, signal) => holdExchange6(new Machine(), holding, { signal }),
     releaseFromHost: (goal, client) => releaseFromHost({ goal, client }),
     apply: (steps) => new Machine().apply(steps),
     netnsOf: recordedNetns,
     inspect: inspectNetns,
-    store: new Store(),
+    store: new Store(`${hostPrefix}${usual.dir}`, { prefix: hostPrefix }),
     acquisitions: new Turns(most.acquisitions),
     exchanges: new Turns(most.exchanges),
     releases: new Turns(most.releases),
@@ -92,6 +96,7 @@ function toolsOf(flags: Flags): AgentTools {
     random: Math.random,
     limits: { within: resendTimeout, timeout, resendMax },
     socket: `${hostPrefix}${socketPath}`,
+    unlessServed,
     hostPrefix,
     broadcast,
     say,

@@ -11,7 +11,7 @@ import { removeFile } from "../../host/files.ts";
 import { lockFile } from "../../host/lock.ts";
 
 /** Where the locks are; each is gone when nobody has it, unless a kill has left it. */
-const usualDir = "/run/cni/denocni";
+export const locksDir = "/run/cni/denocni";
 
 /** How a turn is waited for. */
 export interface TurnOptions {
@@ -36,7 +36,7 @@ export interface Turn extends Disposable {
  */
 export async function awaitTurn(
   { dev, ino }: NetnsIdentity,
-  { host, within, signal, dir = usualDir }: TurnOptions,
+  { host, within, signal, dir = locksDir }: TurnOptions,
 ): Promise<Turn | string | undefined> {
   await host.apply([{ why: "make the folder of locks", do: { kind: "mkdir", path: dir } }]);
   const path = `${dir}/dhcp-${dev}-${ino}.lock`;

@@ -8,7 +8,7 @@
 export interface Flags {
   /** File that gets the process's number. */
   readonly pidfile: string | undefined;
-  /** Put before the path of the socket and of every namespace. */
+  /** Put before every path of the host: of the socket, of namespaces, of leases and locks. */
   readonly hostPrefix: string;
   /** Where plugins reach the agent, without the prefix. */
   readonly socketPath: string;
@@ -45,7 +45,11 @@ const second = 1000;
 
 const known: readonly Flag[] = [
   { name: "pidfile", value: "", doc: "absolute path of a file to write the process's number to" },
-  { name: "hostprefix", value: "", doc: "put before the paths of the socket and of namespaces" },
+  {
+    name: "hostprefix",
+    value: "",
+    doc: "put before all paths of the host, leases and locks too",
+  },
   { name: "socketpath", value: defaultSocket, doc: "socket to serve plugins on" },
   { name: "broadcast", value: false, doc: "ask servers to broadcast all of their answers" },
   {

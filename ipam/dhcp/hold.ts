@@ -8,7 +8,7 @@
 import type { NetnsRef } from "../../host/command.ts";
 import type { Output } from "../../host/spawn.ts";
 import type { Host } from "../../ns/machine.ts";
-import type { Place } from "./apart.ts";
+import type { Place, Unheld } from "./apart.ts";
 import type { Client, Goal, Outcome } from "./exchange.ts";
 import type { Facts } from "./passage.ts";
 import type { Program } from "./self.ts";
@@ -16,7 +16,18 @@ import type { Report } from "./wire.ts";
 import { codes } from "../../cni/error.ts";
 import { command } from "../../host/command.ts";
 import { inspectNetns } from "../../ns/netns.ts";
-import { cannot, isThere, lineOf, runHere, runInside, silent, stateOf } from "./apart.ts";
+import {
+  cancelled,
+  cannot,
+  gone,
+  isThere,
+  lineOf,
+  missing,
+  runHere,
+  runInside,
+  silent,
+  stateOf,
+} from "./apart.ts";
 import { awaitTurn } from "./exchange_lock.ts";
 import {
   lookScript,
@@ -45,11 +56,7 @@ export interface Holding {
 }
 
 /** How it ended. */
-export type Held =
-  | Outcome
-  | { readonly kind: "link missing" }
-  | { readonly kind: "namespace gone" }
-  | { readonly kind: "cancelled" };
+export type Held = Outcome | Unheld;
 
 /** What else an exchange is told. */
 export interface HoldOptions {
@@ -57,11 +64,9 @@ export interface HoldOptions {
   readonly signal?: AbortSignal | undefined;
   /** The program of `child.ts`; our own when absent. */
   readonly program?: Program | undefined;
+  /** Folder of the locks of DHCPv4; the one of all our programs when absent. */
+  readonly locks?: string | undefined;
 }
-
-const cancelled = { kind: "cancelled" } as const;
-const gone = { kind: "namespace gone" } as const;
-const missing = { kind: "link missing" } as const;
 
 /** Milliseconds that the shell of an exchange has to put everything back. */
 const settling = 500;
@@ -84,7 +89,8 @@ export async function holdExchange(
   const state = inspectNetns(holding.netns.path);
   if (state.is !== "namespace") return gone;
   const { within } = holding;
-  const turn = await awaitTurn(state.identity, { host, within, signal: options.signal });
+  const { signal, locks: dir } = options;
+  const turn = await awaitTurn(state.identity, { host, within, signal, dir });
   if (turn === undefined) return cancelled;
   if (typeof turn === "string") return untried(turn);
   using held = turn;

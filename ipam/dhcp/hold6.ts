@@ -5,10 +5,11 @@
  *
  * @module
  */
+import type { CniError } from "../../cni/error.ts";
 import type { NetnsRef } from "../../host/command.ts";
 import type { Ip } from "../../host/ip.ts";
 import type { Host } from "../../ns/machine.ts";
-import type { Place } from "./apart.ts";
+import type { Place, Unheld } from "./apart.ts";
 import type { Client, Goal, Outcome } from "./exchange6.ts";
 import type { HoldOptions } from "./hold.ts";
 import { codes } from "../../cni/error.ts";
@@ -16,7 +17,7 @@ import { command, shellQuote } from "../../host/command.ts";
 import { parseIp } from "../../host/ip.ts";
 import { parseIpJson } from "../../host/ip_json.ts";
 import { inspectNetns } from "../../ns/netns.ts";
-import { cannot, isThere, lineOf, runInside, silent } from "./apart.ts";
+import { cancelled, cannot, gone, isThere, lineOf, missing, runInside, silent } from "./apart.ts";
 import { ownProgram } from "./self.ts";
 import { orderToLine, reportFromLine } from "./wire6.ts";
 
@@ -33,15 +34,7 @@ export interface Holding6 {
 }
 
 /** How it ended. */
-export type Held6 =
-  | Outcome
-  | { readonly kind: "link missing" }
-  | { readonly kind: "namespace gone" }
-  | { readonly kind: "cancelled" };
-
-const cancelled = { kind: "cancelled" } as const;
-const gone = { kind: "namespace gone" } as const;
-const missing = { kind: "link missing" } as const;
+export type Held6 = Outcome | Unheld;
 
 /**
  * Holds one exchange. Those of several interfaces do not disturb each other; two of one
@@ -95,7 +88,10 @@ interface RawAddress {
   readonly family: string;
   readonly local: string;
   readonly scope: string;
+  /** Whether the kernel has not made sure that nobody else has it. */
   readonly tentative?: boolean;
+  /** Whether somebody else has it. */
+  readonly dadfailed?: boolean;
 }
 
 /** What the exchange is spoken from, if the namespace and the link are there. */
@@ -110,14 +106,27 @@ async function sourceOf(
   if (text === undefined || !isThere({ netns, identity })) return gone;
   const link = parseIpJson<RawLink>(text).find(({ ifname }) => ifname === dev);
   if (!link) return missing;
-  const address = link.addr_info?.find(isUsable);
-  const state = "its IPv6 is switched off, or its link-local address is another host's, too";
-  if (!address) throw cannot(codes.limitedConnectivity, dev, state);
+  const addresses = link.addr_info?.filter(isLinkLocal) ?? [];
+  const address = addresses.find(({ tentative }) => !tentative);
+  if (!address) throw unusable(dev, addresses);
   return { from: parseIp(address.local)!, zone: `%${link.ifindex}` };
 }
 
-function isUsable({ family, scope, tentative }: RawAddress): boolean {
-  return family === "inet6" && scope === "link" && !tentative;
+function isLinkLocal({ family, scope }: RawAddress): boolean {
+  return family === "inet6" && scope === "link";
+}
+
+/** Why a link speaks no IPv6 by its link-local addresses. */
+function unusable(dev: string, addresses: readonly RawAddress[]): CniError {
+  if (addresses.length === 0) {
+    const state = "its IPv6 is switched off, or gives it no link-local address";
+    return cannot(codes.refused, dev, state);
+  }
+  if (addresses.every(({ dadfailed }) => dadfailed)) {
+    return cannot(codes.refused, dev, "its link-local address is another host's, too");
+  }
+  const state = "the kernel still makes sure that nobody else has its link-local address";
+  return cannot(codes.tryAgainLater, dev, state);
 }
 
 /**

@@ -19,6 +19,7 @@ import { planChange, planWithdrawal } from "./change.ts";
 import { kinOf } from "./family.ts";
 import { release } from "./goodbye.ts";
 import { advance, holdsAt, keep, resume } from "./lease.ts";
+import { inTime } from "./patience.ts";
 
 /** Time. All in milliseconds. */
 export interface Clock {
@@ -50,8 +51,8 @@ export interface Tools extends Ways {
   readonly say: (line: string) => void;
 }
 
-/** The shortest exchange that is worth its process, in milliseconds. */
-const leastExchange = 1000;
+/** Acknowledgements that one may replace: each may be as long as a packet. */
+const mostReplaced = 8;
 
 /** Events, states and orders of a family's leases. */
 type EventOf<F extends Family> = LeaseEvent<Words[F]["ack"]>;
@@ -155,8 +156,12 @@ export class Keeper<F extends Family = Family> {
     await this.ended;
   }
 
-  /** Leaves the lease as it is, on the disk too; when this settles, nothing is under way. */
+  /**
+   * Leaves the lease as it is, on the disk too; when this settles, nothing is under way. One that
+   * is just given back is given back.
+   */
   async suspend(): Promise<void> {
+    if (this.phase === "ended") return void await this.ended;
     this.#suspended = true;
     this.#stopTimer();
     this.#cancel?.abort();
@@ -189,6 +194,8 @@ export class Keeper<F extends Family = Family> {
         return this.#write();
       case "change":
         return;
+      case "withdraw":
+        return this.#retract();
       case "release":
         this.#release = this.#sayGoodbye();
         return;
@@ -219,12 +226,12 @@ export class Keeper<F extends Family = Family> {
     { goal, within }: OrderOf<F>,
     signal: AbortSignal,
   ): Promise<EventOf<F>> {
-    const { clock, exchanges, limits } = this.#tools;
-    const start = clock.now();
-    const held = await exchanges.run<Ending<Words[F]["ack"]>>(signal, async () => {
+    const { clock, exchanges: turns, limits } = this.#tools;
+    const { network: lane } = this.#entry;
+    const patience = { turns, clock, start: clock.now(), within, signal, lane };
+    const held = await inTime<Ending<Words[F]["ack"]>>(patience, async (left) => {
       const netns = this.#tools.netnsOf(this.#entry);
       if (!netns) return { kind: "namespace gone" };
-      const left = Math.max(within - Math.max(clock.now() - start, 0), leastExchange);
       const { ifName: dev, ask } = this.#entry;
       const task = { netns, dev, goal, ask, ...limits, within: left };
       return await this.#kin.hold(this.#tools, task, signal);
@@ -239,7 +246,12 @@ export class Keeper<F extends Family = Family> {
   }
 
   #replace(ack: Words[F]["ack"]): void {
-    this.#entry = { ...this.#entry, replaces: [...this.#entry.replaces, ack] };
+    const { replaces, ask } = this.#entry;
+    const given = this.#kin.resultOf(ack, ask);
+    if (replaces.some((other) => isEqual(this.#kin.resultOf(other, ask), given))) return;
+    // The first is what the interface has for certain; of the others the latest may be there.
+    const [first, ...more] = [...replaces, ack];
+    this.#entry = { ...this.#entry, replaces: [first!, ...more.slice(1 - mostReplaced)] };
   }
 
   #change(): void {
@@ -251,7 +263,8 @@ export class Keeper<F extends Family = Family> {
   async #applyChange(): Promise<void> {
     const { replaces, lease, ask, ifName } = this.#entry;
     const netns = this.#tools.netnsOf(this.#entry);
-    if (replaces.length === 0 || !netns || this.phase === "ended" || this.#suspended) return;
+    if (replaces.length === 0 || !netns || this.#suspended) return;
+    if (this.phase === "ended" || lease.refused) return;
     const kin = this.#kin;
     const before = replaces.map((ack) => kin.resultOf(ack, ask));
     const after = kin.resultOf(lease.ack, ask);
@@ -265,17 +278,24 @@ export class Keeper<F extends Family = Family> {
     this.#say(`the interface has ${after.ips[0]!.address} now, and what else the lease says`);
   }
 
+  /** The lease that is kept later gives the interface everything anew. */
+  #retract(): void {
+    this.#say("a server has refused it; its address is taken from the interface");
+    const standing = this.#standing;
+    this.#changes = this.#changes.then(() => this.#withdraw(standing));
+  }
+
   async #sayGoodbye(): Promise<void> {
     const never = new AbortController().signal;
-    await this.#tools.releases.run(never, () => release(this.#entry, this.#tools))
+    const wait = { signal: never, lane: this.#entry.network };
+    await this.#tools.releases.run(wait, () => release(this.#entry, this.#tools))
       .catch(({ message }: Error) => this.#say(message));
   }
 
   async #end(reason: End): Promise<void> {
     this.#stopTimer();
     await Promise.allSettled([this.#release, this.#changes]);
-    if (this.#suspended) return;
-    if (reason === "expired") await this.#withdraw();
+    if (reason === "expired") await this.#withdraw(this.#standing);
     const failure = failureOf(() => this.#tools.store.remove(this.#entry));
     if (failure) this.#say(failure.message);
     if (reason !== "stopped") this.#say(`it is no longer kept: ${this.#why(reason)}`);
@@ -283,16 +303,23 @@ export class Keeper<F extends Family = Family> {
   }
 
   #why(reason: Exclude<End, "stopped">): string {
-    if (reason !== "namespace gone") return words[reason];
-    return `the namespace is gone; the server ${this.#kin.remote ? "is" : "cannot be"} told`;
+    if (reason === "expired") {
+      return "no server has renewed it; its address is taken from the interface";
+    }
+    return `${words[reason]}; the server ${this.#kin.remote ? "is" : "cannot be"} told`;
+  }
+
+  /** What may be on the interface. */
+  get #standing(): Result[] {
+    const { lease, replaces, ask } = this.#entry;
+    return [...replaces, lease.ack].map((ack) => this.#kin.resultOf(ack, ask));
   }
 
   /** An address whose lease has ended may be another's. */
-  async #withdraw(): Promise<void> {
-    const { lease, replaces, ask, ifName } = this.#entry;
+  async #withdraw(standing: readonly Result[]): Promise<void> {
+    const { ifName } = this.#entry;
     const netns = this.#tools.netnsOf(this.#entry);
     if (!netns) return;
-    const standing = [...replaces, lease.ack].map((ack) => this.#kin.resultOf(ack, ask));
     await this.#tools.apply(planWithdrawal({ netns, ifName }, standing))
       .catch(({ message }: Error) => this.#say(message));
   }
@@ -307,10 +334,10 @@ export class Keeper<F extends Family = Family> {
   }
 }
 
-const words: Readonly<Record<Exclude<End, "stopped" | "namespace gone">, string>> = {
-  "expired": "no server has renewed it; its address is taken from the interface",
+const words = {
+  "namespace gone": "the namespace is gone",
   "link missing": "the interface is gone",
-};
+} as const;
 
 /** `192.168.1.5 for "eth0" of container "c1" on network "net"` */
 export function describe<F extends Family>(

@@ -131,6 +131,21 @@ Deno.test("a change that failed is made later, from all that may be there", asyn
   assertEquals(keeper.entry.replaces, []);
 });
 
+Deno.test("what is to be replaced is remembered once, and no more than eight of it", async () => {
+  const { tools, keeper } = begun();
+  tools.broken = true;
+  const renewed = async (address: string) => {
+    await tools.clock.pass(150 * second);
+    tools.only.end(acked(ackOf({ address })));
+    await settle();
+    return keeper.entry.replaces.map(({ yiaddr }) => Number(yiaddr.bits & 0xffn));
+  };
+  for (const last of [6, 5, 6, 5, 6]) await renewed(`192.168.1.${last}`);
+  assertEquals(await renewed("192.168.1.7"), [5, 6]);
+  for (let last = 8; last < 30; last++) await renewed(`192.168.1.${last}`);
+  assertEquals(await renewed("192.168.1.30"), [5, 23, 24, 25, 26, 27, 28, 29]);
+});
+
 Deno.test("a change that a kill has cut short is made after a restart", async () => {
   const tools = new FakeTools();
   const replaces = [ackOf({ address: "192.168.1.9" })];
@@ -203,17 +218,22 @@ Deno.test("a namespace that is gone by T1 is noticed then", async () => {
   assertEquals(tools.news().slice(0, 2), ["host release 192.168.1.5", "remove"]);
 });
 
-Deno.test("a link that is gone ends the lease without a word to the server, as in the reference", async () => {
+Deno.test("the lease of a link that is gone is released from the host", async () => {
   const { tools, keeper } = begun();
+  const hold = tools.hold;
+  tools.hold = (holding, signal) =>
+    holding.goal.kind === "release"
+      ? Promise.resolve({ kind: "link missing" })
+      : hold(holding, signal);
   await tools.clock.pass(150 * second);
   tools.news();
   tools.only.end({ kind: "link missing" });
   assertEquals(await keeper.ended, "link missing");
-  const [removed, said] = tools.news();
-  assertEquals(removed, "remove");
+  const [released, removed, said] = tools.news();
+  assertEquals([released, removed], ["host release 192.168.1.5", "remove"]);
   assertMatch(
     said!,
-    /^say lease of 192\.168\.1\.5 .*: it is no longer kept: the interface is gone$/,
+    /^say lease of 192\.168\.1\.5 .*: it is no longer kept: the interface is gone; the server is told$/,
   );
 });
 
@@ -254,15 +274,82 @@ for (const [error, pause] of wrong) {
   });
 }
 
-Deno.test("a refused address is asked for anew", async () => {
+/** A keeper whose renewal a server has refused, with what came of it in the log. */
+async function rejected() {
   const { tools, keeper } = begun();
   await tools.clock.pass(150 * second);
+  tools.news();
   tools.only.end(refused);
   await settle();
-  assertEquals(tools.only.holding.goal.kind, "acquire");
+  return { tools, keeper };
+}
+
+const taken = [
+  "ip route del 0.0.0.0/0 via 192.168.1.1 dev eth0 scope global",
+  "ip addr del 192.168.1.5/24 dev eth0",
+];
+
+Deno.test("a refused address is used no more, and another is asked for", async () => {
+  const { tools, keeper } = await rejected();
+  assertEquals(tools.news(), [
+    "write 192.168.1.5",
+    'say lease of 192.168.1.5 for "eth0" of container "c1" on network "net": ' +
+    "a server has refused it; its address is taken from the interface",
+    ...taken,
+    "hold acquire 192.168.1.5 within 150000",
+  ]);
+  assert(!keeper.holds);
+  tools.only.end(failed);
+  await settle();
+  assertEquals([keeper.phase, keeper.holds], ["acquiring", false]);
+  await tools.clock.pass(60 * second);
   tools.only.end(acked(ackOf({ address: "192.168.1.8" })));
   await settle();
+  assert(keeper.holds);
   assertEquals(keeper.result.ips[0]!.address, "192.168.1.8/24");
+  assert(tools.news().includes("ip addr add 192.168.1.8/24 brd + dev eth0"));
+});
+
+Deno.test("an address that was refused and is given again is put back", async () => {
+  const { tools, keeper } = await rejected();
+  tools.news();
+  tools.only.end(acked());
+  await settle();
+  assertEquals(tools.news().filter((line) => line.startsWith("ip ")), [
+    "ip addr add 192.168.1.5/24 brd + dev eth0",
+    "ip route prepend 0.0.0.0/0 via 192.168.1.1 dev eth0 scope global",
+  ]);
+  assert(keeper.holds);
+  assertEquals(keeper.entry.replaces, []);
+});
+
+Deno.test("a refused address stays off the interface when a change is still to be made", async () => {
+  const { tools, keeper } = begun();
+  tools.broken = true;
+  await tools.clock.pass(150 * second);
+  tools.only.end(acked(ackOf({ address: "192.168.1.6" })));
+  await settle();
+  await tools.clock.pass(150 * second);
+  tools.broken = false;
+  tools.news();
+  tools.only.end(refused);
+  await settle();
+  assertEquals(keeper.entry.replaces.length, 1);
+  const changes = tools.news().filter((line) => line.startsWith("ip addr"));
+  assertEquals(changes, [
+    "ip addr del 192.168.1.5/24 dev eth0",
+    "ip addr del 192.168.1.6/24 dev eth0",
+  ]);
+});
+
+Deno.test("a refused lease is one after a restart, too", async () => {
+  const { tools, keeper } = await rejected();
+  await keeper.suspend();
+  tools.news();
+  const next = Keeper.resume(keeper.entry, tools);
+  await settle();
+  assert(!next.holds);
+  assertEquals(tools.news().slice(1), [...taken, "hold acquire 192.168.1.5 within 150000"]);
 });
 
 Deno.test("what is asked for anew goes into the next exchange and onto the disk", async () => {
@@ -283,6 +370,17 @@ Deno.test("a suspended lease stays on the disk and does nothing", async () => {
   await tools.clock.pass(1000 * second);
   assertEquals(tools.news(), []);
   assertEquals([tools.clock.pending, tools.disk.size], [0, 1]);
+});
+
+Deno.test("a lease that is just given back is, also when it is suspended meanwhile", async () => {
+  const { tools, keeper } = begun();
+  const hold = tools.hold;
+  const sent = Promise.withResolvers<void>();
+  tools.hold = (...args) => sent.promise.then(() => hold(...args));
+  const both = [keeper.stop(), keeper.suspend()];
+  sent.resolve();
+  await Promise.all(both);
+  assertEquals([await keeper.ended, tools.disk.size], ["stopped", 0]);
 });
 
 Deno.test("a suspended lease waits for the process of its exchange", async () => {
@@ -316,6 +414,43 @@ Deno.test("renewals wait for their turn, and the wait is part of their time", as
   await settle();
   assertEquals(tools.only.holding.netns.path, "/run/netns/c2");
   assertEquals(tools.only.holding.within, 92_000);
+});
+
+Deno.test("a renewal whose turn does not come in time has failed, and so on until the end", async () => {
+  const tools = new FakeTools({ exchanges: 1 });
+  const { promise: stuck, resolve } = Promise.withResolvers<void>();
+  const blocking = tools.exchanges.run({ signal: new AbortController().signal }, () => stuck);
+  const { keeper } = begun(tools);
+  const { rebindAt, expireAt } = keeper.entry.lease;
+  await tools.clock.pass(150 * second);
+  assertEquals([keeper.phase, keeper.running], ["renewing", true]);
+  await tools.clock.pass(rebindAt - tools.clock.now());
+  assertEquals([keeper.phase, keeper.running], ["rebinding", true]);
+  await tools.clock.pass(expireAt - tools.clock.now());
+  assertEquals(keeper.phase, "acquiring");
+  await tools.clock.pass(60 * second);
+  assertEquals(await keeper.ended, "expired");
+  assert(tools.log.includes("ip addr del 192.168.1.5/24 dev eth0"));
+  assertEquals([tools.clock.pending, tools.exchanges.size], [0, 1]);
+  resolve();
+  await blocking;
+});
+
+Deno.test("a network that keeps others busy keeps those of another network waiting for one", async () => {
+  const tools = new FakeTools({ exchanges: 1 });
+  const now = tools.clock.now();
+  for (const [name, network] of ["1a", "2a", "3a", "4b"]) {
+    const parts = { path: `/leases/${name}.json`, netns: `/run/netns/${name}`, network: network! };
+    Keeper.begin(entryOf(leaseAt(now), parts), tools);
+  }
+  await tools.clock.pass(150 * second);
+  const order: string[] = [];
+  while (tools.pending.length > 0) {
+    order.push(tools.only.holding.netns.path);
+    tools.only.end(acked());
+    await settle();
+  }
+  assertEquals(order, ["1", "2", "4", "3"].map((name) => `/run/netns/${name}`));
 });
 
 Deno.test("a resumed lease goes on where it was", async () => {

@@ -11,8 +11,9 @@ import type { JsonObject } from "../../cni/types.ts";
 import type { Ip } from "../../host/ip.ts";
 import type { Goal } from "./exchange.ts";
 import type { Message } from "./packet.ts";
-import { object, refine, required, scalar } from "../../cni/decode.ts";
 import { sameIp } from "../../host/ip.ts";
+import { decoderOf, jsonOf } from "./lease_json.ts";
+import { leastExchange } from "./patience.ts";
 import { messageType, option, readOption } from "./options.ts";
 import { decode, encode } from "./packet.ts";
 import { grantedBy, isComplete, sameGrant } from "./routes.ts";
@@ -29,6 +30,8 @@ export interface Lease<A = Message> {
   readonly rebindAt: number;
   /** When it ends. */
   readonly expireAt: number;
+  /** Set when a server has said that the address is not ours: it must not be used. */
+  readonly refused?: true | undefined;
 }
 
 /** When something is due about a lease. */
@@ -104,7 +107,9 @@ export type Action<A = Message, G = Goal> =
   | { readonly kind: "store" }
   /** Give the interface what the new lease says in place of what the old one said. */
   | { readonly kind: "change"; readonly before: Lease<A>; readonly after: Lease<A> }
-  /** Tell the server, best effort; from the host where the container's namespace is gone. */
+  /** Take what the lease has given from the interface; a lease to come gives it again. */
+  | { readonly kind: "withdraw" }
+  /** Tell the server, best effort; from the host where the container's namespace or link is gone. */
   | { readonly kind: "release"; readonly goal: G; readonly from: "container" | "host" }
   /** Remove the lease from the disk; an expired one's address must not be used. */
   | { readonly kind: "end"; readonly reason: End };
@@ -119,8 +124,6 @@ export interface Kept<A = Message, G = Goal> {
   readonly phase: Phase;
   /** Whether an exchange is under way. */
   readonly running: boolean;
-  /** Whether a server has said that the address is not ours. */
-  readonly refused: boolean;
   /** No exchange of this phase before then. */
   readonly retryAt: number;
   /** The latest time we know it has been. */
@@ -151,8 +154,6 @@ const fuzz = 0.05;
 /** Least time between two renewals (RFC 2131 section 4.4.5). */
 const leastRetry = minute;
 const usualLimit = 208 * second;
-/** Shortest exchange that can have an answer. */
-const leastExchange = second;
 /** What is asked for when the end has come or the clock cannot be trusted. */
 const lastChance = { reboot: 30 * second, acquire: minute } as const;
 /** Nobody waits longer at once: within this the machine learns that its clock was set. */
@@ -195,8 +196,11 @@ function secondsOf({ options }: Message): Record<"renewal" | "rebinding" | "leas
 }
 
 /** Whether the address may be used. */
-export function holdsAt({ expireAt }: Pick<Times, "expireAt">, now: number): boolean {
-  return now < expireAt;
+export function holdsAt(
+  { expireAt, refused }: Pick<Lease<unknown>, "expireAt" | "refused">,
+  now: number,
+): boolean {
+  return now < expireAt && !refused;
 }
 
 /** Begins to keep a lease that has just been acquired. */
@@ -209,15 +213,19 @@ export function keep<A, G>(
 
 /**
  * Goes on with a lease from the disk. One that has ended meanwhile is asked for
- * again before it is given up, and so is one from the future: the clock was set.
+ * again before it is given up, and so is one from the future: the clock was set. One
+ * that was refused stays off the interface.
  */
 export function resume<A, G>(
   lease: Lease<A>,
   { now, settings }: { readonly now: number; readonly settings: Settings<A, G> },
 ): Step<A, G> {
-  if (now >= lease.since - tolerance) return due(fresh(lease, settings, now), now);
-  const moved = fresh(shifted(lease, now - lease.since), settings, now);
-  return also({ kind: "store" }, due(enter(moved, "rebooting"), now));
+  const isOfFuture = now < lease.since - tolerance;
+  const known = fresh(isOfFuture ? shifted(lease, now - lease.since) : lease, settings, now);
+  const step = lease.refused
+    ? also({ kind: "withdraw" }, due(enter(known, "acquiring"), now))
+    : due(isOfFuture ? enter(known, "rebooting") : known, now);
+  return isOfFuture ? also({ kind: "store" }, step) : step;
 }
 
 function fresh<A, G>(lease: Lease<A>, settings: Settings<A, G>, now: number): Kept<A, G> {
@@ -226,7 +234,6 @@ function fresh<A, G>(lease: Lease<A>, settings: Settings<A, G>, now: number): Ke
     lease,
     phase: "bound",
     running: false,
-    refused: false,
     retryAt: -Infinity,
     seenAt: now,
     lookups: { count: 0, since: now },
@@ -256,7 +263,7 @@ function react<A, G>(state: Kept<A, G>, event: LeaseEvent<A>): Step<A, G> {
     case "acked":
       return onAck(over, event);
     case "refused":
-      return due(enter({ ...found(over, now), refused: true }, "acquiring"), now);
+      return onRefusal(found(over, now), now);
     case "failed":
       return onFailure(found(over, now), now);
   }
@@ -288,9 +295,9 @@ function clock<A, G>(state: Kept<A, G>, { kind, now }: LeaseEvent<A>): Step<A, G
 }
 
 function shifted<A>(lease: Lease<A>, by: number): Lease<A> {
-  const { ack, since, renewAt, rebindAt, expireAt } = lease;
+  const { since, renewAt, rebindAt, expireAt } = lease;
   return {
-    ack,
+    ...lease,
     since: since + by,
     renewAt: renewAt + by,
     rebindAt: rebindAt + by,
@@ -375,11 +382,18 @@ function onFailure<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
       // Servers that know nothing of a lease are silent: as long as it holds, it is kept.
       return due(enter(state, holdsAt(lease, now) ? "bound" : "acquiring"), now);
     case "acquiring":
-      if (!holdsAt(lease, now)) return end(state, "expired");
+      if (now >= lease.expireAt) return end(state, "expired");
       return due({ ...state, retryAt: Math.min(now + leastRetry, lease.expireAt) }, now);
     default:
       return due({ ...state, retryAt: now + Math.max(leastRetry, (until - now) / 2) }, now);
   }
+}
+
+/** A refused address is off the interface at once (RFC 2131 section 4.4.5), whatever its lease says. */
+function onRefusal<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
+  const refused = { ...state, lease: { ...state.lease, refused: true } as const };
+  const { state: next, actions } = due(enter(refused, "acquiring"), now);
+  return { state: next, actions: [{ kind: "store" }, { kind: "withdraw" }, ...actions] };
 }
 
 /**
@@ -407,7 +421,7 @@ function onAck<A, G>(
   const ack = protocol.completed(event.ack, before.ack);
   if (!ack) return onFailure(found(state, now), now);
   const after = protocol.leaseOf(ack, { now, age, random });
-  const changed = !protocol.same(before.ack, ack);
+  const changed = before.refused || !protocol.same(before.ack, ack);
   const actions: Action<A, G>[] = [
     { kind: "store" },
     ...(changed ? [{ kind: "change", before, after } as const] : []),
@@ -417,8 +431,8 @@ function onAck<A, G>(
 }
 
 function end<A, G>(state: Kept<A, G>, reason: End): Step<A, G> {
-  const { running, refused, lease: { ack }, settings: { protocol } } = state;
-  const from = reason === "namespace gone" ? "host" : "container";
+  const { running, lease: { ack, refused }, settings: { protocol } } = state;
+  const from = reason === "namespace gone" || reason === "link missing" ? "host" : "container";
   const releases = !refused && (reason === "stopped" || from === "host");
   const actions: Action<A, G>[] = [
     ...(running ? [{ kind: "cancel" } as const] : []),
@@ -465,46 +479,13 @@ export const dhcp4: Protocol<Message, Goal> = {
 };
 
 /** The lease as JSON for the disk: times as numbers or `"never"`, the DHCPACK in hexadecimal. */
-export function leaseToJson({ ack, since, renewAt, rebindAt, expireAt }: Lease): JsonObject {
-  const time = (value: number) => value === Infinity ? never : value;
-  return {
-    since,
-    renewAt: time(renewAt),
-    rebindAt: time(rebindAt),
-    expireAt: time(expireAt),
-    ack: encode(ack).toHex(),
-  };
+export function leaseToJson({ ack, ...times }: Lease): JsonObject {
+  return jsonOf(times, encode(ack));
 }
 
-const never = "never";
-
-const time: Decoder<number> = scalar(
-  `milliseconds since 1970 or "${never}"`,
-  (value) => value === never ? Infinity : isTime(value) ? value : undefined,
-);
-
-function isTime(value: unknown): value is number {
-  return Number.isSafeInteger(value) && value as number >= 0;
-}
-
-const ackText: Decoder<Message> = scalar("a DHCPACK in hexadecimal", (value) => {
-  if (typeof value !== "string" || !/^([0-9a-f]{2})+$/.test(value)) return undefined;
-  const ack = decode(Uint8Array.fromHex(value));
+/** Reads what {@linkcode leaseToJson} has written; says what is wrong with anything else. */
+export const leaseDecoder: Decoder<Lease> = decoderOf("a DHCPACK", (bytes) => {
+  const ack = decode(bytes);
   const type = ack && readOption(ack.options, option.messageType);
   return type === messageType.ack && isWhole(ack!) ? ack : undefined;
 });
-
-/** Reads what {@linkcode leaseToJson} has written; says what is wrong with anything else. */
-export const leaseDecoder: Decoder<Lease> = refine(
-  object({
-    since: required(time, "When the lease was asked for."),
-    renewAt: required(time, "When to renew it."),
-    rebindAt: required(time, "When to rebind it."),
-    expireAt: required(time, "When it ends."),
-    ack: required(ackText, "The last DHCPACK."),
-  }),
-  ({ since, renewAt, rebindAt, expireAt }, report) => {
-    const inOrder = since < renewAt && renewAt <= rebindAt && rebindAt <= expireAt;
-    if (!inOrder) report("expireAt", "expected since < renewAt ≤ rebindAt ≤ expireAt");
-  },
-);

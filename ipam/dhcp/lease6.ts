@@ -14,9 +14,9 @@ import type { Goal } from "./exchange6.ts";
 import type { Lease as KeptLease, Moment, Protocol } from "./lease.ts";
 import type { Message } from "./packet6.ts";
 import type { Granted } from "./routes.ts";
-import { map, object, refine, required, scalar } from "../../cni/decode.ts";
 import { formatCidr, formatIp, hostPrefix } from "../../host/ip.ts";
 import { answerOf, isHost } from "./answer6.ts";
+import { decoderOf, jsonOf } from "./lease_json.ts";
 import { infinite, option, readOption } from "./options6.ts";
 import { decode, encode, messageType } from "./packet6.ts";
 import { sameGrant } from "./routes.ts";
@@ -150,49 +150,13 @@ export const dhcp6: Protocol<Message, Goal> = {
   same: (a, b) => sameGrant(grantedBy(a), grantedBy(b)) && isEndless(a) && isEndless(b),
 };
 
-const never = "never";
-
 /** The lease as JSON for the disk: times as numbers or `"never"`, the REPLY in hexadecimal. */
-export function leaseToJson({ ack, since, renewAt, rebindAt, expireAt }: Lease): JsonObject {
-  const time = (value: number) => value === Infinity ? never : value;
-  return {
-    since,
-    renewAt: time(renewAt),
-    rebindAt: time(rebindAt),
-    expireAt: time(expireAt),
-    ack: encode(ack).toHex(),
-  };
+export function leaseToJson({ ack, ...times }: Lease): JsonObject {
+  return jsonOf(times, encode(ack));
 }
-
-const time: Decoder<number> = scalar(
-  `milliseconds since 1970 or "${never}"`,
-  (value) => value === never ? Infinity : isTime(value) ? value : undefined,
-);
-
-function isTime(value: unknown): value is number {
-  return Number.isSafeInteger(value) && value as number >= 0;
-}
-
-const ackText: Decoder<Message> = scalar("a REPLY with a lease in hexadecimal", (value) => {
-  if (typeof value !== "string" || !/^([0-9a-f]{2})+$/.test(value)) return undefined;
-  const ack = decode(Uint8Array.fromHex(value));
-  return ack && completed(ack);
-});
 
 /** Reads what {@linkcode leaseToJson} has written; says what is wrong with anything else. */
-export const leaseDecoder: Decoder<Lease> = map(
-  refine(
-    object({
-      since: required(time, "When the lease was asked for."),
-      renewAt: required(time, "When to renew it."),
-      rebindAt: required(time, "When to rebind it."),
-      expireAt: required(time, "When it ends."),
-      ack: required(ackText, "The last REPLY."),
-    }),
-    ({ since, renewAt, rebindAt, expireAt }, report) => {
-      const inOrder = since < renewAt && renewAt <= rebindAt && rebindAt <= expireAt;
-      if (!inOrder) report("expireAt", "expected since < renewAt ≤ rebindAt ≤ expireAt");
-    },
-  ),
-  (lease): Lease => lease,
-);
+export const leaseDecoder: Decoder<Lease> = decoderOf("a REPLY with a lease", (bytes) => {
+  const ack = decode(bytes);
+  return ack && completed(ack);
+});

@@ -358,11 +358,11 @@ const stories: readonly Story[] = [
     ],
   },
   {
-    what: "a refused renewal looks for another lease while the old one lasts",
+    what: "a refused renewal takes the address away and looks for another lease",
     first: "store, wait 1800",
     lines: [
       [1800, "timer", "renew 208"],
-      [1801, "refused", "acquire 208"],
+      [1801, "refused", "store, withdraw, acquire 208"],
       [1803, acked(other), "store, change 2001:db8::5 2001:db8::77, wait 3603"],
     ],
   },

@@ -245,11 +245,11 @@ const stories: readonly Story[] = [
     ],
   },
   {
-    what: "a refused renewal looks for another lease while the old one lasts",
+    what: "a refused renewal takes the address away and looks for another lease",
     first: "store, wait 1800",
     lines: [
       [1800, "timer", "renew 208"],
-      [1801, "refused", "acquire 208"],
+      [1801, "refused", "store, withdraw, acquire 208"],
       [2009, "failed", "wait 2069"],
       [2069, "timer", "acquire 208"],
       [2070, acked(other), "store, change 192.168.1.5 192.168.1.77, wait 3870"],
@@ -261,7 +261,7 @@ const stories: readonly Story[] = [
     first: "store, wait 40",
     lines: [
       [40, "timer", "renew 30"],
-      [41, "refused", "acquire 60"],
+      [41, "refused", "store, withdraw, acquire 60"],
       [79, "failed", "wait 80"],
       [80, "timer", "acquire 60"],
       [140, "failed", "end: expired"],
@@ -272,17 +272,17 @@ const stories: readonly Story[] = [
     first: "store, wait 1800",
     lines: [
       [1800, "timer", "renew 208"],
-      [1801, "refused", "acquire 208"],
+      [1801, "refused", "store, withdraw, acquire 208"],
       [1802, "stop", "cancel, end: stopped"],
     ],
   },
   {
-    what: "an accepted lease after a refused one is released",
+    what: "an accepted lease after a refused one is given to the interface again, and released",
     first: "store, wait 1800",
     lines: [
       [1800, "timer", "renew 208"],
-      [1801, "refused", "acquire 208"],
-      [1802, acked(), "store, wait 3602"],
+      [1801, "refused", "store, withdraw, acquire 208"],
+      [1802, acked(), "store, change 192.168.1.5 192.168.1.5, wait 3602"],
       [1803, "stop", "release from container, end: stopped"],
     ],
   },
@@ -310,9 +310,12 @@ const stories: readonly Story[] = [
     ],
   },
   {
-    what: "a link that is missing ends the lease without a word",
+    what: "the lease of a link that is missing is released from the host",
     first: "store, wait 1800",
-    lines: [[1800, "timer", "renew 208"], [1800.1, "link missing", "end: link missing"]],
+    lines: [
+      [1800, "timer", "renew 208"],
+      [1800.1, "link missing", "release from host, end: link missing"],
+    ],
   },
   {
     what: "a link that cannot be looked up is looked up again, more and more slowly",
@@ -520,7 +523,7 @@ const stories: readonly Story[] = [
     first: "store, wait 1800",
     lines: [
       [9000, "timer", "reboot 30"],
-      [9001, "refused", "acquire 60"],
+      [9001, "refused", "store, withdraw, acquire 60"],
       [9002, acked(other), "store, change 192.168.1.5 192.168.1.77, wait 10802"],
     ],
   },
@@ -575,7 +578,7 @@ const restarts: readonly Restart[] = [
     what: "after the end, and the address is another's",
     at: 4000,
     first: "reboot 30",
-    lines: [[4001, "refused", "acquire 60"], [4061, "failed", "end: expired"]],
+    lines: [[4001, "refused", "store, withdraw, acquire 60"], [4061, "failed", "end: expired"]],
   },
   { what: "with an endless lease: it waits", ack: endless, at: 99, first: "wait 3699", lines: [] },
   {
@@ -594,7 +597,7 @@ const restarts: readonly Restart[] = [
     what: "before the lease was asked for, and the address is another's",
     at: -5000,
     first: "store, reboot 30",
-    lines: [[-4999, "refused", "acquire 208"]],
+    lines: [[-4999, "refused", "store, withdraw, acquire 208"]],
   },
 ];
 
@@ -661,6 +664,12 @@ Deno.test("the JSON of a lease that a clock has moved gives the same lease", () 
   const moved = advance(waiting, { kind: "timer", now: start }).state.lease;
   assertEquals(moved.since, start - 2_510_000);
   assertEquals(leaseDecoder.decode(leaseToJson(moved), "", []), moved);
+});
+
+Deno.test("the JSON of a refused lease says that it is one", () => {
+  const lease = { ...leaseAt(start), refused: true } as const;
+  assertEquals(leaseDecoder.decode(leaseToJson(lease), "", []), lease);
+  assertEquals(holdsAt(lease, start), false);
 });
 
 Deno.test("the JSON of a lease has readable times", () => {
@@ -763,7 +772,7 @@ Deno.test("whatever servers and clocks do, a lease is kept without a storm, or e
     let world: World = "answers";
     while (step.state.phase !== "ended" && real < start + 100 * 3_600_000 && exchanges < 3000) {
       const [next, ...more] = step.actions.filter(({ kind }) =>
-        kind !== "store" && kind !== "change"
+        kind !== "store" && kind !== "change" && kind !== "withdraw"
       );
       assert(next !== undefined && more.length === 0, about);
       const now = real + off;

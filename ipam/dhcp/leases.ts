@@ -7,7 +7,7 @@
 import type { Result } from "../../cni/types.ts";
 import type { NetnsIdentity, NetnsState } from "../../ns/netns.ts";
 import type { Attachment } from "../../recipes/own.ts";
-import type { EntryOf, Family, Intent, IntentOf, Words } from "./entry.ts";
+import type { Entry, EntryOf, Family, Intent, IntentOf, Words } from "./entry.ts";
 import type { Ending } from "./family.ts";
 import type { Tools } from "./keeper.ts";
 import type { Store } from "./store.ts";
@@ -15,8 +15,10 @@ import type { Turns } from "./turns.ts";
 import { failureOf } from "../../host/files.ts";
 import { sameNetns } from "../../ns/netns.ts";
 import { kinOf } from "./family.ts";
-import { mayHaveBrought, recover, release } from "./goodbye.ts";
+import { mayHaveBrought } from "./goodbye.ts";
 import { describe, Keeper } from "./keeper.ts";
+import { Leftovers } from "./leftovers.ts";
+import { inTime, leastExchange } from "./patience.ts";
 import { aborted } from "./together.ts";
 
 /** What the agent works with. */
@@ -31,6 +33,8 @@ export interface AgentTools extends Tools {
   readonly acquisitions: Turns;
   /** The agent's socket: whose leases are its own. */
   readonly socket: string;
+  /** Does something in place of the agent of a socket, unless one runs; tells whether it did. */
+  readonly unlessServed: (socket: string, task: () => void) => boolean;
   /** Put before the path of every namespace. */
   readonly hostPrefix: string;
   /** Asks servers for broadcast answers. */
@@ -70,20 +74,24 @@ interface Acquiring {
   readonly over: Promise<unknown>;
 }
 
-/** The shortest exchange that is worth its process, in milliseconds. */
-const leastExchange = 1000;
+/** An acquisition whose turn has not come in its time. */
+const overdue = {
+  kind: "failed",
+  message: "no more tries: nothing was sent: other acquisitions have taken all the time",
+  counts: { request: 0 },
+} as const;
 
 /** All leases of one agent, by their files. */
 export class Leases {
   readonly #tools: AgentTools;
   readonly #keepers = new Map<string, Keeper>();
   readonly #acquiring = new Map<string, Acquiring>();
-  /** Acquisitions of before that are being cleared up. */
-  readonly #settling = new Map<string, Promise<void>>();
   readonly #closed = new AbortController();
+  readonly #leftovers: Leftovers;
 
   constructor(tools: AgentTools) {
     this.#tools = tools;
+    this.#leftovers = new Leftovers(tools, this.#closed.signal);
   }
 
   /** Those that are kept. */
@@ -93,19 +101,19 @@ export class Leases {
 
   /** Goes on with what an agent before has left: keeps what lives, releases what is gone. */
   resume(): void {
-    const { store, socket } = this.#tools;
-    for (const entry of store.all()) {
-      if (entry.agent === socket) this.#adopt(Keeper.resume<Family>(entry, this.#tools));
-    }
-    this.#sweepOrphans();
-    this.#settleAll();
+    this.#adoptAll();
+    this.#sweepLeftovers();
   }
 
-  /** Looks at every lease: namespaces end without a word. */
+  /** Looks at every lease: namespaces end without a word, and so do other agents. */
   sweep(): void {
     for (const keeper of this.keepers) keeper.look();
-    this.#sweepOrphans();
-    this.#settleAll();
+    this.#adoptAll();
+    this.#sweepLeftovers();
+  }
+
+  #sweepLeftovers(): void {
+    this.#leftovers.sweep((path) => this.#acquiring.has(path));
   }
 
   /** Leaves every lease as it is and does nothing more. */
@@ -113,7 +121,7 @@ export class Leases {
     this.#closed.abort();
     const acquiring = [...this.#acquiring.values()];
     for (const { cancel } of acquiring) cancel.abort();
-    await Promise.all([...acquiring.map(({ over }) => over), ...this.#settling.values()]);
+    await Promise.all([...acquiring.map(({ over }) => over), this.#leftovers.idle()]);
     await Promise.all(this.keepers.map((keeper) => keeper.suspend()));
   }
 
@@ -121,10 +129,11 @@ export class Leases {
   async get(wanted: Wanted, signal: AbortSignal): Promise<Got> {
     const start = this.#tools.clock.now();
     for (;;) {
-      const busy = this.#acquiring.get(wanted.path)?.over ?? this.#settling.get(wanted.path);
+      const busy = this.#acquiring.get(wanted.path)?.over ?? this.#leftovers.busy(wanted.path);
       if (!busy) break;
       await Promise.race([busy, aborted(signal)]);
     }
+    this.#refuseIfClosed();
     const kept = this.kept(wanted.path);
     if (!kept?.holds || !sameNetns(kept.entry.identity, wanted.identity)) {
       return { result: await this.#begin(wanted, { start, signal }), isNew: true };
@@ -141,22 +150,30 @@ export class Leases {
 
   /** Gives the lease of a file up; there may be none. */
   async giveUp(path: string): Promise<void> {
+    this.#refuseIfClosed();
     const acquiring = this.#acquiring.get(path);
     acquiring?.cancel.abort();
     await acquiring?.over;
-    await this.#settle(path);
+    await this.#leftovers.settle(path);
+    this.#refuseIfClosed();
     const keeper = this.#keepers.get(path);
-    if (keeper) return await this.#stop(keeper);
-    const left = this.#tools.store.read(path);
-    if (left && this.#isOurs(left)) await this.#drop(left);
+    await (keeper ? this.#stop(keeper) : this.#leftovers.giveUp(path));
   }
 
   /** Gives up every lease that is of no use. */
   async giveUpAll(isStale: (attachment: Attachment) => boolean): Promise<void> {
+    this.#refuseIfClosed();
     const keepers = this.keepers.filter(({ entry }) => isStale(entry));
     await Promise.all(keepers.map((keeper) => this.#stop(keeper)));
-    const left = this.#tools.store.all().filter((entry) => isStale(entry) && this.#isOurs(entry));
-    await Promise.all(left.map((entry) => this.#drop(entry)));
+    const left = this.#tools.store.all().filter(isStale);
+    await Promise.all(left.map(({ path }) => this.#leftovers.giveUp(path)));
+  }
+
+  /** Whoever calls an agent that is ending has to call the next one. */
+  #refuseIfClosed(): void {
+    if (this.#closed.signal.aborted) {
+      throw new Error("Cannot get or give back a lease: the lease agent is ending");
+    }
   }
 
   async #stop(keeper: Keeper): Promise<void> {
@@ -166,9 +183,14 @@ export class Leases {
     if (phase !== "ended") this.#tools.say(`lease of ${describe(entry)}: given back`);
   }
 
-  /** A lease of no agent is everybody's to give up. */
-  #isOurs({ agent }: Intent): boolean {
-    return agent === undefined || agent === this.#tools.socket;
+  /** Keeps what is this agent's, and what agents have left that run no more. */
+  #adoptAll(): void {
+    const isBusy = ({ path }: Entry) =>
+      this.#keepers.has(path) || this.#acquiring.has(path) || this.#leftovers.busy(path);
+    for (const entry of this.#tools.store.all()) {
+      const own = isBusy(entry) ? undefined : this.#leftovers.takenOver(entry);
+      if (own) this.#adopt(Keeper.resume<Family>(own, this.#tools));
+    }
   }
 
   #adopt(keeper: Keeper): void {
@@ -177,25 +199,6 @@ export class Leases {
     keeper.ended.then(() => {
       if (this.#keepers.get(path) === keeper) this.#keepers.delete(path);
     });
-  }
-
-  /** Releases leases of no agent whose namespace is gone. */
-  #sweepOrphans(): void {
-    const { store, netnsOf, say } = this.#tools;
-    for (const entry of store.all()) {
-      if (entry.agent !== undefined || netnsOf(entry)) continue;
-      const told = kinOf(entry.family).remote ? "is" : "cannot be";
-      say(`lease of ${describe<Family>(entry)}: the namespace is gone; the server ${told} told`);
-      this.#drop(entry);
-    }
-  }
-
-  /** Releases a lease that nobody keeps, best effort, and forgets it. */
-  async #drop(entry: EntryOf<Family>): Promise<void> {
-    const { releases, say, store } = this.#tools;
-    await releases.run(new AbortController().signal, () => release(entry, this.#tools))
-      .catch(({ message }: Error) => say(message));
-    store.remove(entry);
   }
 
   /** Gives up what there was, if anything, and acquires a lease. */
@@ -213,20 +216,21 @@ export class Leases {
     wanted: Wanted<F>,
     { start, signal }: Call,
   ): Promise<Result> {
-    const { path, netns, family, attachment: { ifName: dev }, ask } = wanted;
-    const { acquisitions, clock, limits, store } = this.#tools;
+    const { path, netns, family, attachment: { ifName: dev, network }, ask } = wanted;
+    const { acquisitions: turns, clock, limits, store } = this.#tools;
     const kin = kinOf(family);
     const before = store.read(path) as EntryOf<F> | undefined;
     // The same client may well get the same address again.
     const goal = kin.acquire(before && kin.addressOf(before.lease.ack));
     await this.#keepers.get(path)?.stop();
-    const longest = Math.min(limits.within, wanted.within);
-    const held = await acquisitions.run<Ending<Words[F]["ack"]>>(signal, () => {
+    const longest = Math.max(Math.min(limits.within, wanted.within), leastExchange);
+    const patience = { turns, clock, start, within: longest, signal, lane: network };
+    const begun = await inTime<Ending<Words[F]["ack"]>>(patience, (within) => {
       store.intend(this.#intentOf(wanted) as Intent);
-      const within = Math.max(longest - Math.max(clock.now() - start, 0), leastExchange);
       const task = { netns: { path: netns }, dev, goal, ask, ...limits, within };
       return kin.hold(this.#tools, task, signal);
     });
+    const held = begun ?? (signal.aborted ? undefined : overdue);
     if (held && !mayHaveBrought(held)) store.forget(path);
     return await this.#keep(wanted, acknowledged(held, wanted));
   }
@@ -255,49 +259,11 @@ export class Leases {
       kin.resultOf(ack, ask);
       this.#adopt(Keeper.begin<Family>(entry, this.#tools));
     });
-    if (failure) await this.#drop(entry);
+    if (failure) await this.#leftovers.giveBack(entry);
     store.forget(path);
     if (failure) throw failure;
     this.#tools.say(`lease of ${describe(entry)}: got, ${termOf(entry)}`);
     return kin.resultOf(ack, ask);
-  }
-
-  /**
-   * Clears up after acquisitions that were cut short, unless they are under way: one of no agent
-   * may be, in a plugin, as long as the namespace is there. DEL and GC clear it up.
-   */
-  #settleAll(): void {
-    const { store, netnsOf, socket } = this.#tools;
-    for (const intent of store.intents()) {
-      if (this.#acquiring.has(intent.path)) continue;
-      if (intent.agent === socket) this.#settle(intent.path);
-      else if (intent.agent === undefined && !netnsOf(intent)) store.forget(intent.path);
-    }
-  }
-
-  /** Clears up after an acquisition that was cut short, if there was one. */
-  #settle(path: string): Promise<void> {
-    const settling = this.#settling.get(path);
-    if (settling) return settling;
-    const intent = this.#tools.store.intent(path);
-    if (!intent || !this.#isOurs(intent)) return Promise.resolve();
-    const begun = this.#clearUp(intent).finally(() => this.#settling.delete(path));
-    this.#settling.set(path, begun);
-    return begun;
-  }
-
-  /** An attachment that has got a lease since has got the one in question. */
-  async #clearUp(intent: IntentOf<Family>): Promise<void> {
-    const { releases, clock, store } = this.#tools;
-    const { signal } = this.#closed;
-    const found = store.read(intent.path) ? undefined : await releases.run(
-      signal,
-      () => recover(intent, this.#tools, { now: () => clock.now(), signal }),
-    );
-    if (signal.aborted) return;
-    // A plugin may have got the same lease meanwhile, by itself.
-    if (found && !store.read(intent.path)) await this.#drop(found);
-    store.forget(intent.path);
   }
 }
 

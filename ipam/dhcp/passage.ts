@@ -28,6 +28,8 @@ export interface Facts {
 
 /** What matters of an interface. */
 export interface LinkFacts {
+  /** The kernel's number of it. */
+  readonly index: number;
   /** Whether it is administratively up. */
   readonly up: boolean;
   /** Hardware address; absent where the hardware is not Ethernet. */
@@ -83,6 +85,7 @@ interface RawRoute {
 
 interface RawLink {
   readonly ifname?: string;
+  readonly ifindex: number;
   readonly flags?: readonly string[];
   readonly link_type?: string;
   readonly address?: string;
@@ -113,11 +116,14 @@ function isOurs({ dst, dev, protocol }: RawRoute): boolean {
   return dst === everywhere && dev !== undefined && proto >= firstProto && proto <= lastProto;
 }
 
-function linkFacts({ flags = [], link_type, address = "", addr_info = [] }: RawLink): LinkFacts {
+function linkFacts(
+  { ifindex, flags = [], link_type, address = "", addr_info = [] }: RawLink,
+): LinkFacts {
   const chaddr = link_type === "ether" && /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(address)
     ? Uint8Array.fromHex(address.replaceAll(":", ""))
     : undefined;
   return {
+    index: ifindex,
     up: flags.includes("UP"),
     ...(chaddr && { chaddr }),
     addresses: addr_info
@@ -168,14 +174,14 @@ function broadcasting(dev: string, facts: Facts): Omit<Passage, "from"> {
   const filters = filtersBefore(dev, facts);
   const proto = protoOf(filters);
   const hides = [...facts.links.values()].some(({ addresses }) => addresses.length > 0);
+  const { up, index } = facts.links.get(dev)!;
+  const name = shellQuote(dev);
   return {
     before: [
-      batch([
-        ...(facts.links.get(dev)!.up ? [] : [`link set dev ${dev} up`]),
-        `route prepend ${everywhere} dev ${dev} proto ${proto}`,
-      ]),
+      ...(up ? [] : [`ip link set dev ${name} up || fail`]),
+      `ip route prepend ${everywhere} dev ${name} proto ${proto} || fail`,
       ...setFilters(dev, { filters, open: true }),
-      ...(hides ? [hideAddresses(dev)] : []),
+      ...(hides ? [hideAddresses(dev, index)] : []),
     ],
     after: [...(hides ? [showAddresses] : []), ...putBack({ dev, proto })],
   };
@@ -233,16 +239,14 @@ function setFilters(
   });
 }
 
-function batch(lines: readonly string[]): string {
-  return `ip -batch - <<'END' || fail\n${lines.join("\n")}\nEND`;
-}
-
 /**
  * A client without an address sends from 0.0.0.0 (RFC 2131 section 4.1); the kernel takes any
  * address of the namespace instead. Where it cannot be kept from that, that is what is sent.
  */
-function hideAddresses(dev: string): string {
-  const match = `oifname "${dev}" ip daddr ${everywhere} udp sport 68 udp dport 67`;
+function hideAddresses(dev: string, index: number): string {
+  // nft has no way to write these characters in a name; a number may be another one's name.
+  const out = /["*\\]/.test(dev) ? `oif ${index}` : `oifname "${dev}"`;
+  const match = `${out} ip daddr ${everywhere} udp sport 68 udp dport 67`;
   return [
     "nft -f - <<'END' 2>/dev/null",
     `table ip ${table}`,

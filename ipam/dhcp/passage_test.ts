@@ -40,10 +40,10 @@ Deno.test("what a namespace shows is read", () => {
   // Neither another client's route, nor a route elsewhere.
   assertEquals(stale, [{ dev: "net1", proto: 227 }]);
   assertEquals(Object.fromEntries(links), {
-    lo: { up: true, addresses: [] },
-    eth0: { up: true, chaddr: hex("02 0000000001"), addresses: [ip("10.9.0.5")] },
-    net1: { up: false, chaddr: hex("02 0000000002"), addresses: [] },
-    ib0: { up: true, addresses: [] },
+    lo: { index: 1, up: true, addresses: [] },
+    eth0: { index: 2, up: true, chaddr: hex("02 0000000001"), addresses: [ip("10.9.0.5")] },
+    net1: { index: 3, up: false, chaddr: hex("02 0000000002"), addresses: [] },
+    ib0: { index: 4, up: true, addresses: [] },
   });
 });
 
@@ -57,7 +57,7 @@ Deno.test("names of interfaces are words of the shell", () => {
 });
 
 const bare: Facts = {
-  links: new Map([["eth0", { up: true, chaddr: hex("02 0000000001"), addresses: [] }]]),
+  links: new Map([["eth0", { index: 2, up: true, chaddr: hex("02 0000000001"), addresses: [] }]]),
   stale: [],
   filters: { all: 0, dev: 0 },
 };
@@ -73,7 +73,7 @@ const configured = withLinks({ eth0: { addresses: [ip("10.0.0.1"), address] } })
 
 const route = (verb: string, proto: number) =>
   verb === "prepend"
-    ? `ip -batch - <<'END' || fail\nroute prepend 255.255.255.255 dev eth0 proto ${proto}\nEND`
+    ? `ip route prepend 255.255.255.255 dev eth0 proto ${proto} || fail`
     : `ip route del 255.255.255.255 dev eth0 proto ${proto} 2>/dev/null`;
 function set(name: string, value: number): string {
   const path = `/proc/sys/net/ipv4/conf/${name}/rp_filter`;
@@ -122,8 +122,8 @@ Deno.test("filters are opened and put back, and the route says what they were", 
 
 Deno.test("a link that is down is set up for whoever wants an address, and not for others", () => {
   const down = withLinks({ eth0: { up: false, addresses: [address] } });
-  const [first] = pass({ kind: "acquire" }, down).before;
-  assert(first!.includes("<<'END' || fail\nlink set dev eth0 up\nroute prepend "), first);
+  const { before } = pass({ kind: "acquire" }, down);
+  assertEquals(before.slice(0, 2), ["ip link set dev eth0 up || fail", route("prepend", 220)]);
   for (const goal of [{ kind: "renew", address, server }, { kind: "rebind", address }] as const) {
     assertEquals(pass(goal, down).before, []);
   }
@@ -143,6 +143,27 @@ Deno.test("an address of any interface is kept out of what must have none", () =
     assertEquals(before.some((text) => text.split("\n").includes(rule)), hidden);
   }
 });
+
+const names: readonly [name: string, word: string, match: string][] = [
+  ["net1@x", "net1@x", 'oifname "net1@x"'],
+  ["a#b", "'a#b'", 'oifname "a#b"'],
+  ["it's", "'it'\\''s'", `oifname "it's"`],
+  ['a"b', `'a"b'`, "oif 7"],
+  ["eth*", "'eth*'", "oif 7"],
+  ["a\\b", "'a\\b'", "oif 7"],
+];
+
+for (const [name, word, match] of names) {
+  Deno.test(`no program takes the name ${name} for something else`, () => {
+    const facts = withLinks({ [name]: { index: 7, up: false, addresses: [address] } });
+    const { before } = passageOf({ kind: "acquire" }, { dev: name, facts });
+    assertEquals(before.slice(0, 2), [
+      `ip link set dev ${word} up || fail`,
+      `ip route prepend 255.255.255.255 dev ${word} proto 220 || fail`,
+    ]);
+    assertEquals(/^oif.* ip daddr/m.exec(before[2]!)?.[0], `${match} ip daddr`);
+  });
+}
 
 Deno.test("whoever has an address sends from it, and needs no way of its own", () => {
   const goals: Goal[] = [{ kind: "renew", address, server }, { kind: "rebind", address }];

@@ -31,6 +31,8 @@ export interface GrantOptions {
 const linkScope = 253;
 const anywhere: Cidr = { family: 4, bits: 0n, prefix: 0 };
 const highest = 0xffff_ffffn;
+/** Routes of one lease that are taken: a message may hold thousands, and each is a command. */
+const mostRoutes = 256;
 
 /**
  * Reads a DHCPACK. Throws a `CniError` of code 104 when the prefix length of the
@@ -48,7 +50,10 @@ export function grantedBy(ack: Message, { priority = 0 }: GrantOptions = {}): Gr
       address: formatCidr({ ...ack.yiaddr, prefix: prefixOf(options) }),
       ...(gateway && { gateway: formatIp(gateway) }),
     },
-    routes: routesOf(options, gateway).map((route) => ({ ...route, ...metric })),
+    routes: routesOf(options, gateway).slice(0, mostRoutes).map((route) => ({
+      ...route,
+      ...metric,
+    })),
     dns: dnsOf(options),
     ...(mtu !== undefined && { mtu }),
   };

@@ -169,3 +169,12 @@ Deno.test("leases differ by whatever they give", () => {
     assertEquals(sameGrant(first, grantedBy(ack({ ...all, ...other }))), false);
   }
 });
+
+Deno.test("of more routes than any network has, the first are taken", () => {
+  const many = Array.from(
+    { length: 2000 },
+    (_, i) => `18 0a ${i.toString(16).padStart(4, "0")} c0a80109`,
+  );
+  const { routes } = grantedBy(ack({ ...mask, 121: many.join(" ") }));
+  assertEquals([routes.length, routes[255]!.dst], [256, "10.0.255.0/24"]);
+});

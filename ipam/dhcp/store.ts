@@ -16,13 +16,31 @@ import { dropRecord, keepRecord } from "../../recipes/record.ts";
 import { entryRecord, intentRecord, parseEntry, parseIntent } from "./entry.ts";
 import { familyOf, leaseFiles, leasePath, usual } from "./place.ts";
 
+/** How leases are kept. */
+export interface StoreOptions {
+  /**
+   * Put before the paths of the host, other than `dir`, where this process sees them; the files
+   * have them without it, for programs of the host.
+   */
+  readonly prefix?: string;
+  /** Gets a line about each file that is of no use; stderr when absent. */
+  readonly say?: (line: string) => void;
+}
+
 /** The leases in one folder. */
 export class Store {
-  /** Absent: the one of this host. `say` gets a line about each file that is of no use. */
+  /** Gets a line about each file that is of no use. */
+  readonly say: (line: string) => void;
+  readonly #prefix: string;
+
+  /** `dir` absent: the one of this host. */
   constructor(
     readonly dir: string = usual.dir,
-    readonly say: (line: string) => void = (line) => console.error(line),
-  ) {}
+    { prefix = "", say = (line) => console.error(line) }: StoreOptions = {},
+  ) {
+    this.#prefix = prefix;
+    this.say = say;
+  }
 
   /** Where the lease of an attachment is kept. */
   pathOf(attachment: Attachment, family: Family = 4): Promise<string> {
@@ -32,7 +50,9 @@ export class Store {
   /** Writes a lease; a kill at any moment leaves the one before, or this one. */
   write(entry: Entry): void {
     Deno.mkdirSync(this.dir, { recursive: true, mode: 0o755 });
-    writeFileAtomic(entry.path, textOf(entryRecord(entry)), { temporary: temporaryOf(entry.path) });
+    writeFileAtomic(entry.path, textOf(entryRecord(this.#onHost(entry))), {
+      temporary: temporaryOf(entry.path),
+    });
   }
 
   /** Removes a lease, unless its file holds a later acquisition by now. */
@@ -52,7 +72,9 @@ export class Store {
   intend(intent: Intent): void {
     Deno.mkdirSync(this.dir, { recursive: true, mode: 0o755 });
     const path = intentPath(intent.path);
-    writeFileAtomic(path, textOf(intentRecord(intent)), { temporary: temporaryOf(path) });
+    writeFileAtomic(path, textOf(intentRecord(this.#onHost(intent))), {
+      temporary: temporaryOf(path),
+    });
   }
 
   /** Forgets an acquisition by the path of its lease. */
@@ -65,7 +87,7 @@ export class Store {
   intent(path: string): Intent | undefined {
     return this.#parse(
       intentPath(path),
-      (text) => ({ ...parseIntent(familyOf(path), text), path }) as Intent,
+      (text) => this.#here({ ...parseIntent(familyOf(path), text), path } as Intent),
     );
   }
 
@@ -81,7 +103,21 @@ export class Store {
    * is in it may well be good.
    */
   read(path: string): Entry | undefined {
-    return this.#parse(path, (text) => ({ ...parseEntry(familyOf(path), text), path }) as Entry);
+    return this.#parse(
+      path,
+      (text) => this.#here({ ...parseEntry(familyOf(path), text), path } as Entry),
+    );
+  }
+
+  /** Paths as this process sees them. */
+  #here<T extends Intent>(it: T): T {
+    return withPaths(it, (path) => `${this.#prefix}${path}`);
+  }
+
+  /** Paths as the host has them. */
+  #onHost<T extends Intent>(it: T): T {
+    const prefix = this.#prefix;
+    return withPaths(it, (path) => path.startsWith(prefix) ? path.slice(prefix.length) : path);
   }
 
   /** What cannot be read now is said and left out. */
@@ -109,6 +145,11 @@ export class Store {
     const failure = failureOf(() => Deno.renameSync(path, aside));
     if (failure) this.say(`dhcp: Cannot rename "${path}": ${failure.message}`);
   }
+}
+
+function withPaths<T extends Intent>(it: T, change: (path: string) => string): T {
+  const agent = it.agent === undefined ? undefined : change(it.agent);
+  return { ...it, netns: change(it.netns), agent };
 }
 
 function readText(path: string): string | undefined {

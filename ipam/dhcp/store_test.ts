@@ -21,7 +21,7 @@ async function withStore(
   const dir = Deno.makeTempDirSync();
   const said: string[] = [];
   try {
-    await task(new Store(`${dir}/dhcp`, (line) => said.push(line)), said);
+    await task(new Store(`${dir}/dhcp`, { say: (line) => said.push(line) }), said);
   } finally {
     Deno.removeSync(dir, { recursive: true });
   }
@@ -97,6 +97,23 @@ Deno.test("Store keeps the families of an attachment apart", () =>
     Deno.renameSync(six.path, four.path);
     assertEquals(store.all(), []);
     assertMatch(said[0]!, /data\.family: expected 4/);
+  }));
+
+Deno.test("Store keeps paths as the host has them, for an agent that sees them elsewhere", () =>
+  withStore(async (store, said) => {
+    const inside = new Store(store.dir, { prefix: "/host", say: store.say });
+    const entry = await entryOf(store);
+    const seen = { ...entry, netns: `/host${entry.netns}`, agent: `/host${entry.agent}` };
+    inside.write(seen);
+    assertEquals([inside.all(), store.all()], [[seen], [entry]]);
+    const { lease: _, replaces: __, generation: ___, ...intent } = seen;
+    inside.intend(intent);
+    assertEquals(inside.intent(intent.path), intent);
+    assertEquals(store.intent(intent.path)?.netns, entry.netns);
+    store.write({ ...entry, agent: undefined });
+    assertEquals(inside.all(), [{ ...seen, agent: undefined }]);
+    inside.remove(seen);
+    assertEquals([store.all(), said], [[], []]);
   }));
 
 Deno.test("Store removes a lease, and what a kill has left beside it", () =>

@@ -23,6 +23,9 @@ export class FakeAgentTools extends FakeTools implements AgentTools {
   /** Inodes of namespaces that are not 1. */
   readonly inodes = new Map<string, number>();
 
+  /** Sockets of other agents that run. */
+  readonly served = new Set(["/run/other.sock"]);
+
   constructor(
     { hostPrefix = "", broadcast = false, socket = "/run/cni/dhcp.sock" } = {},
   ) {
@@ -36,6 +39,12 @@ export class FakeAgentTools extends FakeTools implements AgentTools {
     if (this.gone.has(path)) return { is: "missing", path };
     const identity = { dev: 4, ino: this.inodes.get(path) ?? 1 };
     return { is: "namespace", netns: { path }, identity };
+  };
+
+  readonly unlessServed = (socket: string, task: () => void): boolean => {
+    if (this.served.has(socket)) return false;
+    task();
+    return true;
   };
 
   override readonly store = {

@@ -5,10 +5,19 @@
  * @module
  */
 
-/** A line of tasks. */
+/** How a turn is waited for. */
+export interface Wait {
+  /** Ends it. */
+  readonly signal: AbortSignal;
+  /** Whose task it is: nobody waits for more than one task of everybody else's at a time. */
+  readonly lane?: string | undefined;
+}
+
+/** Lines of tasks, one a lane, whose first ones go in turns. */
 export class Turns {
   readonly #limit: number;
-  readonly #waiting: (() => void)[] = [];
+  /** In the order of their turns; none is empty. */
+  readonly #lanes = new Map<string, readonly (() => void)[]>();
   #running = 0;
 
   /** At most `limit` tasks run at one time. */
@@ -18,44 +27,58 @@ export class Turns {
 
   /** Tasks that run or wait. */
   get size(): number {
-    return this.#running + this.#waiting.length;
+    const waiting = [...this.#lanes.values()].map(({ length }) => length);
+    return waiting.reduce((sum, length) => sum + length, this.#running);
   }
 
   /** Runs a task when it is its turn. Gives `undefined` when `signal` is aborted before that. */
-  async run<T>(signal: AbortSignal, task: () => Promise<T>): Promise<T | undefined> {
-    if (!await this.#enter(signal)) return undefined;
+  async run<T>(wait: Wait, task: () => Promise<T>): Promise<T | undefined> {
+    if (!await this.#enter(wait)) return undefined;
     // What throws before it gives a promise leaves, too.
     return await Promise.try(task).finally(() => this.#leave());
   }
 
-  #enter(signal: AbortSignal): Promise<boolean> {
-    if (signal.aborted) return Promise.resolve(false);
+  #enter(wait: Wait): Promise<boolean> {
+    if (wait.signal.aborted) return Promise.resolve(false);
     if (this.#running < this.#limit) {
       this.#running++;
       return Promise.resolve(true);
     }
-    return this.#wait(signal);
+    return this.#wait(wait);
   }
 
-  /** The place of whoever leaves goes to the first in line. */
-  #wait(signal: AbortSignal): Promise<boolean> {
+  /** The place of whoever leaves goes to the first in line of the lane whose turn it is. */
+  #wait({ signal, lane = "" }: Wait): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const enter = () => {
       signal.removeEventListener("abort", giveUp);
       resolve(true);
     };
     const giveUp = () => {
-      this.#waiting.splice(this.#waiting.indexOf(enter), 1);
+      this.#setLine(lane, this.#lineOf(lane).filter((other) => other !== enter));
       resolve(false);
     };
-    this.#waiting.push(enter);
+    this.#setLine(lane, [...this.#lineOf(lane), enter]);
     signal.addEventListener("abort", giveUp, { once: true });
     return promise;
   }
 
+  #lineOf(lane: string): readonly (() => void)[] {
+    return this.#lanes.get(lane) ?? [];
+  }
+
+  /** A lane that has its line already keeps its place. */
+  #setLine(lane: string, line: readonly (() => void)[]): void {
+    if (line.length > 0) this.#lanes.set(lane, line);
+    else this.#lanes.delete(lane);
+  }
+
   #leave(): void {
-    const next = this.#waiting.shift();
-    if (next) next();
-    else this.#running--;
+    const [first] = this.#lanes;
+    if (!first) return void this.#running--;
+    const [lane, [next, ...rest]] = first;
+    this.#lanes.delete(lane);
+    this.#setLine(lane, rest);
+    next!();
   }
 }
