@@ -12,6 +12,7 @@ import type { Ending, Ways } from "./family.ts";
 import type { Means } from "./place.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { sameNetns } from "../../ns/netns.ts";
+import { staleOn } from "../../recipes/own.ts";
 import { recordedNetns, recordNetns } from "../../recipes/recorded_netns.ts";
 import { questionOf } from "./ask.ts";
 import { splitCounts } from "./client.ts";
@@ -138,11 +139,8 @@ async function recoverAlone(
 
 /** What is on the disk of a network and belongs to none of the valid attachments: one a lease. */
 export function staleTraces({ network, valid }: GcRequest<unknown>, { dir }: Means): Intent[] {
-  const keep = new Set(valid.map(({ containerID, ifname }) => `${containerID}\0${ifname}`));
   const store = new Store(dir);
-  const stale = [...store.intents(), ...store.all()].filter((trace) =>
-    trace.network === network && !keep.has(`${trace.containerId}\0${trace.ifName}`)
-  );
+  const stale = [...store.intents(), ...store.all()].filter(staleOn(network, valid));
   return [...new Map(stale.map((trace) => [trace.path, trace])).values()];
 }
 
