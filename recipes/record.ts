@@ -10,6 +10,7 @@ import { listNames, readOwnJson, writtenAt } from "../host/files.ts";
 import type { Step, WriteFile } from "../host/step.ts";
 import { attachmentName } from "./names.ts";
 import type { Attachment } from "./own.ts";
+import { staleOn } from "./own.ts";
 
 const root = "/run/cni/denocni";
 
@@ -89,10 +90,7 @@ export function staleRecords<T>(
     readonly valid: readonly AttachmentKey[];
   },
 ): Kept<T>[] {
-  const keep = new Set(valid.map(({ containerID, ifname }) => `${containerID}\0${ifname}`));
-  return allRecords<T>(kind).filter((record) =>
-    record.network === network && !keep.has(`${record.containerId}\0${record.ifName}`)
-  );
+  return allRecords<T>(kind).filter(staleOn(network, valid));
 }
 
 function folderOf(path: string): string {

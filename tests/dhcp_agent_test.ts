@@ -57,6 +57,30 @@ kernelTest(
 );
 
 kernelTest(
+  "dhcp: an agent that has the host's files below a folder keeps leases that the host can read",
+  { needs },
+  async (sandbox) => {
+    await joinLan(sandbox);
+    const server = await Dnsmasq.start(sandbox);
+    const prefix = `${sandbox.dir}/root`;
+    Deno.mkdirSync(prefix);
+    for (const dir of ["run", "proc"]) Deno.symlinkSync(`/${dir}`, `${prefix}/${dir}`);
+    const flags = [...hasty, "-hostprefix", prefix];
+    const agent = await LeaseAgentProcess.start(sandbox, { flags });
+    const netns = await joinContainer(sandbox);
+    const result = await succeed(sandbox, dhcpCall(sandbox, "ADD", { netns }));
+    await configure(sandbox, { netns, result });
+    const [name] = leaseFiles();
+    const text = Deno.readTextFileSync(`/run/cni/denocni/dhcp/${name}`);
+    assertEquals([text.includes(prefix), text.includes(`"${netns}"`)], [false, true]);
+    await agent.end("SIGKILL");
+    await succeed(sandbox, dhcpCall(sandbox, "DEL", { netns }));
+    await server.logged(/DHCPRELEASE/);
+    assertEquals(leaseFiles(), []);
+  },
+);
+
+kernelTest(
   "dhcp: an agent renews what one before it has got that was killed",
   { needs },
   async (sandbox) => {

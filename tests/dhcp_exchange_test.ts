@@ -15,6 +15,7 @@ import {
   hold,
   holdCleanly,
   ip,
+  locks,
   program,
   server,
 } from "./harness/dhcp_exchange.ts";
@@ -45,6 +46,19 @@ kernelTest("dhcp exchange: an interface that is down is set up", dnsmasq, async 
   assertEquals(addressOf(await hold(netns)), subnet.first);
   const [link] = await sandbox.ipJson<{ flags: string[] }>(netns, "link show dev eth0");
   assertEquals(link!.flags.includes("UP"), true);
+});
+
+kernelTest("dhcp exchange: an interface may have any name", dnsmasq, async (sandbox) => {
+  const netns = await joinServer(sandbox, { down: true });
+  await Dnsmasq.start(sandbox);
+  const dev = "a#b\"'\\*";
+  const run = (...words: string[]) => must(["nsenter", `--net=${netns}`, "ip", ...words]);
+  await run("link", "set", "eth0", "name", dev);
+  await run("addr", "add", "10.9.0.5/24", "dev", dev);
+  const reached = await countReached(sandbox, await sandbox.container("server"));
+  assertEquals(addressOf(await hold(netns, { dev })), subnet.first);
+  assertEquals(await reached(), { nameless: 2, broadcast: 0, unicast: 0, strange: 0 });
+  assertEquals(locks(), []);
 });
 
 const installed = { needs: [...dnsmasq.needs, "plugin:dhcp"] } as const;

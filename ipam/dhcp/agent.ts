@@ -14,6 +14,7 @@ import { parseJson } from "../../cni/json.ts";
 import { checkContainerId, checkIfName, checkNetworkName } from "../../cni/names.ts";
 import { formatIp } from "../../host/ip.ts";
 import { sameNetns } from "../../ns/netns.ts";
+import { staleOn } from "../../recipes/own.ts";
 import { questionOf } from "./ask.ts";
 import { confDecoder, familiesOf } from "./conf.ts";
 import { families } from "./entry.ts";
@@ -116,10 +117,7 @@ export class Agent implements LeaseAgent, OwnAgent {
 
   /** Gives up every lease of a network that belongs to none of these attachments. */
   async gc(network: string, valid: readonly AttachmentKey[]): Promise<void> {
-    const keep = new Set(valid.map(({ containerID, ifname }) => `${containerID}\0${ifname}`));
-    await this.#leases.giveUpAll(({ network: other, containerId, ifName }) =>
-      other === network && !keep.has(`${containerId}\0${ifName}`)
-    );
+    await this.#leases.giveUpAll(staleOn(network, valid));
   }
 
   /** Every lease that is kept. */

@@ -8,15 +8,16 @@ import type { Result } from "../../cni/types.ts";
 import type { Host } from "../../ns/machine.ts";
 import type { Conf } from "./conf.ts";
 import type { Entry, EntryOf, Family, Intent, IntentOf } from "./entry.ts";
-import type { Ending, Ways } from "./family.ts";
+import type { Refusals, Ways } from "./family.ts";
 import type { Means } from "./place.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { sameNetns } from "../../ns/netns.ts";
+import { staleOn } from "../../recipes/own.ts";
 import { recordedNetns, recordNetns } from "../../recipes/recorded_netns.ts";
 import { questionOf } from "./ask.ts";
 import { splitCounts } from "./client.ts";
 import { familiesOf } from "./conf.ts";
-import { kinOf } from "./family.ts";
+import { acknowledged, kinOf } from "./family.ts";
 import { mayHaveBrought, recover, release } from "./goodbye.ts";
 import { holdExchange, releaseFromHost } from "./hold.ts";
 import { holdExchange6 } from "./hold6.ts";
@@ -64,7 +65,7 @@ async function acquire<F extends Family>(req: Request<Conf>, wish: Wish<F>): Pro
   req.host.onRollback(`ask servers for "${dev}"`, () => giveUp(req.host, path, wish));
   const held = await kin.hold(ways, task, signal);
   if (!mayHaveBrought(held)) store.forget(path);
-  const { ack, age } = acknowledged(held, dev);
+  const { ack, age } = acknowledged(held, refusals(dev));
   const entry: EntryOf<F> = {
     ...intent,
     replaces: [],
@@ -138,11 +139,8 @@ async function recoverAlone(
 
 /** What is on the disk of a network and belongs to none of the valid attachments: one a lease. */
 export function staleTraces({ network, valid }: GcRequest<unknown>, { dir }: Means): Intent[] {
-  const keep = new Set(valid.map(({ containerID, ifname }) => `${containerID}\0${ifname}`));
   const store = new Store(dir);
-  const stale = [...store.intents(), ...store.all()].filter((trace) =>
-    trace.network === network && !keep.has(`${trace.containerId}\0${trace.ifName}`)
-  );
+  const stale = [...store.intents(), ...store.all()].filter(staleOn(network, valid));
   return [...new Map(stale.map((trace) => [trace.path, trace])).values()];
 }
 
@@ -179,24 +177,15 @@ function waysOf(host: Host, means: Means): Ways {
   };
 }
 
-function acknowledged<A>(
-  held: Ending<A>,
-  dev: string,
-): Ending<A> & { readonly kind: "acked" } {
+/** What ADD says where nothing was acquired. */
+function refusals(dev: string): Refusals {
   const cannot = (code: number, state: string, details = "") =>
     new CniError(code, `Cannot get a lease for "${dev}": ${state}`, details);
-  switch (held.kind) {
-    case "acked":
-      return held;
-    case "failed": {
-      const [state, counts] = splitCounts(held.message);
-      throw cannot(codes.tryAgainLater, state, counts);
-    }
-    case "link missing":
-      throw cannot(codes.objectMissing, "the container has no such interface");
-    case "namespace gone":
-      throw cannot(codes.invalidNetns, "the namespace is gone");
-    default:
-      throw cannot(codes.noAddress, held.kind === "refused" ? held.message : held.kind);
-  }
+  return {
+    failed: (message) => cannot(codes.tryAgainLater, ...splitCounts(message)),
+    refused: (message) => cannot(codes.noAddress, message),
+    "link missing": () => cannot(codes.objectMissing, "the container has no such interface"),
+    "namespace gone": () => cannot(codes.invalidNetns, "the namespace is gone"),
+    unwanted: () => cannot(codes.noAddress, "cancelled"),
+  };
 }

@@ -57,6 +57,35 @@ export type Ending<A> =
     readonly kind: "sent" | "confirmed" | "link missing" | "namespace gone" | "cancelled";
   };
 
+/** What is thrown where nothing was acquired. */
+export interface Refusals {
+  readonly failed: (message: string) => Error;
+  readonly refused: (message: string) => Error;
+  readonly "link missing": () => Error;
+  readonly "namespace gone": () => Error;
+  /** It was called off. */
+  readonly unwanted: () => Error;
+}
+
+/** The acknowledgement of an acquisition; `held` is absent where its turn has not come. */
+export function acknowledged<A>(
+  held: Ending<A> | undefined,
+  refusals: Refusals,
+): Ending<A> & { readonly kind: "acked" } {
+  switch (held?.kind) {
+    case "acked":
+      return held;
+    case "failed":
+    case "refused":
+      throw refusals[held.kind](held.message);
+    case "link missing":
+    case "namespace gone":
+      throw refusals[held.kind]();
+    default:
+      throw refusals.unwanted();
+  }
+}
+
 /** One family. */
 export interface Kin<F extends Family> {
   readonly protocol: Protocol<Words[F]["ack"], Words[F]["goal"]>;

@@ -9,17 +9,18 @@ import type { Step as PlanStep } from "../../host/step.ts";
 import type { Entry, EntryOf, Family, Words } from "./entry.ts";
 import type { Ending, Kin, Ways } from "./family.ts";
 import type { Action, End, Kept, LeaseEvent, Phase, Step } from "./lease.ts";
+import type { Owner } from "./standing.ts";
 import type { Store } from "./store.ts";
 import type { Turns } from "./turns.ts";
 import type { Result } from "../../cni/types.ts";
 import { CniError } from "../../cni/error.ts";
 import { failureOf } from "../../host/files.ts";
 import { formatIp } from "../../host/ip.ts";
-import { planChange, planWithdrawal } from "./change.ts";
 import { kinOf } from "./family.ts";
 import { release } from "./goodbye.ts";
 import { advance, holdsAt, keep, resume } from "./lease.ts";
 import { inTime } from "./patience.ts";
+import { replacing, Standing } from "./standing.ts";
 
 /** Time. All in milliseconds. */
 export interface Clock {
@@ -51,9 +52,6 @@ export interface Tools extends Ways {
   readonly say: (line: string) => void;
 }
 
-/** Acknowledgements that one may replace: each may be as long as a packet. */
-const mostReplaced = 8;
-
 /** Events, states and orders of a family's leases. */
 type EventOf<F extends Family> = LeaseEvent<Words[F]["ack"]>;
 type StepOf<F extends Family> = Step<Words[F]["ack"], Words[F]["goal"]>;
@@ -75,8 +73,7 @@ export class Keeper<F extends Family = Family> {
   /** The exchange under way, if there is one. */
   #cancel: AbortController | undefined;
   #exchanging: Promise<unknown> = Promise.resolve();
-  /** Changes of the interface follow each other. */
-  #changes: Promise<unknown> = Promise.resolve();
+  readonly #standing: Standing<F>;
   #release: Promise<unknown> = Promise.resolve();
   #suspended = false;
   readonly #ended = Promise.withResolvers<End>();
@@ -86,6 +83,7 @@ export class Keeper<F extends Family = Family> {
     this.#kin = kinOf(entry.family);
     this.#entry = entry;
     this.#kept = state;
+    this.#standing = new Standing(tools, this.#owner());
   }
 
   /** Begins to keep a lease that was just acquired. Throws when it cannot be written down. */
@@ -165,7 +163,19 @@ export class Keeper<F extends Family = Family> {
     this.#suspended = true;
     this.#stopTimer();
     this.#cancel?.abort();
-    await Promise.allSettled([this.#exchanging, this.#changes, this.#release]);
+    await Promise.allSettled([this.#exchanging, this.#standing.done, this.#release]);
+  }
+
+  #owner(): Owner<F> {
+    return {
+      entry: () => this.#entry,
+      isActive: () => !this.#suspended && this.phase !== "ended",
+      replaced: (replaces) => {
+        this.#entry = { ...this.#entry, replaces };
+        this.#write();
+      },
+      say: (text) => this.#say(text),
+    };
   }
 
   #feed(event: EventOf<F>): void {
@@ -176,9 +186,11 @@ export class Keeper<F extends Family = Family> {
     this.#kept = state;
     this.#entry = { ...this.#entry, lease: state.lease };
     // Before the lease is written: what it replaces has to be known after a kill, too.
-    for (const action of actions) if (action.kind === "change") this.#replace(action.before.ack);
+    for (const action of actions) {
+      if (action.kind === "change") this.#entry = replacing(this.#entry, action.before.ack);
+    }
     for (const action of actions) this.#do(action);
-    if (this.#entry.replaces.length > 0 && state.phase !== "ended") this.#change();
+    if (this.#entry.replaces.length > 0 && state.phase !== "ended") this.#standing.change();
   }
 
   #do(action: ActionOf<F>): void {
@@ -195,7 +207,8 @@ export class Keeper<F extends Family = Family> {
       case "change":
         return;
       case "withdraw":
-        return this.#retract();
+        this.#say("a server has refused it; its address is taken from the interface");
+        return this.#standing.withdraw();
       case "release":
         this.#release = this.#sayGoodbye();
         return;
@@ -245,46 +258,6 @@ export class Keeper<F extends Family = Family> {
     return { kind: error instanceof CniError ? "failed" : "link unknown" };
   }
 
-  #replace(ack: Words[F]["ack"]): void {
-    const { replaces, ask } = this.#entry;
-    const given = this.#kin.resultOf(ack, ask);
-    if (replaces.some((other) => isEqual(this.#kin.resultOf(other, ask), given))) return;
-    // The first is what the interface has for certain; of the others the latest may be there.
-    const [first, ...more] = [...replaces, ack];
-    this.#entry = { ...this.#entry, replaces: [first!, ...more.slice(1 - mostReplaced)] };
-  }
-
-  #change(): void {
-    this.#changes = this.#changes.then(() => this.#applyChange())
-      .catch(({ message }: Error) => this.#say(message));
-  }
-
-  /** What failed is tried again when something happens next, or after a restart. */
-  async #applyChange(): Promise<void> {
-    const { replaces, lease, ask, ifName } = this.#entry;
-    const netns = this.#tools.netnsOf(this.#entry);
-    if (replaces.length === 0 || !netns || this.#suspended) return;
-    if (this.phase === "ended" || lease.refused) return;
-    const kin = this.#kin;
-    const before = replaces.map((ack) => kin.resultOf(ack, ask));
-    const after = kin.resultOf(lease.ack, ask);
-    const lifetimes = kin.lifetimesAt(lease, this.#tools.clock.now());
-    await this.#tools.apply(planChange({ netns, ifName }, { before, after, lifetimes }));
-    const left = this.#entry.replaces.filter((ack) => !replaces.includes(ack));
-    this.#entry = { ...this.#entry, replaces: left };
-    this.#write();
-    // Times alone go without saying.
-    if (before.every((one) => isEqual(one, after))) return;
-    this.#say(`the interface has ${after.ips[0]!.address} now, and what else the lease says`);
-  }
-
-  /** The lease that is kept later gives the interface everything anew. */
-  #retract(): void {
-    this.#say("a server has refused it; its address is taken from the interface");
-    const standing = this.#standing;
-    this.#changes = this.#changes.then(() => this.#withdraw(standing));
-  }
-
   async #sayGoodbye(): Promise<void> {
     const never = new AbortController().signal;
     const wait = { signal: never, lane: this.#entry.network };
@@ -294,8 +267,8 @@ export class Keeper<F extends Family = Family> {
 
   async #end(reason: End): Promise<void> {
     this.#stopTimer();
-    await Promise.allSettled([this.#release, this.#changes]);
-    if (reason === "expired") await this.#withdraw(this.#standing);
+    if (reason === "expired") this.#standing.withdraw();
+    await Promise.allSettled([this.#release, this.#standing.done]);
     const failure = failureOf(() => this.#tools.store.remove(this.#entry));
     if (failure) this.#say(failure.message);
     if (reason !== "stopped") this.#say(`it is no longer kept: ${this.#why(reason)}`);
@@ -307,21 +280,6 @@ export class Keeper<F extends Family = Family> {
       return "no server has renewed it; its address is taken from the interface";
     }
     return `${words[reason]}; the server ${this.#kin.remote ? "is" : "cannot be"} told`;
-  }
-
-  /** What may be on the interface. */
-  get #standing(): Result[] {
-    const { lease, replaces, ask } = this.#entry;
-    return [...replaces, lease.ack].map((ack) => this.#kin.resultOf(ack, ask));
-  }
-
-  /** An address whose lease has ended may be another's. */
-  async #withdraw(standing: readonly Result[]): Promise<void> {
-    const { ifName } = this.#entry;
-    const netns = this.#tools.netnsOf(this.#entry);
-    if (!netns) return;
-    await this.#tools.apply(planWithdrawal({ netns, ifName }, standing))
-      .catch(({ message }: Error) => this.#say(message));
   }
 
   #write(): void {
@@ -349,10 +307,6 @@ export function describe<F extends Family>(
 
 function settingsOf<F extends Family>({ random, limits }: Tools, { family }: EntryOf<F>) {
   return { protocol: kinOf(family).protocol, random, limit: limits.within };
-}
-
-function isEqual(a: Result, b: Result): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 function eventOf<A>(

@@ -8,13 +8,13 @@ import type { Result } from "../../cni/types.ts";
 import type { NetnsIdentity, NetnsState } from "../../ns/netns.ts";
 import type { Attachment } from "../../recipes/own.ts";
 import type { Entry, EntryOf, Family, Intent, IntentOf, Words } from "./entry.ts";
-import type { Ending } from "./family.ts";
+import type { Ending, Refusals } from "./family.ts";
 import type { Tools } from "./keeper.ts";
 import type { Store } from "./store.ts";
 import type { Turns } from "./turns.ts";
 import { failureOf } from "../../host/files.ts";
 import { sameNetns } from "../../ns/netns.ts";
-import { kinOf } from "./family.ts";
+import { acknowledged, kinOf } from "./family.ts";
 import { mayHaveBrought } from "./goodbye.ts";
 import { describe, Keeper } from "./keeper.ts";
 import { Leftovers } from "./leftovers.ts";
@@ -232,7 +232,7 @@ export class Leases {
     });
     const held = begun ?? (signal.aborted ? undefined : overdue);
     if (held && !mayHaveBrought(held)) store.forget(path);
-    return await this.#keep(wanted, acknowledged(held, wanted));
+    return await this.#keep(wanted, acknowledged(held, refusals(wanted)));
   }
 
   #intentOf<F extends Family>(
@@ -272,22 +272,14 @@ function termOf({ lease: { expireAt } }: EntryOf<Family>): string {
   return Number.isFinite(expireAt) ? `until ${new Date(expireAt).toISOString()}` : "without an end";
 }
 
-/** Throws what a plugin is told where nothing was acquired. */
-function acknowledged<A>(
-  held: Ending<A> | undefined,
-  { netns, attachment: { ifName } }: Wanted,
-): Ending<A> & { readonly kind: "acked" } {
-  switch (held?.kind) {
-    case "acked":
-      return held;
-    case "failed":
-    case "refused":
-      throw new Error(held.message);
-    case "link missing":
-      throw new Error(`error looking up "${ifName}": Link not found`);
-    case "namespace gone":
-      throw new Error(`Cannot use network namespace "${netns}": it is gone`);
-    default:
-      throw new Error(`Cannot get a lease for "${ifName}": it is not wanted any more`);
-  }
+/** What a plugin is told where nothing was acquired; in part the reference's words. */
+function refusals({ netns, attachment: { ifName } }: Wanted): Refusals {
+  const asItIs = (message: string) => new Error(message);
+  return {
+    failed: asItIs,
+    refused: asItIs,
+    "link missing": () => new Error(`error looking up "${ifName}": Link not found`),
+    "namespace gone": () => new Error(`Cannot use network namespace "${netns}": it is gone`),
+    unwanted: () => new Error(`Cannot get a lease for "${ifName}": it is not wanted any more`),
+  };
 }
