@@ -77,9 +77,15 @@ export function statProcs(paths: readonly string[]): (FileIdentity | Error | und
   const found = paths.map(statDirectly);
   const ungranted = paths.filter((_, index) => isUngranted(found[index]));
   if (ungranted.length === 0) return found;
-  const { stdout } = spawnSync("stat", ["-L", "-c", "%d %i %f %n", "--", ...ungranted]);
+  const { stdout, signal } = spawnSync("stat", ["-L", "-c", "%d %i %f %n", "--", ...ungranted]);
   const stats = new Map(stdout.split("\n").map(parseStat));
-  return paths.map((path, index) => isUngranted(found[index]) ? stats.get(path) : found[index]);
+  // What a program that was killed has not said is not missing.
+  const unknown = signal
+    ? new Error(`Cannot look at files: stat was ended by ${signal}`)
+    : undefined;
+  return paths.map((path, index) =>
+    isUngranted(found[index]) ? stats.get(path) ?? unknown : found[index]
+  );
 }
 
 function statDirectly(path: string): FileIdentity | Error | undefined {
