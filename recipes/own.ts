@@ -101,15 +101,6 @@ function aliasPrefix(network: string): string {
   return `cni:${network}/`;
 }
 
-/** Tells which attachments of a network are none of the valid ones. */
-export function staleOn(
-  network: string,
-  valid: readonly AttachmentKey[],
-): (attachment: Attachment) => boolean {
-  const keep = new Set(valid.map(({ containerID, ifname }) => `${containerID}\0${ifname}`));
-  return (it) => it.network === network && !keep.has(`${it.containerId}\0${it.ifName}`);
-}
-
 /** The host-side links of a network that belong to none of the valid attachments. */
 export async function staleLinks(
   links: readonly Link[],

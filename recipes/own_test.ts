@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import type { Link } from "../host/ip_link.ts";
 import type { Attachment } from "./own.ts";
-import { isOwn, ownNames, sharedMac, staleLinks, staleOn } from "./own.ts";
+import { isOwn, ownNames, sharedMac, staleLinks } from "./own.ts";
 
 const attachment: Attachment = { network: "mynet", containerId: "dummy", ifName: "eth0" };
 
@@ -130,14 +130,4 @@ Deno.test("staleLinks() of an empty list are all of the network's", async () => 
   const alias = await aliasOf({});
   const links = [link({ alias }), link({ alias: "cni:other/a/eth0" })];
   assertEquals((await staleLinks(links, "net", [])).map(({ alias }) => alias), [alias]);
-});
-
-Deno.test("staleOn() tells what is of the network and of no valid attachment", () => {
-  const isStale = staleOn("mynet", [{ containerID: "dummy", ifname: "eth0" }]);
-  const others = [
-    { ...attachment, network: "other" },
-    { ...attachment, containerId: "dummye", ifName: "th0" },
-    { ...attachment, ifName: "eth1" },
-  ];
-  assertEquals([attachment, ...others].map(isStale), [false, false, true, true]);
 });

@@ -10,7 +10,6 @@ import { listNames, readOwnJson, writtenAt } from "../host/files.ts";
 import type { Step, WriteFile } from "../host/step.ts";
 import { attachmentName } from "./names.ts";
 import type { Attachment } from "./own.ts";
-import { staleOn } from "./own.ts";
 
 const root = "/run/cni/denocni";
 
@@ -80,6 +79,15 @@ export function allRecords<T>(kind: string): Kept<T>[] {
     .filter((name) => name.endsWith(".json"))
     .map((name) => readRecord<T>(`${root}/${kind}/${name}`))
     .filter((record) => record !== undefined);
+}
+
+/** Tells which attachments of a network are none of the valid ones. */
+export function staleOn(
+  network: string,
+  valid: readonly AttachmentKey[],
+): (attachment: Attachment) => boolean {
+  const keep = new Set(valid.map(({ containerID, ifname }) => `${containerID}\0${ifname}`));
+  return (it) => it.network === network && !keep.has(`${it.containerId}\0${it.ifName}`);
 }
 
 /** The records of a network that belong to none of the valid attachments. */

@@ -14,7 +14,7 @@ import { parseJson } from "../../cni/json.ts";
 import { checkContainerId, checkIfName, checkNetworkName } from "../../cni/names.ts";
 import { formatIp } from "../../host/ip.ts";
 import { sameNetns } from "../../ns/netns.ts";
-import { staleOn } from "../../recipes/own.ts";
+import { staleOn } from "../../recipes/record.ts";
 import { questionOf } from "./ask.ts";
 import { confDecoder, familiesOf } from "./conf.ts";
 import { families } from "./entry.ts";

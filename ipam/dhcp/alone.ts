@@ -12,7 +12,7 @@ import type { Refusals, Ways } from "./family.ts";
 import type { Means } from "./place.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { sameNetns } from "../../ns/netns.ts";
-import { staleOn } from "../../recipes/own.ts";
+import { staleOn } from "../../recipes/record.ts";
 import { recordedNetns, recordNetns } from "../../recipes/recorded_netns.ts";
 import { questionOf } from "./ask.ts";
 import { splitCounts } from "./client.ts";
