@@ -89,8 +89,13 @@ async function endsWithin(task: Promise<void>, deadline: number): Promise<boolea
   }
 }
 
+/** The process that has the lock of a file; `undefined` when there is none that can be seen. */
+export function holderOf(path: string): number | undefined {
+  return parseHolder(read("/proc/locks") ?? "", Deno.statSync(path));
+}
+
 function describeHolder(path: string): string {
-  const pid = parseHolder(read("/proc/locks") ?? "", Deno.statSync(path));
+  const pid = holderOf(path);
   if (pid === undefined) return "a process that cannot be seen from here";
   const command = read(`/proc/${pid}/cmdline`)?.replaceAll("\0", " ").trim();
   const age = processAge(pid);

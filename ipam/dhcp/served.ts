@@ -4,6 +4,7 @@
  * @module
  */
 import { failureOf } from "../../host/files.ts";
+import { holderOf } from "../../host/lock.ts";
 
 /** Path of the lock that the agent of a socket has as long as it lives. */
 export function lockOf(socket: string): string {
@@ -20,10 +21,16 @@ export function isServed(socket: string): boolean {
  * whether it did: it does not where one runs, nor where that cannot be learnt.
  */
 export function unlessServed(socket: string, task: () => void): boolean {
+  const path = lockOf(socket);
   let file: Deno.FsFile | undefined;
-  const failure = failureOf(() => file = Deno.openSync(lockOf(socket)));
-  using held = file;
-  const isFree = held ? held.tryLockSync(true) : failure instanceof Deno.errors.NotFound;
+  const failure = failureOf(() => file = Deno.openSync(path));
+  using opened = file;
+  const isFree = opened ? isLockable(opened, path) : failure instanceof Deno.errors.NotFound;
   if (isFree) task();
   return isFree;
+}
+
+/** Locks a file if nobody else has; an early runtime, which could only wait, looks who has. */
+export function isLockable(file: Partial<Deno.FsFile>, path: string): boolean {
+  return file.tryLockSync?.(true) ?? holderOf(path) === undefined;
 }

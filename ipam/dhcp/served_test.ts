@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { isServed, lockOf, unlessServed } from "./served.ts";
+import { isLockable, isServed, lockOf, unlessServed } from "./served.ts";
 
 Deno.test("a socket is served as long as somebody has the lock beside it", () => {
   const dir = Deno.makeTempDirSync();
@@ -14,6 +14,15 @@ Deno.test("a socket is served as long as somebody has the lock beside it", () =>
   assertEquals(unlessServed(socket, () => assertEquals(isServed(socket), true)), true);
   assertEquals(isServed(socket), false);
   Deno.removeSync(dir, { recursive: true });
+});
+
+Deno.test("a runtime that cannot try a lock sees who has it", () => {
+  const path = Deno.makeTempFileSync();
+  using lock = Deno.openSync(path, { write: true });
+  assertEquals(isLockable({}, path), true);
+  lock.lockSync(true);
+  assertEquals(isLockable({}, path), false);
+  Deno.removeSync(path);
 });
 
 Deno.test("a socket of which nothing can be learnt counts as served", () => {

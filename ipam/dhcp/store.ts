@@ -12,7 +12,7 @@ import type { Kept } from "../../recipes/record.ts";
 import type { Entry, Family, Intent } from "./entry.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { failureOf, readFileIfExists, removeFile, writeFileAtomic } from "../../host/files.ts";
-import { dropRecord, keepRecord } from "../../recipes/record.ts";
+import { dropRecord, keepRecord, temporaryOf } from "../../recipes/record.ts";
 import { entryRecord, intentRecord, parseEntry, parseIntent } from "./entry.ts";
 import { familyOf, leaseFiles, leasePath, usual } from "./place.ts";
 
@@ -162,11 +162,6 @@ function readText(path: string): string | undefined {
 
 function intentPath(path: string): string {
   return path.replace(/json$/, "intent");
-}
-
-/** What an ADD that was killed leaves: the next write replaces it. */
-function temporaryOf(path: string): string {
-  return `${path}.tmp`;
 }
 
 /** Steps that write a lease as {@linkcode Store.write} does, for a plugin; a rollback removes it. */
