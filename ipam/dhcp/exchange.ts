@@ -10,6 +10,7 @@
 import type { Ip } from "../../host/ip.ts";
 import type { Message, Options } from "./packet.ts";
 import { sameIp } from "../../host/ip.ts";
+import { noMoreTries } from "./counting.ts";
 import { messageType, option, readOption, writeOption } from "./options.ts";
 import { bootReply, bootRequest, broadcastFlag, decode, encode, unspecified } from "./packet.ts";
 
@@ -339,34 +340,19 @@ function failed(state: Exchange): Turn {
   return { done: true, outcome: { kind: "failed", message: describe(state), counts } };
 }
 
-/** `no more tries: 3 DISCOVER sent, 0 OFFER received; is spanning tree forwarding?` */
 function describe(state: Exchange): string {
   const { counts: { discover, request, offer, ack, nak, ignored } } = state;
   const acquiring = state.setup.goal.kind === "acquire";
-  const sent = [acquiring && `${discover} DISCOVER`, request > 0 && `${request} REQUEST`];
-  const received = [
-    acquiring && `${offer} OFFER`,
-    request > 0 && `${ack} ACK`,
-    nak > 0 && `${nak} NAK`,
-  ];
-  const parts = [`${together(sent)} sent`, `${together(received)} received`, ignoredText(ignored)];
-  return `no more tries: ${parts.filter((part) => part !== "").join(", ")}; ${hint(state)}`;
-}
-
-/** `a`, `a and b`, or `a, b and c` of what is not false. */
-function together(parts: readonly (string | false)[]): string {
-  const words = parts.filter((part) => part !== false);
-  return [words.slice(0, -1).join(", "), ...words.slice(-1)].filter((part) => part !== "")
-    .join(" and ");
-}
-
-function ignoredText({ malformed, foreign, unusable }: Ignored): string {
-  const text = together([
-    malformed > 0 && `${malformed} malformed`,
-    foreign > 0 && `${foreign} for others`,
-    unusable > 0 && `${unusable} unusable`,
-  ]);
-  return text && `${text} ignored`;
+  return noMoreTries({
+    sent: [acquiring && `${discover} DISCOVER`, request > 0 && `${request} REQUEST`],
+    received: [
+      acquiring && `${offer} OFFER`,
+      request > 0 && `${ack} ACK`,
+      nak > 0 && `${nak} NAK`,
+    ],
+    ignored,
+    hint: hint(state),
+  });
 }
 
 /** What most likely lies behind the counts. */

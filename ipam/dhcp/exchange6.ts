@@ -14,6 +14,7 @@ import type { Datagram, Ignored } from "./exchange.ts";
 import type { Ia, Status } from "./options6.ts";
 import type { Entry, Message, Options } from "./packet6.ts";
 import { answerOf } from "./answer6.ts";
+import { noMoreTries } from "./counting.ts";
 import { writeOption } from "./options.ts";
 import { option, readOption, statusCode } from "./options6.ts";
 import { decode, encode, messageType } from "./packet6.ts";
@@ -490,38 +491,19 @@ function failed(state: Exchange): Turn {
   return { done: true, outcome: { kind: "failed", message: describe(state), counts } };
 }
 
-/** `no more tries: 3 SOLICIT sent, 0 ADVERTISE received; does a DHCPv6 server serve this link?` */
 function describe(state: Exchange): string {
   const { advertise, reply, ignored, ...sent } = state.counts;
   const messages = Object.entries(sent).filter(([, times]) => times > 0);
   const others = messages.some(([kind]) => kind !== "solicit");
-  const parts = [
-    `${together(messages.map(([kind, times]) => `${times} ${kind.toUpperCase()}`))} sent`,
-    `${
-      together([
-        sent.solicit > 0 && `${advertise} ADVERTISE`,
-        (others || reply > 0) && `${reply} REPLY`,
-      ])
-    } received`,
-    ignoredText(ignored),
-  ];
-  return `no more tries: ${parts.filter((part) => part !== "").join(", ")}; ${hint(state)}`;
-}
-
-/** `a`, `a and b`, or `a, b and c` of what is not false. */
-function together(parts: readonly (string | false)[]): string {
-  const words = parts.filter((part) => part !== false);
-  return [words.slice(0, -1).join(", "), ...words.slice(-1)].filter((part) => part !== "")
-    .join(" and ");
-}
-
-function ignoredText({ malformed, foreign, unusable }: Ignored): string {
-  const text = together([
-    malformed > 0 && `${malformed} malformed`,
-    foreign > 0 && `${foreign} for others`,
-    unusable > 0 && `${unusable} unusable`,
-  ]);
-  return text && `${text} ignored`;
+  return noMoreTries({
+    sent: messages.map(([kind, times]) => `${times} ${kind.toUpperCase()}`),
+    received: [
+      sent.solicit > 0 && `${advertise} ADVERTISE`,
+      (others || reply > 0) && `${reply} REPLY`,
+    ],
+    ignored,
+    hint: hint(state),
+  });
 }
 
 /** What most likely lies behind the counts. */
@@ -540,6 +522,7 @@ function hint({ setup: { goal }, counts: { advertise, ignored }, refusal }: Exch
 
 /** What says what else the client wants to know (section 18.2). */
 const withWishes: readonly Kind[] = ["solicit", "request", "renew", "rebind"];
+
 /** Codes that are not taken from what is provided. */
 const own: readonly number[] = [
   option.clientId.code,
@@ -549,6 +532,8 @@ const own: readonly number[] = [
   option.elapsedTime.code,
   option.rapidCommit.code,
 ];
+
+/** Hundredths of a second. */
 const longestElapsed = 0xffff;
 
 function compose(state: Exchange, phase: Kind): Datagram {

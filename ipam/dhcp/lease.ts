@@ -13,6 +13,7 @@ import type { Goal } from "./exchange.ts";
 import type { Message } from "./packet.ts";
 import { sameIp } from "../../host/ip.ts";
 import { decoderOf, jsonOf } from "./lease_json.ts";
+import { second, timed } from "./lease_times.ts";
 import { leastExchange } from "./patience.ts";
 import { messageType, option, readOption } from "./options.ts";
 import { decode, encode } from "./packet.ts";
@@ -140,7 +141,6 @@ export interface Step<A = Message, G = Goal> {
   readonly actions: readonly Action<A, G>[];
 }
 
-const second = 1000;
 const minute = 60 * second;
 const hour = 60 * minute;
 
@@ -149,8 +149,6 @@ const usualLease = 3600;
 const infinite = 0xffff_ffff;
 /** Seconds; a server that gives less costs us more processes than it is worth. */
 const shortest = { lease: 4, renewal: 2 } as const;
-/** Part of T1 and T2 that may go off them, so that leases of one moment are not renewed in one. */
-const fuzz = 0.05;
 /** Least time between two renewals (RFC 2131 section 4.4.5). */
 const leastRetry = minute;
 const usualLimit = 208 * second;
@@ -163,21 +161,8 @@ const tolerance = 2 * second;
 const longestLookupPause = 16 * second;
 
 /** A lease from a DHCPACK that came now, to a request of `age` milliseconds ago. */
-export function leaseOf(
-  ack: Message,
-  { now, age, random }: Moment,
-): Lease {
-  const since = Math.round(now - age);
-  const { renewal, rebinding, lease } = secondsOf(ack);
-  const fuzzy = (seconds: number) => since + Math.round(seconds * second * (1 - fuzz * random()));
-  const rebindAt = fuzzy(rebinding);
-  return {
-    ack,
-    since,
-    renewAt: Math.min(fuzzy(renewal), rebindAt),
-    rebindAt,
-    expireAt: since + lease * second,
-  };
+export function leaseOf(ack: Message, moment: Moment): Lease {
+  return timed(ack, secondsOf(ack), moment);
 }
 
 /** T1, T2 and the end; nonsense of a server is replaced by what RFC 2131 takes without it. */

@@ -17,6 +17,7 @@ import type { Granted } from "./routes.ts";
 import { formatCidr, formatIp, hostPrefix } from "../../host/ip.ts";
 import { answerOf, isHost } from "./answer6.ts";
 import { decoderOf, jsonOf } from "./lease_json.ts";
+import { second, timed } from "./lease_times.ts";
 import { infinite, option, readOption } from "./options6.ts";
 import { decode, encode, messageType } from "./packet6.ts";
 import { sameGrant } from "./routes.ts";
@@ -24,27 +25,14 @@ import { sameGrant } from "./routes.ts";
 /** A lease; its REPLY names a server and leases an address. */
 export type Lease = KeptLease<Message>;
 
-const second = 1000;
 /** Seconds; a server that gives less costs us more processes than it is worth. */
 const shortest = { lease: 4, rebinding: 3, renewal: 2 } as const;
 /** Parts of the preferred lifetime that a server should give (section 21.4), and a client may take. */
 const usual = { renewal: 0.5, rebinding: 0.8 } as const;
-/** Part of T1 and T2 that may go off them, so that leases of one moment are not renewed in one. */
-const fuzz = 0.05;
 
 /** A lease from a REPLY, which must lease something: {@linkcode completed} tells. */
-export function leaseOf(ack: Message, { now, age, random }: Moment): Lease {
-  const since = Math.round(now - age);
-  const { renewal, rebinding, lease } = secondsOf(leasedBy(ack));
-  const fuzzy = (seconds: number) => since + Math.round(seconds * second * (1 - fuzz * random()));
-  const rebindAt = fuzzy(rebinding);
-  return {
-    ack,
-    since,
-    renewAt: Math.min(fuzzy(renewal), rebindAt),
-    rebindAt,
-    expireAt: since + lease * second,
-  };
+export function leaseOf(ack: Message, moment: Moment): Lease {
+  return timed(ack, secondsOf(leasedBy(ack)), moment);
 }
 
 /**
