@@ -4,8 +4,8 @@ import { formatIssue } from "../../cni/decode.ts";
 import { Random, seedOf } from "../../tests/harness/random.ts";
 import { formatIp } from "../../host/ip.ts";
 import type { Goal } from "./exchange6.ts";
-import type { Action, LeaseEvent, Settings, Step } from "./lease.ts";
-import { advance, keep, resume } from "./lease.ts";
+import type { Settings } from "./lease.ts";
+import { keep, resume } from "./lease.ts";
 import type { Lease } from "./lease6.ts";
 import { answerOf } from "./answer6.ts";
 import type { Message } from "./packet6.ts";
@@ -24,8 +24,9 @@ import { decode, encode } from "./packet6.ts";
 import { sameGrant } from "./routes.ts";
 import { hex, ip, mutate } from "./testing.ts";
 import { duid, golden, message, optionsOf, serverDuid } from "./testing6.ts";
+import type { Damaged, Line } from "./testing_lease.ts";
+import { damagedLeases, expectedOf, start, Teller } from "./testing_lease.ts";
 
-const start = 1_700_000_000_000;
 const never = 0xffff_ffff;
 const reply = decode(golden.reply)!;
 
@@ -228,24 +229,12 @@ const text = (parts: Partial<Record<keyof Lease, unknown>>) => ({
   ...leaseToJson(leaseOf(reply, { now: start, age: 0, random: exact })),
   ...parts,
 });
-const time = 'milliseconds since 1970 or "never"';
-const order = "expireAt: expected since < renewAt ≤ rebindAt ≤ expireAt";
 const ackText = "ack: expected a REPLY with a lease in hexadecimal but received ";
-const damaged: readonly (readonly [what: string, value: unknown, issue: string])[] = [
-  ["nothing", undefined, "expected object but received nothing"],
-  ["a list", [], "expected object but received []"],
-  ["no time", text({ renewAt: null }), `renewAt: expected ${time} but received null`],
-  ["a negative time", text({ since: -1 }), `since: expected ${time} but received -1`],
-  ["a broken time", text({ since: 1.5 }), `since: expected ${time} but received 1.5`],
-  ["a time as text", text({ expireAt: "1" }), `expireAt: expected ${time} but received "1"`],
-  ["a lease of never", text({ since: "never" }), order],
-  ["no time before T1", text({ since: start + 150_000 }), order],
-  ["T1 after T2", text({ renewAt: start + 240_001 }), order],
-  ["T2 after the end", text({ rebindAt: start + 600_001 }), order],
-  ["no REPLY", text({ ack: "" }), `${ackText}""`],
-  ["a number", text({ ack: 7 }), `${ackText}7`],
-  ["half a byte", text({ ack: "0" }), `${ackText}"0"`],
-  ["letters", text({ ack: "zz" }), `${ackText}"zz"`],
+const damaged: readonly Damaged[] = [
+  ...damagedLeases(text, {
+    times: { renewAt: start + 150_000, rebindAt: start + 240_000, expireAt: start + 600_000 },
+    ackText,
+  }),
   ...[
     ["a cut REPLY", golden.reply.subarray(0, 100)],
     ["an advertisement", golden.advertise],
@@ -282,35 +271,9 @@ Deno.test("every lease that can be made of a damaged REPLY can be kept", () => {
   assertEquals(leases > 1000, true, `${leases} leases`);
 });
 
-type Doing = Action<Message, Goal>;
-
 const settings: Settings<Message, Goal> = { protocol: dhcp6, random: exact };
-const addressOf = ({ ack }: Lease) => formatIp(answerOf(ack).leased!.address);
+const teller = new Teller<Message, Goal>(({ ack }) => formatIp(answerOf(ack).leased!.address));
 
-/** One thing to do, in a word: `wait 1800`, `renew 208`; times are seconds since the start. */
-function word(action: Doing): string {
-  switch (action.kind) {
-    case "wait":
-      return `wait ${(action.until - start) / 1000}`;
-    case "exchange":
-      return `${action.goal.kind} ${action.within / 1000}`;
-    case "release":
-      return `${action.goal.kind} from ${action.from}`;
-    case "end":
-      return `end: ${action.reason}`;
-    case "change":
-      return `change ${addressOf(action.before)} ${addressOf(action.after)}`;
-    default:
-      return action.kind;
-  }
-}
-
-type Event = LeaseEvent<Message>;
-type Short = Event extends infer E ? E extends Event ? Omit<E, "now"> : never : never;
-/** Seconds since the start, what happens then, and what is to be done. */
-type Line = readonly [at: number, event: Short | Short["kind"], expected: string];
-
-const words = ({ actions }: Step<Message, Goal>) => actions.map(word).join(", ");
 const acked = (ack = ackOf(hourly), age = 0) => ({ kind: "acked", ack, age }) as const;
 const other = (() => {
   const ack = ackOf(hourly);
@@ -326,7 +289,7 @@ interface Story {
   /** Seconds since the start at which the agent starts again. */
   readonly resumed?: number;
   readonly first: string;
-  readonly lines: readonly Line[];
+  readonly lines: readonly Line<Message>[];
 }
 
 const stories: readonly Story[] = [
@@ -439,12 +402,8 @@ for (const { what, ack = ackOf(hourly), resumed, first, lines } of stories) {
   Deno.test(`kept: ${what}`, () => {
     const lease = leaseOf(ack, { now: start, age: 0, random: exact });
     const using = { now: start + (resumed ?? 0) * 1000, settings };
-    let step = resumed === undefined ? keep(lease, using) : resume(lease, using);
-    assertEquals(words(step), first);
-    for (const [at, event, expected] of lines) {
-      const whole = typeof event === "string" ? { kind: event } : event;
-      step = advance(step.state, { ...whole, now: start + at * 1000 } as Event);
-      assertEquals(words(step), expected, `at ${at}: ${whole.kind}`);
-    }
+    const step = resumed === undefined ? keep(lease, using) : resume(lease, using);
+    assertEquals(teller.words(step), first);
+    assertEquals(teller.play(step, lines).told, expectedOf(lines));
   });
 }

@@ -3,7 +3,8 @@ import type { Issue } from "../../cni/decode.ts";
 import { formatIssue } from "../../cni/decode.ts";
 import { formatIp } from "../../host/ip.ts";
 import { Random, seedOf } from "../../tests/harness/random.ts";
-import type { Action, Kept, Lease, LeaseEvent, Settings, Step } from "./lease.ts";
+import type { Goal } from "./exchange.ts";
+import type { Action, Lease, LeaseEvent, Settings } from "./lease.ts";
 import {
   advance,
   dhcp4,
@@ -17,9 +18,9 @@ import {
 import type { Message } from "./packet.ts";
 import { decode, encode } from "./packet.ts";
 import { golden, ip, message, optionsOf } from "./testing.ts";
+import type { Damaged, Line, Short } from "./testing_lease.ts";
+import { damagedLeases, expectedOf, start, Teller } from "./testing_lease.ts";
 
-/** When the lease of most tests was asked for. */
-const start = 1_700_000_000_000;
 const settings: Settings = { protocol: dhcp4, random: () => 0 };
 
 /** Seconds as the four bytes of an option. */
@@ -104,43 +105,7 @@ Deno.test("T1 never comes after T2, whatever the dice say", () => {
   assertEquals(lease.renewAt, lease.rebindAt);
 });
 
-/** One thing to do, in a word: `wait 1800`, `renew 208`; times are seconds since the start. */
-function word(action: Action): string {
-  switch (action.kind) {
-    case "wait":
-      return `wait ${(action.until - start) / 1000}`;
-    case "exchange":
-      return `${action.goal.kind} ${action.within / 1000}`;
-    case "release":
-      return `release from ${action.from}`;
-    case "end":
-      return `end: ${action.reason}`;
-    case "change":
-      return `change ${formatIp(action.before.ack.yiaddr)} ${formatIp(action.after.ack.yiaddr)}`;
-    default:
-      return action.kind;
-  }
-}
-
-function words({ actions }: Step): string {
-  return actions.map(word).join(", ");
-}
-
-type Short = LeaseEvent extends infer E ? E extends LeaseEvent ? Omit<E, "now"> : never : never;
-
-/** Seconds since the start, what happens then, and what is to be done. */
-type Line = readonly [at: number, event: Short | Short["kind"], expected: string];
-
-function play(first: Step, lines: readonly Line[]): Kept {
-  let { state } = first;
-  for (const [at, event, expected] of lines) {
-    const whole = typeof event === "string" ? { kind: event } : event;
-    const step = advance(state, { ...whole, now: start + at * 1000 } as LeaseEvent);
-    assertEquals(words(step), expected, `at ${at}: ${whole.kind}`);
-    state = step.state;
-  }
-  return state;
-}
+const teller = new Teller<Message, Goal>(({ ack }) => formatIp(ack.yiaddr));
 
 const acked = (ack = hourly, age = 0) => ({ kind: "acked", ack, age }) as const;
 const other = ackOf({ lease: 3600 }, { yiaddr: ip("192.168.1.77") });
@@ -158,7 +123,7 @@ interface Story {
   readonly settings?: Partial<Settings>;
   /** What keeping it begins with. */
   readonly first: string;
-  readonly lines: readonly Line[];
+  readonly lines: readonly Line<Message>[];
 }
 
 const stories: readonly Story[] = [
@@ -544,8 +509,8 @@ const stories: readonly Story[] = [
 for (const { what, ack = hourly, settings: parts, first, lines } of stories) {
   Deno.test(what, () => {
     const step = keep(leaseAt(start, ack), { now: start, settings: { ...settings, ...parts } });
-    assertEquals(words(step), first);
-    play(step, lines);
+    assertEquals(teller.words(step), first);
+    assertEquals(teller.play(step, lines).told, expectedOf(lines));
   });
 }
 
@@ -555,7 +520,7 @@ interface Restart {
   /** Seconds after the lease was asked for. */
   readonly at: number;
   readonly first: string;
-  readonly lines: readonly Line[];
+  readonly lines: readonly Line<Message>[];
 }
 
 const restarts: readonly Restart[] = [
@@ -604,8 +569,8 @@ const restarts: readonly Restart[] = [
 for (const { what, ack = hourly, at, first, lines } of restarts) {
   Deno.test(`after a restart ${what}`, () => {
     const step = resume(leaseAt(start, ack), { now: start + at * 1000, settings });
-    assertEquals(words(step), first);
-    play(step, lines);
+    assertEquals(teller.words(step), first);
+    assertEquals(teller.play(step, lines).told, expectedOf(lines));
   });
 }
 
@@ -656,11 +621,12 @@ for (
 Deno.test("the JSON of a lease that a clock has moved gives the same lease", () => {
   const begun = keep(leaseAt(start), { now: start, settings });
   // The wait for the next try ends in the middle of a millisecond.
-  const waiting = play(begun, [[1800, "timer", "renew 208"], [
-    1870.001,
-    "failed",
-    "wait 2510.0005",
-  ]]);
+  const lines: Line<Message>[] = [
+    [1800, "timer", "renew 208"],
+    [1870.001, "failed", "wait 2510.0005"],
+  ];
+  const { told, state: waiting } = teller.play(begun, lines);
+  assertEquals(told, expectedOf(lines));
   const moved = advance(waiting, { kind: "timer", now: start }).state.lease;
   assertEquals(moved.since, start - 2_510_000);
   assertEquals(leaseDecoder.decode(leaseToJson(moved), "", []), moved);
@@ -693,29 +659,16 @@ const text = (parts: Partial<Record<keyof Lease, unknown>>) => ({
   ...leaseToJson(leaseAt(start)),
   ...parts,
 });
-const time = 'milliseconds since 1970 or "never"';
-const order = "expireAt: expected since < renewAt ≤ rebindAt ≤ expireAt";
 const ackText = "ack: expected a DHCPACK in hexadecimal but received ";
-const damaged: readonly (readonly [what: string, value: unknown, issue: string])[] = [
-  ["nothing", undefined, "expected object but received nothing"],
-  ["a list", [], "expected object but received []"],
-  ["no time", text({ renewAt: null }), `renewAt: expected ${time} but received null`],
-  ["a negative time", text({ since: -1 }), `since: expected ${time} but received -1`],
-  ["a broken time", text({ since: 1.5 }), `since: expected ${time} but received 1.5`],
-  ["a time as text", text({ expireAt: "1" }), `expireAt: expected ${time} but received "1"`],
-  [
-    "an infinite time as a number",
-    text({ expireAt: 1e999 }),
-    `expireAt: expected ${time} but received null`,
-  ],
-  ["a lease of never", text({ since: "never" }), order],
-  ["no time before T1", text({ since: start + 1_800_000 }), order],
-  ["T1 after T2", text({ renewAt: start + 3_150_001 }), order],
-  ["T2 after the end", text({ rebindAt: start + 3_600_001 }), order],
-  ["no acknowledgement", text({ ack: "" }), `${ackText}""`],
-  ["a number", text({ ack: 7 }), `${ackText}7`],
-  ["half a byte", text({ ack: "0" }), `${ackText}"0"`],
-  ["letters", text({ ack: "zz" }), `${ackText}"zz"`],
+const damaged: readonly Damaged[] = [
+  ...damagedLeases(text, {
+    times: {
+      renewAt: start + 1_800_000,
+      rebindAt: start + 3_150_000,
+      expireAt: start + 3_600_000,
+    },
+    ackText,
+  }),
   ...[
     ["a cut acknowledgement", golden.ack.subarray(0, 270)],
     ["an offer", golden.offer],
@@ -742,7 +695,7 @@ type World = "answers" | "silent" | "forgot" | "refuses";
 function outcomeOf(
   action: Action & { kind: "exchange" },
   { random, world }: { random: Random; world: World },
-): [Short, number] {
+): [Short<Message>, number] {
   const quick = random.integer(1, 300);
   const forgotten = world === "forgot" && action.goal.kind !== "acquire";
   if (random.oneIn(50)) return [{ kind: "link unknown" }, 5];
@@ -815,7 +768,7 @@ Deno.test("while servers answer, no clock that is set makes a lease end", () => 
         real += 20;
         step = advance(step.state, { ...acked(hourly, 20), now: real + off });
       } else {
-        assert(next.kind === "wait", `seed ${random.seed}, run ${run}: ${word(next)}`);
+        assert(next.kind === "wait", `seed ${random.seed}, run ${run}: ${teller.word(next)}`);
         real = next.until - off;
         if (random.oneIn(3)) off += random.integer(-10_000, 10_000) * 1000;
         step = advance(step.state, { kind: "timer", now: real + off });
