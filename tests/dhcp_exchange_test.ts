@@ -70,6 +70,17 @@ kernelTest("dhcp exchange: the installed program holds it", installed, async (sa
   assertEquals(addressOf(await holdCleanly(sandbox, netns, { program })), subnet.first);
 });
 
+/** Gives both containers a link of a kind on the host's. */
+async function linksBelow(sandbox: Sandbox, kind: string): Promise<void> {
+  for (const name of ["a", "b"]) {
+    const netns = await sandbox.container(name);
+    await sandbox.ip(sandbox.host, [
+      `link add link up0 name l${name} type ${kind}`,
+      `link set dev l${name} netns ${netns} name eth0`,
+    ]);
+  }
+}
+
 /** How two containers, `a` and `b`, and the server are joined by way of the host. */
 const networks = {
   bridge: async (sandbox: Sandbox) => {
@@ -87,25 +98,9 @@ const networks = {
       ]);
     }
   },
-  macvlan: async (sandbox: Sandbox) => {
-    for (const name of ["a", "b"]) {
-      const netns = await sandbox.container(name);
-      await sandbox.ip(sandbox.host, [
-        `link add link up0 name m${name} type macvlan mode bridge`,
-        `link set dev m${name} netns ${netns} name eth0`,
-      ]);
-    }
-  },
+  macvlan: (sandbox: Sandbox) => linksBelow(sandbox, "macvlan mode bridge"),
   // All have one hardware address.
-  ipvlan: async (sandbox: Sandbox) => {
-    for (const name of ["a", "b"]) {
-      const netns = await sandbox.container(name);
-      await sandbox.ip(sandbox.host, [
-        `link add link up0 name i${name} type ipvlan mode l2`,
-        `link set dev i${name} netns ${netns} name eth0`,
-      ]);
-    }
-  },
+  ipvlan: (sandbox: Sandbox) => linksBelow(sandbox, "ipvlan mode l2"),
 } as const;
 
 for (const [kind, join] of Object.entries(networks)) {
