@@ -12,6 +12,7 @@
  * @module
  */
 import { spawn } from "../host/spawn.ts";
+import { inProcessVariable } from "../tests/harness/guest.ts";
 import { root } from "./build.ts";
 import { runTask } from "./command_line.ts";
 import { compileEach, CompileError } from "./compile.ts";
@@ -148,7 +149,19 @@ async function runKernel(
 }
 
 /** Files of a long duration, which must not start last. */
-const long = ["idempotence", "conformance", "kill", "rollback", "malformed", "portmap", "bridge"];
+const long = [
+  "kill",
+  "conformance",
+  "idempotence",
+  "rollback",
+  "firewall",
+  "peer",
+  "portmap",
+  "host-device",
+  "delegation",
+  "malformed",
+  "concurrency",
+];
 
 /** Test files with the long ones first; a folder stands for its tests. */
 export function longestFirst(files: readonly string[]): string[] {
@@ -175,7 +188,10 @@ async function runAll(): Promise<Counts> {
   await ensurePackages(testPackages);
   const given = Deno.env.get("CNI_BIN_DIR");
   const binDir = given ? Deno.realPathSync(given) : await pack(plan.packaging);
-  const env = { CNI_BIN_DIR: binDir };
+  const env = {
+    CNI_BIN_DIR: binDir,
+    ...(plan.packaging === "launchers" && !given && { [inProcessVariable]: "suites" }),
+  };
   const { kernel, pure } = sectionsOf(plan);
   if (plan.vm) {
     return await runInGuests({ ...plan, files: kernel, env, inside: insideWords(Deno.uid()) });

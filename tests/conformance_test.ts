@@ -9,7 +9,7 @@ import type { JsonObject, Verb } from "../cni/types.ts";
 import type { AttachmentOptions } from "./harness/attachment.ts";
 import { Attachment } from "./harness/attachment.ts";
 import { isListing, rounds } from "./harness/guest.ts";
-import { rowTest } from "./harness/need.ts";
+import { refusalTest, rowTest, suiteTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
 import { addressesOf, callPlugin, fail, okJson, succeed, versions } from "./harness/plugin.ts";
 import type { Row } from "./harness/rows.ts";
@@ -86,7 +86,7 @@ for (const row of firstRows()) {
     }
   });
 
-  rowTest(row, "missing variables are named all at once", async (sandbox, test) => {
+  refusalTest(row, "missing variables are named all at once", async (sandbox, test) => {
     const attachment = await Attachment.create(sandbox, row);
     const before = await snapshot(sandbox);
     for (const [verb, names] of Object.entries(requiredVariables)) {
@@ -105,7 +105,7 @@ for (const row of firstRows()) {
     assertSame(before, await snapshot(sandbox));
   });
 
-  rowTest(row, "bad identifiers are refused", async (sandbox, test) => {
+  refusalTest(row, "bad identifiers are refused", async (sandbox, test) => {
     const attachment = await Attachment.create(sandbox, row);
     const before = await snapshot(sandbox);
     const bad: Record<string, readonly string[]> = {
@@ -136,7 +136,7 @@ for (const row of firstRows()) {
     assertSame(before, await snapshot(sandbox));
   });
 
-  rowTest(row, "bad configurations are refused", async (sandbox, test) => {
+  refusalTest(row, "bad configurations are refused", async (sandbox, test) => {
     const attachment = await Attachment.create(sandbox, row);
     const before = await snapshot(sandbox);
     const good = attachment.call("ADD").config as JsonObject;
@@ -169,7 +169,7 @@ for (const row of firstRows()) {
     assertSame(before, await snapshot(sandbox));
   });
 
-  rowTest(row, "version gates", async (sandbox, test) => {
+  refusalTest(row, "version gates", async (sandbox, test) => {
     const attachment = await Attachment.create(sandbox, row);
     const before = await snapshot(sandbox);
     const good = attachment.call("ADD").config as JsonObject;
@@ -204,7 +204,7 @@ for (const row of firstRows()) {
     assertSame(before, await snapshot(sandbox));
   });
 
-  rowTest(row, "an unknown command is refused", async (sandbox) => {
+  refusalTest(row, "an unknown command is refused", async (sandbox) => {
     const attachment = await Attachment.create(sandbox, row);
     for (const verb of ["add", "UPDATE", "ADD ", "constructor"]) {
       const { code, msg } = await fail(sandbox, { ...attachment.call("ADD"), verb });
@@ -212,7 +212,7 @@ for (const row of firstRows()) {
     }
   });
 
-  rowTest(row, "its own namespace is refused before anything is done", async (sandbox) => {
+  refusalTest(row, "its own namespace is refused before anything is done", async (sandbox) => {
     const attachment = await Attachment.create(sandbox, row);
     const before = await snapshot(sandbox);
     for (const verb of ["ADD", "DEL"] as const) {
@@ -237,7 +237,8 @@ const each = isListing() ? distinctRows() : chosenRows();
 
 for (const row of each) {
   const count = rounds(first.has(row) ? versions.length : 3, 2);
-  rowTest(row, `ADD, CHECK and DEL in ${count} versions`, async (sandbox, test) => {
+  const register = first.has(row) ? rowTest : suiteTest;
+  register(row, `ADD, CHECK and DEL in ${count} versions`, async (sandbox, test) => {
     const before = await snapshot(sandbox);
     for (const version of spread(versionsOf(row), count)) {
       await test.step(version, async () => {
@@ -254,7 +255,7 @@ for (const row of each) {
   });
 
   if (row.addressless) {
-    rowTest(row, "versions that cannot express its result are refused", async (sandbox) => {
+    suiteTest(row, "versions that cannot express its result are refused", async (sandbox) => {
       for (const version of versions.filter((version) => version < "0.3.0")) {
         const attachment = await Attachment.create(sandbox, row, { version });
         const before = await snapshot(sandbox);
@@ -265,7 +266,7 @@ for (const row of each) {
       }
     });
   } else if (!row.since) {
-    rowTest(row, "a configuration without version is of version 0.1.0", async (sandbox) => {
+    suiteTest(row, "a configuration without version is of version 0.1.0", async (sandbox) => {
       const attachment = await Attachment.create(sandbox, row, { version: "0.1.0" });
       const call = attachment.call("ADD");
       const { cniVersion: _, ...config } = call.config as JsonObject;
@@ -274,7 +275,7 @@ for (const row of each) {
   }
 
   if (row.damage.length > 0) {
-    rowTest(row, "CHECK notices damage", async (sandbox, test) => {
+    suiteTest(row, "CHECK notices damage", async (sandbox, test) => {
       for (const [index, damage] of row.damage.entries()) {
         await test.step(damage.name, async () => {
           const options: AttachmentOptions = { containerId: `c${index}`, container: `n${index}` };
@@ -290,7 +291,7 @@ for (const row of each) {
     });
   }
 
-  rowTest(row, "unknown keys are ignored", async (sandbox) => {
+  suiteTest(row, "unknown keys are ignored", async (sandbox) => {
     const extra = {
       "x-unknown": { a: [1, null] },
       runtimeConfig: { unknown: [1] },
@@ -302,7 +303,7 @@ for (const row of each) {
     await attachment.del();
   });
 
-  rowTest(row, "STATUS says that it is ready", async (sandbox) => {
+  suiteTest(row, "STATUS says that it is ready", async (sandbox) => {
     const attachment = await Attachment.create(sandbox, row);
     const before = await snapshot(sandbox);
     const output = await callPlugin(sandbox, attachment.call("STATUS"));
@@ -312,7 +313,7 @@ for (const row of each) {
   });
 
   if (!rich.has(row)) continue;
-  rowTest(row, "many ADD and DEL at once", async (sandbox) => {
+  suiteTest(row, "many ADD and DEL at once", async (sandbox) => {
     const count = rounds(8, 3);
     const before = await snapshot(sandbox);
     const attachments: Attachment[] = [];
@@ -333,7 +334,7 @@ for (const row of each) {
 }
 
 for (const row of each.filter(({ kind }) => kind === "interface")) {
-  rowTest(row, "a failed ADD says why and leaves nothing", async (sandbox, test) => {
+  suiteTest(row, "a failed ADD says why and leaves nothing", async (sandbox, test) => {
     const attachment = await Attachment.create(sandbox, row);
     const missing = `${sandbox.dir}/no-such-namespace`;
     await test.step("no namespace", async () => {
@@ -358,7 +359,7 @@ for (const row of each.filter(({ kind }) => kind === "interface")) {
 }
 
 for (const row of each.filter((row) => row.kind === "chained" && !row.changesResult)) {
-  rowTest(row, "the previous result is passed on", async (sandbox, test) => {
+  suiteTest(row, "the previous result is passed on", async (sandbox, test) => {
     const known = versions.filter((version) => version >= "0.3.0");
     for (const version of spread(known, first.has(row) ? known.length : 2)) {
       await test.step(version, async () => {
@@ -375,7 +376,7 @@ for (const row of each.filter((row) => row.kind === "chained" && !row.changesRes
     }
   });
 
-  rowTest(row, "an ADD without previous result is refused", async (sandbox) => {
+  suiteTest(row, "an ADD without previous result is refused", async (sandbox) => {
     const attachment = await Attachment.create(sandbox, row);
     const call = attachment.call("ADD");
     const { prevResult: _, ...config } = call.config as JsonObject;

@@ -8,14 +8,14 @@ import { assertEquals } from "@std/assert";
 import type { JsonObject } from "../cni/types.ts";
 import { Attachment } from "./harness/attachment.ts";
 import { rounds } from "./harness/guest.ts";
-import { rowTest } from "./harness/need.ts";
+import { suiteTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
 import { callPlugin, errorObject, fail, okJson, succeed } from "./harness/plugin.ts";
 import type { Row } from "./harness/rows.ts";
 import { inert } from "./harness/residue.ts";
 import { alike, distinctRows } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
-import { assertSame, snapshot } from "./harness/state.ts";
+import { assertBecomes, assertSame, snapshot } from "./harness/state.ts";
 
 /** What CNI_NETNS may hold when the container is not what it was. */
 function lostNamespaces(sandbox: Sandbox): Record<string, string> {
@@ -34,7 +34,7 @@ const rows = distinctRows();
 const general = new Set(alike(rows));
 
 for (const row of rows) {
-  rowTest(row, "DEL without ADD succeeds", async (sandbox, test) => {
+  suiteTest(row, "DEL without ADD succeeds", async (sandbox, test) => {
     const attachment = await Attachment.create(sandbox, row);
     const namespaces = { ...lostNamespaces(sandbox), "its namespace": attachment.netns };
     const before = await snapshot(sandbox);
@@ -53,7 +53,7 @@ for (const row of rows) {
     }
   });
 
-  rowTest(row, "DEL twice, with and without the result of ADD", async (sandbox) => {
+  suiteTest(row, "DEL twice, with and without the result of ADD", async (sandbox) => {
     const before = await snapshot(sandbox);
     for (const known of [true, false]) {
       const attachment = await Attachment.create(sandbox, row);
@@ -69,7 +69,7 @@ for (const row of rows) {
     }
   });
 
-  rowTest(row, "DEL after the namespace was lost leaves nothing", async (sandbox, test) => {
+  suiteTest(row, "DEL after the namespace was lost leaves nothing", async (sandbox, test) => {
     const namespaces = lostNamespaces(sandbox);
     const before = await snapshot(sandbox);
     for (const [title, netns] of Object.entries(namespaces).slice(0, rounds(Infinity, 2))) {
@@ -80,15 +80,12 @@ for (const row of rows) {
         await attachment.del({ netns });
         await attachment.del({ netns });
         await attachment.delBefore();
-        assertSame(before, await snapshot(sandbox), {
-          allow: row.residue,
-          only: /^host|^files$/,
-        });
+        await assertBecomes(before, sandbox, { allow: row.residue, only: /^host|^files$/ });
       });
     }
   });
 
-  rowTest(
+  suiteTest(
     row,
     "DEL without namespace while the container lives leaves nothing on the host",
     async (sandbox) => {
@@ -104,7 +101,7 @@ for (const row of rows) {
 
   // A container's path may come to name another container's namespace. Loopback owns nothing there.
   if (row.type !== "loopback" && general.has(row)) {
-    rowTest(row, "DEL in somebody else's namespace takes nothing from them", async (sandbox) => {
+    suiteTest(row, "DEL in somebody else's namespace takes nothing from them", async (sandbox) => {
       const mine = await Attachment.create(sandbox, row, { containerId: "c1", container: "a" });
       await mine.add();
       const theirs = await Attachment.create(sandbox, row, {
@@ -121,7 +118,7 @@ for (const row of rows) {
     });
   }
 
-  rowTest(row, "a second ADD does no damage", async (sandbox) => {
+  suiteTest(row, "a second ADD does no damage", async (sandbox) => {
     const before = await snapshot(sandbox);
     const attachment = await Attachment.create(sandbox, row);
     const result = await attachment.add();
@@ -138,7 +135,7 @@ for (const row of rows) {
     assertSame(before, await snapshot(sandbox), { allow: row.residue });
   });
 
-  rowTest(row, "ADD after DEL gives the same again", async (sandbox) => {
+  suiteTest(row, "ADD after DEL gives the same again", async (sandbox) => {
     const attachment = await Attachment.create(sandbox, row);
     await attachment.add();
     await attachment.del();
@@ -153,7 +150,7 @@ for (const row of rows) {
     });
   });
 
-  rowTest(row, "CHECK changes nothing and wants the result of ADD", async (sandbox) => {
+  suiteTest(row, "CHECK changes nothing and wants the result of ADD", async (sandbox) => {
     const attachment = await Attachment.create(sandbox, row);
     await attachment.add();
     const before = await snapshot(sandbox);
@@ -169,7 +166,7 @@ for (const row of rows) {
     if (row.damage.length > 0) errorObject(other, output);
   });
 
-  rowTest(row, "DEL of one attachment leaves the others", async (sandbox) => {
+  suiteTest(row, "DEL of one attachment leaves the others", async (sandbox) => {
     const first = await Attachment.create(sandbox, row, { container: "a" });
     const second = await Attachment.create(sandbox, row, {
       containerId: "c2",
@@ -184,7 +181,7 @@ for (const row of rows) {
   });
 
   if (!general.has(row)) continue;
-  rowTest(row, "GC keeps what is listed and removes the rest", async (sandbox, test) => {
+  suiteTest(row, "GC keeps what is listed and removes the rest", async (sandbox, test) => {
     const { kept, stale, keptState } = await two(sandbox, row);
     const listed = { containerID: "c1", ifname: "eth0" };
     for (const [title, call] of Object.entries(gcCalls(kept, [listed]))) {
@@ -202,7 +199,7 @@ for (const row of rows) {
     }
   });
 
-  rowTest(row, "GC keeps nothing when the list is empty or null", async (sandbox, test) => {
+  suiteTest(row, "GC keeps nothing when the list is empty or null", async (sandbox, test) => {
     const before = await snapshot(sandbox);
     for (const valid of [[], null]) {
       await test.step(JSON.stringify(valid), async () => {
@@ -219,7 +216,7 @@ for (const row of rows) {
     }
   });
 
-  rowTest(row, "GC does nothing when the list is absent or no list", async (sandbox, test) => {
+  suiteTest(row, "GC does nothing when the list is absent or no list", async (sandbox, test) => {
     const attachment = await Attachment.create(sandbox, row);
     await attachment.add();
     const before = await snapshot(sandbox);
@@ -238,7 +235,7 @@ for (const row of rows) {
     }
   });
 
-  rowTest(row, "GC leaves other networks alone", async (sandbox) => {
+  suiteTest(row, "GC leaves other networks alone", async (sandbox) => {
     const attachment = await Attachment.create(sandbox, row, { network: "net1" });
     await attachment.add();
     const before = await snapshot(sandbox);

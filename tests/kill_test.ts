@@ -9,7 +9,7 @@ import { recordPath } from "../recipes/record.ts";
 import { Attachment } from "./harness/attachment.ts";
 import { Faults } from "./harness/fault.ts";
 import { isListing, rounds } from "./harness/guest.ts";
-import { rowTest } from "./harness/need.ts";
+import { suiteTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
 import { errorObject, outputOf, startPlugin } from "./harness/plugin.ts";
 import { Random, seedOf } from "./harness/random.ts";
@@ -53,7 +53,7 @@ const recordKinds: Readonly<Record<string, string>> = {
 };
 
 for (const row of firstRows(({ type }) => type in recordKinds)) {
-  rowTest(row, "DEL removes what is left of a record that was never whole", async (sandbox) => {
+  suiteTest(row, "DEL removes what is left of a record that was never whole", async (sandbox) => {
     const attachment = await Attachment.create(sandbox, row);
     const before = await snapshot(sandbox);
     const { network, ifname: ifName } = attachment;
@@ -78,11 +78,11 @@ async function durationOf(sandbox: Sandbox, call: PluginCall): Promise<number> {
 for (const row of rows) {
   const seed = seedOf(20_260_801);
   const count = perType.get(row.type)!.length;
-  const total = thorough.has(row.type) ? 50 : brief.has(row.type) ? 12 : 24;
-  const kills = rounds(Math.ceil(total / count), 3);
+  const total = thorough.has(row.type) ? 50 : brief.has(row.type) ? 12 : 16;
+  const kills = rounds(Math.ceil(total / count), 2);
   const killsOfDel = rounds(Math.ceil(total / 3 / count), 1);
 
-  rowTest(row, `DEL cleans up after ADD was killed ${kills} times`, async (sandbox, test) => {
+  suiteTest(row, `DEL cleans up after ADD was killed ${kills} times`, async (sandbox, test) => {
     const random = new Random(seed);
     const before = await snapshot(sandbox);
     const attachment = await Attachment.create(sandbox, row);
@@ -107,31 +107,35 @@ for (const row of rows) {
     assertSame(before, await snapshot(sandbox), { allow: row.residue });
   });
 
-  rowTest(row, `DEL cleans up after DEL was killed ${killsOfDel} times`, async (sandbox, test) => {
-    const random = new Random(seed + 1);
-    const before = await snapshot(sandbox);
-    const attachment = await Attachment.create(sandbox, row);
-    const standing = await snapshot(sandbox);
-    await attachment.add();
-    const duration = await durationOf(sandbox, attachment.call("DEL"));
-    for (let time = 0; time < killsOfDel; time++) {
-      const moment = random.next() * duration * 1.1;
-      const all = random.oneIn(2);
-      await test.step(`seed ${seed}, after ${moment.toFixed(1)} ms`, async () => {
-        await attachment.add();
-        await killAt(sandbox, attachment.call("DEL"), { moment, all });
-        await attachment.del();
-        assertSame(standing, await snapshot(sandbox), {
-          allow: [...row.residue, "temporaryFile"],
+  suiteTest(
+    row,
+    `DEL cleans up after DEL was killed ${killsOfDel} times`,
+    async (sandbox, test) => {
+      const random = new Random(seed + 1);
+      const before = await snapshot(sandbox);
+      const attachment = await Attachment.create(sandbox, row);
+      const standing = await snapshot(sandbox);
+      await attachment.add();
+      const duration = await durationOf(sandbox, attachment.call("DEL"));
+      for (let time = 0; time < killsOfDel; time++) {
+        const moment = random.next() * duration * 1.1;
+        const all = random.oneIn(2);
+        await test.step(`seed ${seed}, after ${moment.toFixed(1)} ms`, async () => {
+          await attachment.add();
+          await killAt(sandbox, attachment.call("DEL"), { moment, all });
+          await attachment.del();
+          assertSame(standing, await snapshot(sandbox), {
+            allow: [...row.residue, "temporaryFile"],
+          });
         });
-      });
-    }
-    await attachment.delBefore();
-    assertSame(before, await snapshot(sandbox), { allow: row.residue });
-  });
+      }
+      await attachment.delBefore();
+      assertSame(before, await snapshot(sandbox), { allow: row.residue });
+    },
+  );
 
   if (!stopped.has(row)) continue;
-  rowTest(row, "SIGTERM in any step of ADD is answered and undone", async (sandbox, test) => {
+  suiteTest(row, "SIGTERM in any step of ADD is answered and undone", async (sandbox, test) => {
     await using faults = await Faults.install();
     const attachment = await Attachment.create(sandbox, row);
     const before = await snapshot(sandbox);

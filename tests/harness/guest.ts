@@ -12,8 +12,18 @@ export const listVariable = "DENOCNI_LIST";
 /** Names the file with the tests to register, as they were listed; all when it is absent. */
 export const onlyVariable = "DENOCNI_ONLY";
 
-/** Set: plugins are called inside one process, in a host stand-in that tests share (`standing.ts`). */
+/**
+ * Says which tests call plugins inside one process, in a host stand-in that they share
+ * (`standing.ts`): `all` in a guest; `suites` where launchers are tested, which only start
+ * the same code.
+ */
 export const inProcessVariable = "DENOCNI_IN_PROCESS";
+
+/** Whether a test calls plugins inside one process. */
+export function isInOneProcess({ suite = false }: { suite?: boolean }): boolean {
+  const which = Deno.env.get(inProcessVariable);
+  return which === "all" || (which === "suites" && suite);
+}
 
 /** Names the file that takes tests during which Deno itself crashed. */
 export const crashedVariable = "DENOCNI_CRASHED";
@@ -39,19 +49,34 @@ function givenTests(): readonly ListedTest[] | undefined {
   return path === undefined ? undefined : given ??= readList(Deno.readTextFileSync(path));
 }
 
-/** Notes a test during which Deno itself crashed: on a guest's kernel it may pass the next time. */
-export function noteCrash(name: string): void {
-  const path = Deno.env.get(crashedVariable);
-  const test = givenTests()?.find((test) => test.name === name && test.file === testFile());
-  if (!path || !test) return;
-  Deno.writeTextFileSync(path, `${JSON.stringify(test)}\n`, { append: true });
-}
-
 /** Whether a test is to be registered: natively each, in a guest those that it was given. */
 export function isChosen(name: string): boolean {
-  const file = testFile();
-  return givenTests()?.some((test) => test.name === name && test.file === file) ?? true;
+  return givenTests() === undefined || listed(name) !== undefined;
 }
+
+/** A test as it was given to this guest. */
+export function listed(name: string): ListedTest | undefined {
+  const file = testFile();
+  return givenTests()?.find((test) => test.name === name && test.file === file);
+}
+
+/** Notes a test during which Deno itself crashed: on a guest's kernel it may pass the next time. */
+export function noteCrash(test: ListedTest): void {
+  const path = Deno.env.get(crashedVariable);
+  if (path) Deno.writeTextFileSync(path, `${JSON.stringify(test)}\n`, { append: true });
+}
+
+/** Registers what this guest was given, file after file. */
+export async function registerGiven(): Promise<void> {
+  for (const name of new Set(givenTests()?.map(({ file }) => file))) {
+    file = name;
+    // deno-lint-ignore denocni/literal-import -- tests are not bundled
+    await import(name);
+  }
+}
+
+/** The file that registers its tests, where one process has the tests of several. */
+let file: string | undefined;
 
 /** Whether what has these needs concerns this kernel: a guest is there for some needs alone. */
 export function isForHere(needs: readonly string[]): boolean {
@@ -64,7 +89,7 @@ export function readList(text: string): ListedTest[] {
 }
 
 function testFile(): string {
-  return new URL(Deno.mainModule).pathname;
+  return file ?? new URL(Deno.mainModule).pathname;
 }
 
 /** Whether tests are listed in place of being run. */

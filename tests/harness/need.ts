@@ -5,7 +5,7 @@
  * @module
  */
 import type { Row } from "./rows.ts";
-import { inProcessVariable, isChosen, isListing, list, noteCrash } from "./guest.ts";
+import { isChosen, isInOneProcess, isListing, list, listed, noteCrash } from "./guest.ts";
 import { Sandbox } from "./sandbox.ts";
 import { executeSync } from "./process.ts";
 import { binDir, peerDir } from "./plugin.ts";
@@ -31,6 +31,10 @@ export type Need =
 /** Options of a test that needs a kernel. */
 export interface KernelTestOptions {
   readonly needs?: readonly Need[];
+  /** It is one of a suite that makes thousands of calls: where it can, inside one process. */
+  readonly suite?: boolean;
+  /** It is not about IPv6 addresses that others may have. */
+  readonly quickDad?: boolean;
 }
 
 /** Registers a test that gets a sandbox of its own. */
@@ -42,35 +46,59 @@ export function kernelTest(
     test: Deno.TestContext,
   ) => Promise<void> | void,
 ): void {
-  testWith(name, ["private", ...options.needs ?? []], async (test) => {
-    await using sandbox = await Sandbox.create();
+  const { needs = [], quickDad = false } = options;
+  const inOneProcess = isInOneProcess(options);
+  const ofGuest = listed(name);
+  testWith(name, ["private", ...needs], async (test) => {
+    await using sandbox = await Sandbox.create({ inOneProcess, quickDad });
     try {
       await body(sandbox, test);
     } finally {
-      if (await sandbox.standing?.crashed()) noteCrash(name);
+      if (ofGuest && await sandbox.standing?.crashed()) noteCrash(ofGuest);
     }
-  });
+  }, { shares: inOneProcess });
 }
+
+/** The body of a test of a row. */
+type RowBody = (sandbox: Sandbox, test: Deno.TestContext) => Promise<void> | void;
 
 /** Registers a test of a row, with the row's needs; the container `a` and what the row needs of the host are there already. */
-export function rowTest(
-  row: Row,
-  title: string,
-  body: (sandbox: Sandbox, test: Deno.TestContext) => Promise<void> | void,
-): void {
-  const needs = [`plugin:${row.type}` as const, ...row.needs];
-  kernelTest(`${row.name}: ${title}`, { needs }, async (sandbox, test) => {
-    await sandbox.container("a");
-    await row.prepare?.(sandbox);
-    await body(sandbox, test);
-  });
+export function rowTest(row: Row, title: string, body: RowBody): void {
+  register(row, title, { needs: row.needs }, body);
 }
 
-/** Registers a test that is skipped, with its reason, when a need is not met. */
+/** Registers a {@linkcode rowTest} that makes so many calls that it makes them inside one process, where it can. */
+export function suiteTest(row: Row, title: string, body: RowBody): void {
+  register(row, title, { needs: row.needs, suite: true }, body);
+}
+
+/** Registers a {@linkcode suiteTest} of what is refused before the kernel is asked for anything that a row needs. */
+export function refusalTest(row: Row, title: string, body: RowBody): void {
+  register(row, title, { suite: true }, body);
+}
+
+function register(row: Row, title: string, options: KernelTestOptions, body: RowBody): void {
+  const needs = [`plugin:${row.type}` as const, ...options.needs ?? []];
+  kernelTest(
+    `${row.name}: ${title}`,
+    { ...options, needs, quickDad: true },
+    async (sandbox, test) => {
+      await sandbox.container("a");
+      await row.prepare?.(sandbox);
+      await body(sandbox, test);
+    },
+  );
+}
+
+/**
+ * Registers a test that is skipped, with its reason, when a need is not met. What it `shares`
+ * with others, a process, is no leak.
+ */
 export function testWith(
   name: string,
   needs: readonly Need[],
   fn: (test: Deno.TestContext) => Promise<void> | void,
+  { shares = false }: { readonly shares?: boolean } = {},
 ): void {
   if (!isChosen(name)) return;
   const missing = unmet(needs);
@@ -81,15 +109,11 @@ export function testWith(
       throw new Error(`Cannot skip a required test: ${required.reason}`);
     });
   }
-  if (missing.length === 0) return Deno.test({ name, fn, ...sanitizers() });
+  if (missing.length === 0) {
+    return Deno.test({ name, fn, sanitizeOps: !shares, sanitizeResources: !shares });
+  }
   console.log(`SKIP ${name}: ${missing.map(({ reason }) => reason).join("; ")}`);
   Deno.test({ name, ignore: true, fn });
-}
-
-/** A process that tests share is no leak. */
-function sanitizers(): Partial<Deno.TestDefinition> {
-  if (!Deno.env.has(inProcessVariable)) return {};
-  return { sanitizeOps: false, sanitizeResources: false };
 }
 
 function isRequired(need: Need): boolean {

@@ -23,6 +23,22 @@ export const outsideNet = {
   client6: "2001:db8:ff::2",
 } as const;
 
+/**
+ * Duplicate address detection of a link waits up to `router_solicitation_delay` seconds, then a
+ * second for the answer to each probe (Linux, `net/ipv6/addrconf.c`).
+ */
+const quickDad = `cd /proc/sys/net/ipv6/conf/default
+echo 0 >router_solicitation_delay
+echo 0 >dad_transmits`;
+
+/** What a world is like. */
+export interface SandboxOptions {
+  /** Plugins are called inside one process, in a host stand-in that tests share. */
+  readonly inOneProcess?: boolean;
+  /** New IPv6 addresses of containers are tentative for an instant, in place of up to 2 s. */
+  readonly quickDad?: boolean;
+}
+
 /** One test's world. Make it with {@linkcode Sandbox.create}. */
 export class Sandbox implements AsyncDisposable {
   /** Path of the namespace that plays the host; plugins run inside it. */
@@ -35,18 +51,22 @@ export class Sandbox implements AsyncDisposable {
   readonly #cards = new Set<string>();
   readonly #resources: AsyncDisposable[] = [];
 
+  readonly #quickDad: boolean;
+
   private constructor(
     /** The host stand-in of all tests, where they share one. */
     readonly standing: StandingHost | undefined,
+    options: SandboxOptions,
   ) {
+    this.#quickDad = options.quickDad ?? false;
     this.#prefix = `d${Deno.pid}-${serial++}`;
     this.dir = `${root}/${this.#prefix}`;
     this.host = standing?.netns ?? `${netnsDir}/${this.#prefix}-host`;
   }
 
-  /** Makes the host stand-in: loopback up, nothing forwarded. */
-  static async create(): Promise<Sandbox> {
-    const sandbox = new Sandbox(await standingHost());
+  /** Makes the host stand-in: loopback up, nothing forwarded; or takes the one that tests share, with its process. */
+  static async create(options: SandboxOptions = {}): Promise<Sandbox> {
+    const sandbox = new Sandbox(options.inOneProcess ? await standingHost() : undefined, options);
     Deno.mkdirSync(sandbox.dir, { recursive: true });
     if (sandbox.standing) {
       sandbox.#netns.set("host", sandbox.host);
@@ -203,6 +223,7 @@ export class Sandbox implements AsyncDisposable {
     await must(["ip", "netns", "add", `${this.#prefix}-${name}`]);
     const path = `${netnsDir}/${this.#prefix}-${name}`;
     this.#netns.set(name, path);
+    if (this.#quickDad) await this.inside(path, ["sh", "-ec", quickDad]);
     return path;
   }
 }

@@ -1,13 +1,13 @@
 /**
  * A host stand-in that the tests of a file share, with a process inside that runs
- * plugins: for guest kernels, where a Deno process takes a second to start. After
- * each test it is as it was, or another takes its place.
+ * plugins: for guest kernels, where a Deno process takes a second to start, and for
+ * suites of thousands of calls. After each test it is as it was, or another takes its
+ * place.
  *
  * @module
  */
 import type { Outcome } from "../../cni/serve.ts";
 import { prepareTools } from "./fault.ts";
-import { inProcessVariable } from "./guest.ts";
 import type { InProcessCall, InProcessReply } from "./in_process.ts";
 import { Child, must } from "./process.ts";
 import type { State } from "./state.ts";
@@ -39,9 +39,8 @@ const faults: ReadonlySet<Deno.Signal> = new Set(
 let standing: StandingHost | undefined;
 let serial = 0;
 
-/** The host stand-in for the next test, or `undefined` where every test has its own. */
-export async function standingHost(): Promise<StandingHost | undefined> {
-  if (!Deno.env.has(inProcessVariable)) return undefined;
+/** The host stand-in for the next test that shares one. */
+export async function standingHost(): Promise<StandingHost> {
   return standing ??= await StandingHost.create();
 }
 

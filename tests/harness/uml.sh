@@ -7,15 +7,17 @@
 #   tests/harness/uml.sh tests/harness/private.sh deno test -A tests/bridge_vlan_test.ts
 #
 # Needs Debian's package user-mode-linux, installed or unpacked below $UML_ROOT.
-# UML_MEMORY is the guest's memory, 2000M when unset; UML_LIMIT the seconds after
-# which it is ended, 720 when unset; UML_SHARE a folder that the guest can write,
-# under the same path; UML_CPU the processor it stays on: a guest has one alone, and
-# its kernel and its programs take turns; UML_PREFIX stands before each line.
+# UML_MEMORY is the guest's memory, 2000M when unset; UML_SILENCE the seconds without
+# a word after which it is ended, 240 when unset; UML_LIMIT those after which it is
+# ended whatever it says, 1800 when unset; UML_SHARE a folder that the guest can
+# write, under the same path; UML_CPU the processor it stays on: a guest has one
+# alone, and its kernel and its programs take turns; UML_PREFIX stands before each line.
 set -eu
 [ $# -gt 0 ] || { echo "usage: uml.sh COMMAND [ARGUMENT]..." >&2; exit 2; }
 linux=${UML_ROOT:-}/usr/bin/linux.uml
 modules=$(echo "${UML_ROOT:-}"/usr/lib/uml/modules/*)
-limit=${UML_LIMIT:-720}
+limit=${UML_LIMIT:-1800}
+silence=${UML_SILENCE:-240}
 pin=${UML_CPU:+taskset --cpu-list $UML_CPU}
 [ -x "$linux" ] || {
   echo "uml.sh: no program $linux: install user-mode-linux, or unpack it and set UML_ROOT" >&2
@@ -69,14 +71,22 @@ chmod +x "$work/init"
 {
   # shellcheck disable=SC2086
   timeout --kill-after=5 "$limit" $pin "$linux" mem="${UML_MEMORY:-2000M}" rootfstype=hostfs rootflags=/ ro \
-    quiet loglevel=0 init="$work/init" con=null con0=null,fd:1 </dev/null 2>&1 && ended=$? || ended=$?
-  echo "$ended" >"$work/ended"
-} | tr -d '\r' | tee "$work/output" |
+    quiet loglevel=0 init="$work/init" con=null con0=null,fd:1 </dev/null 2>&1 &
+  guest=$!
+  : >"$work/output"
+  while sleep 2 && kill -0 "$guest" 2>/dev/null; do
+    said=$(stat -c %Y "$work/output")
+    [ $(($(date +%s) - said)) -le "$silence" ] || { kill "$guest"; echo silent >"$work/ended"; }
+  done &
+  wait "$guest" && ended=$? || ended=$?
+  [ -s "$work/ended" ] || echo "$ended" >"$work/ended"
+} | sed -u 's|\r||g' | tee "$work/output" |
   sed -u -n "/^uml.sh: begin\$/,/^uml.sh: exit/ { /^uml.sh: /!s/^/${UML_PREFIX:-}/p }"
 
 status=$(sed -n 's/^uml.sh: exit status \([0-9]*\)$/\1/p' "$work/output")
 [ -z "$status" ] || exit "$status"
 case $(cat "$work/ended") in
+silent) echo "uml.sh: the guest has said nothing for $silence s; the end of its console:" >&2 ;;
 124 | 137) echo "uml.sh: the guest has not ended within $limit s; the end of its console:" >&2 ;;
 *) echo "uml.sh: the guest has ended early; the end of its console:" >&2 ;;
 esac
