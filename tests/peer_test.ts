@@ -300,8 +300,9 @@ for (
     ...chainCases,
   ]
 ) {
+  const options = { needs: ["peer", ...needs], quickDad: true } as const;
   for (const direction of directions) {
-    kernelTest(`${title}: ${direction.title}`, { needs: ["peer", ...needs] }, async (sandbox) => {
+    kernelTest(`${title}: ${direction.title}`, options, async (sandbox) => {
       await prepare?.(sandbox);
       const netns = await sandbox.container();
       const before = await snapshot(sandbox);
@@ -320,24 +321,24 @@ for (
     });
   }
 
-  kernelTest(`${title}: DEL by ours of theirs after the container is gone`, {
-    needs: ["peer", ...needs],
-  }, async (sandbox) => {
-    await prepare?.(sandbox);
-    const netns = await sandbox.container("gone");
-    const chain = chainOf(plugins(sandbox), netns);
-    const before = await snapshot(sandbox);
-    const result = await addChain(sandbox, { ...chain, binDir: peerDir });
-    await sandbox.removeNetns("gone");
-    await delChain(sandbox, { ...chain, binDir: binDir() }, result);
-    assertSame(before, await snapshot(sandbox), { allow: residue, only: /^host|^files$/ });
-  });
+  kernelTest(
+    `${title}: DEL by ours of theirs after the container is gone`,
+    options,
+    async (sandbox) => {
+      await prepare?.(sandbox);
+      const netns = await sandbox.container("gone");
+      const chain = chainOf(plugins(sandbox), netns);
+      const before = await snapshot(sandbox);
+      const result = await addChain(sandbox, { ...chain, binDir: peerDir });
+      await sandbox.removeNetns("gone");
+      await delChain(sandbox, { ...chain, binDir: binDir() }, result);
+      assertSame(before, await snapshot(sandbox), { allow: residue, only: /^host|^files$/ });
+    },
+  );
 
   // In guests that is seen by what our CHECK says of theirs.
   if (isListing()) continue;
-  kernelTest(`${title}: the container gets the same from both`, {
-    needs: ["peer", ...needs],
-  }, async (sandbox) => {
+  kernelTest(`${title}: the container gets the same from both`, options, async (sandbox) => {
     await prepare?.(sandbox);
     const seen = [];
     for (const dir of [peerDir, binDir()]) {

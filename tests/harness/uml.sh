@@ -26,6 +26,7 @@ pin=${UML_CPU:+taskset --cpu-list $UML_CPU}
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/uml.XXXXXX")
 trap 'rm -rf "$work"' EXIT
+trap 'exit 129' HUP INT TERM
 quote() { printf "'%s' " "$(printf %s "$1" | sed "s/'/'\\\\''/g")"; }
 
 {
@@ -69,12 +70,15 @@ INIT
 chmod +x "$work/init"
 
 {
+  # In the foreground: a signal to the group reaches the guest, too.
   # shellcheck disable=SC2086
-  timeout --kill-after=5 "$limit" $pin "$linux" mem="${UML_MEMORY:-2000M}" rootfstype=hostfs rootflags=/ ro \
+  timeout --foreground --kill-after=5 "$limit" $pin "$linux" mem="${UML_MEMORY:-2000M}" rootfstype=hostfs rootflags=/ ro \
     quiet loglevel=0 init="$work/init" con=null con0=null,fd:1 </dev/null 2>&1 &
   guest=$!
   : >"$work/output"
   while sleep 2 && kill -0 "$guest" 2>/dev/null; do
+    # Nobody listens any more.
+    kill -0 "$PPID" 2>/dev/null || kill "$guest"
     said=$(stat -c %Y "$work/output")
     [ $(($(date +%s) - said)) -le "$silence" ] || { kill "$guest"; echo silent >"$work/ended"; }
   done &
