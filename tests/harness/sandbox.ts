@@ -50,7 +50,6 @@ export class Sandbox implements AsyncDisposable {
   readonly #agents = new Map<string, Agent>();
   readonly #cards = new Set<string>();
   readonly #resources: AsyncDisposable[] = [];
-
   readonly #quickDad: boolean;
 
   private constructor(
@@ -64,7 +63,7 @@ export class Sandbox implements AsyncDisposable {
     this.host = standing?.netns ?? `${netnsDir}/${this.#prefix}-host`;
   }
 
-  /** Makes the host stand-in: loopback up, nothing forwarded; or takes the one that tests share, with its process. */
+  /** Makes the host stand-in, loopback up and nothing forwarded, or takes the one that tests share. */
   static async create(options: SandboxOptions = {}): Promise<Sandbox> {
     const sandbox = new Sandbox(options.inOneProcess ? await standingHost() : undefined, options);
     Deno.mkdirSync(sandbox.dir, { recursive: true });
