@@ -15,7 +15,7 @@ import type { Row } from "./harness/rows.ts";
 import { inert } from "./harness/residue.ts";
 import { alike, distinctRows } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
-import { assertBecomes, assertSame, snapshot } from "./harness/state.ts";
+import { assertSame, snapshot } from "./harness/state.ts";
 
 /** What CNI_NETNS may hold when the container is not what it was. */
 function lostNamespaces(sandbox: Sandbox): Record<string, string> {
@@ -76,11 +76,15 @@ for (const row of rows) {
       await test.step(title, async () => {
         const attachment = await Attachment.create(sandbox, row, { container: "lost" });
         await attachment.add();
-        await sandbox.removeNetns("lost");
+        const tornDown = await sandbox.loseNetns("lost");
         await attachment.del({ netns });
         await attachment.del({ netns });
         await attachment.delBefore();
-        await assertBecomes(before, sandbox, { allow: row.residue, only: /^host|^files$/ });
+        await tornDown();
+        assertSame(before, await snapshot(sandbox), {
+          allow: row.residue,
+          only: /^host|^files$/,
+        });
       });
     }
   });

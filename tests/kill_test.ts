@@ -78,8 +78,8 @@ async function durationOf(sandbox: Sandbox, call: PluginCall): Promise<number> {
 for (const row of rows) {
   const seed = seedOf(20_260_801);
   const count = perType.get(row.type)!.length;
-  const total = thorough.has(row.type) ? 50 : brief.has(row.type) ? 12 : 16;
-  const kills = rounds(Math.ceil(total / count), 2);
+  const total = thorough.has(row.type) ? 50 : brief.has(row.type) ? 12 : 24;
+  const kills = rounds(Math.ceil(total / count), 3);
   const killsOfDel = rounds(Math.ceil(total / 3 / count), 1);
 
   suiteTest(row, `DEL cleans up after ADD was killed ${kills} times`, async (sandbox, test) => {

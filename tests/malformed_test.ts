@@ -12,7 +12,7 @@ import { Attachment } from "./harness/attachment.ts";
 import type { HostileInput } from "./harness/hostile.ts";
 import { hostileInput, tripwire } from "./harness/hostile.ts";
 import type { InProcessReply } from "./harness/in_process.ts";
-import { isListing, rounds } from "./harness/guest.ts";
+import { rounds } from "./harness/guest.ts";
 import { kernelTest, unmet } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
 import { errorObject, pluginArgv, pluginEnv } from "./harness/plugin.ts";
@@ -62,8 +62,6 @@ const groups = Map.groupBy(
 
 for (const rows of groups.values()) {
   const { type } = rows[0]!;
-  // A guest has nothing to add to what is tried here.
-  if (isListing() && groups.has(`${type} false`)) continue;
   const needs = [`plugin:${type}` as const, ...rows.flatMap((row) => row.needs)];
   const share = (count: number) => Math.ceil(count / countTypes());
 

@@ -108,6 +108,21 @@ export class Sandbox implements AsyncDisposable {
   }
 
   /**
+   * Removes a namespace as {@linkcode removeNetns} does, and gives what awaits its end: the
+   * kernel takes the links of one without processes apart a little later than its name.
+   */
+  async loseNetns(name: string): Promise<() => Promise<void>> {
+    const witness = await this.container("witness");
+    const lost = await this.container(name);
+    await this.ip(witness, [`link add w0 type veth peer name w1 netns ${lost}`]);
+    await this.removeNetns(name);
+    const there = "ip link show dev w0 >/dev/null 2>&1";
+    return async () => {
+      await this.inside(witness, ["sh", "-ec", `while ${there}; do sleep 0.01; done`]);
+    };
+  }
+
+  /**
    * A link of the host that stands for a network card, with its cable in `NAME-far`:
    * as the kernel does with real ones, {@linkcode removeNetns} brings it back to the
    * host under the name it has then, or where that is taken, as `dev` and its index.

@@ -317,23 +317,6 @@ function minus(a: readonly string[], b: readonly string[]): string[] {
   });
 }
 
-/**
- * Fails unless the state becomes that before within 10 s: the kernel takes a namespace without
- * processes apart a little later than its name.
- */
-export async function assertBecomes(
-  before: State,
-  sandbox: Sandbox,
-  options: SameOptions = {},
-): Promise<void> {
-  const end = Date.now() + 10_000;
-  let after = await snapshot(sandbox);
-  while (difference(before, after, options).length > 0 && Date.now() < end) {
-    after = await snapshot(sandbox);
-  }
-  assertSame(before, after, options);
-}
-
 /** Fails, with the lines that differ, unless two states are the same. */
 export function assertSame(
   before: State,
