@@ -28,12 +28,6 @@ export function testsRun(xml: string): Set<string> {
   return new Set(run.map(({ name }) => unescape(name)));
 }
 
-/** Names of the tests of a report that failed. */
-export function testsFailed(xml: string): Set<string> {
-  const failed = casesOf(xml).filter(({ body }) => outcomeOf(body) === "failed");
-  return new Set(failed.map(({ name }) => unescape(name)));
-}
-
 function outcomeOf(body: string): keyof Counts {
   return /^\s*<skipped/.test(body) ? "skipped" : /^\s*<failure/.test(body) ? "failed" : "passed";
 }

@@ -1,28 +1,24 @@
 /**
  * `deno task test --vm`: the kernel tests that the running kernel lacks something
- * for (a link type, VLAN filtering of bridges), inside User-Mode Linux guests. A
- * kernel that lacks nothing needs none.
+ * for (a link type, VLAN filtering of bridges), inside guests of QEMU. A kernel that
+ * lacks nothing needs none.
  *
  * @module
  */
 import { spawn } from "../host/spawn.ts";
 import type { ListedTest } from "../tests/harness/guest.ts";
-import {
-  crashedVariable,
-  inProcessVariable,
-  listVariable,
-  onlyVariable,
-  readList,
-} from "../tests/harness/guest.ts";
+import { inProcessVariable, listVariable, onlyVariable, readList } from "../tests/harness/guest.ts";
 import { root } from "./build.ts";
-import { ensurePackages } from "./packages.ts";
+import { runInGuest } from "./guest/boot.ts";
+import type { GuestKernel } from "./guest/kernel.ts";
+import { guestKernel } from "./guest/kernel.ts";
 import type { Counts } from "./report.ts";
-import { countTests, testsFailed, testsRun, total } from "./report.ts";
+import { countTests, testsRun, total } from "./report.ts";
 
 /**
  * Minutes after which a guest is ended that still says something, unless `DENOCNI_VM_MINUTES`
  * says another number: several times what a machine takes that has nothing else to do. One that
- * hangs is ended by its silence (`uml.sh`).
+ * hangs is ended by its silence (`guest/boot.ts`).
  */
 const minutes = 25;
 
@@ -46,7 +42,7 @@ export async function runInGuests(run: GuestRun): Promise<Counts> {
     console.log("This kernel lacks nothing that the tests need: no guest is started.");
     return { passed: 0, failed: 0, skipped: 0 };
   }
-  await ensurePackages(["user-mode-linux"]);
+  const kernel = await guestKernel();
   const processors = parseList(await Deno.readTextFile("/proc/self/status"));
   const shares = share(tests, Math.min(processors.length, Math.ceil(tests.length / testsOfGuest)));
   const guests = shares.length === 1 ? "a guest" : `${shares.length} guests`;
@@ -54,7 +50,12 @@ export async function runInGuests(run: GuestRun): Promise<Counts> {
   return total(
     await Promise.all(
       shares.map((tests, index) =>
-        boot(run, { tests, processor: processors[index]!, prefix: prefixOf(index, shares.length) })
+        boot(run, {
+          tests,
+          kernel,
+          processor: processors[index]!,
+          prefix: prefixOf(index, shares.length),
+        })
       ),
     ),
   );
@@ -120,75 +121,50 @@ export function share(tests: readonly ListedTest[], count: number): ListedTest[]
 /** One guest's part. */
 interface Guest {
   readonly tests: readonly ListedTest[];
+  readonly kernel: GuestKernel;
   /** The processor it stays on. */
   readonly processor: number;
   readonly prefix: string;
 }
 
-/** More tests than these during which Deno crashed are no accident of a guest's kernel. */
-const mostCrashes = 3;
-
-/**
- * A guest's tests. Deno itself, which knows nothing of such a kernel, crashes there once in some
- * thousand calls of plugins: tests that failed by that run once more, in another guest.
- */
-async function boot(run: GuestRun, guest: Guest): Promise<Counts> {
-  const { counts, crashed } = await bootOnce(run, guest);
-  if (crashed.length === 0 || crashed.length > mostCrashes) return counts;
-  console.log(
-    `Deno has crashed in the guest; once more: ${crashed.map(({ name }) => name).join()}`,
-  );
-  const again = await bootOnce(run, { ...guest, tests: crashed });
-  return total([{ ...counts, failed: counts.failed - crashed.length }, again.counts]);
-}
-
-/** What came of one guest. */
-interface Booted {
-  readonly counts: Counts;
-  /** Tests that failed while Deno itself crashed. */
-  readonly crashed: readonly ListedTest[];
-}
-
 /** Registers the tests of a guest. */
 const givenTests = `${root}/tests/harness/given_tests.ts`;
 
-/** One guest from its start to its end. */
-async function bootOnce({ flags, env }: GuestRun, guest: Guest): Promise<Booted> {
-  const dir = await Deno.makeTempDir({ prefix: "denocni-vm-" });
-  const seconds = 60 * Number(Deno.env.get("DENOCNI_VM_MINUTES") ?? minutes);
-  const words = [`${root}/tests/harness/private.sh`, ...denoTest(`${dir}/report.xml`)];
+/** The tests of one guest. */
+async function boot({ flags, env }: GuestRun, { tests, ...guest }: Guest): Promise<Counts> {
+  const share = await Deno.makeTempDir({ prefix: "denocni-vm-" });
   try {
-    await Deno.writeTextFile(`${dir}/crashed`, "");
-    await Deno.writeTextFile(
-      `${dir}/tests`,
-      guest.tests.map((test) => JSON.stringify(test)).join("\n"),
-    );
-    const { code } = await spawn(`${root}/tests/harness/uml.sh`, [...words, ...flags, givenTests], {
-      inherit: true,
+    const lines = tests.map((test) => JSON.stringify(test));
+    await Deno.writeTextFile(`${share}/tests`, lines.join("\n"));
+    const inside = `${root}/tests/harness/private.sh`;
+    const words = [inside, ...denoTest(`${share}/report.xml`), ...flags, givenTests];
+    const code = await runInGuest(oneStream(words), {
+      ...guest,
+      share,
       env: {
         ...env,
-        [onlyVariable]: `${dir}/tests`,
-        [crashedVariable]: `${dir}/crashed`,
+        [onlyVariable]: `${share}/tests`,
         [inProcessVariable]: "all",
-        DENOCNI_REQUIRE: requiredOf(guest.tests),
-        UML_SHARE: dir,
-        UML_LIMIT: String(seconds),
-        UML_CPU: String(guest.processor),
-        UML_PREFIX: guest.prefix,
+        DENOCNI_REQUIRE: requiredOf(tests),
       },
-      deadline: (seconds + 30) * 1000,
-      passThrough: true,
-    });
-    const report = await Deno.readTextFile(`${dir}/report.xml`).catch(() => "");
-    const failed = testsFailed(report);
-    return {
-      counts: complete(countTests(report, code), guest.tests.length),
-      crashed: readList(await Deno.readTextFile(`${dir}/crashed`))
-        .filter(({ name }) => failed.has(name)),
-    };
+      limit: 60 * Number(Deno.env.get("DENOCNI_VM_MINUTES") ?? minutes),
+    }).catch(noStatus);
+    const report = await Deno.readTextFile(`${share}/report.xml`).catch(() => "");
+    return complete(countTests(report, code), tests.length);
   } finally {
-    await Deno.remove(dir, { recursive: true });
+    await Deno.remove(share, { recursive: true });
   }
+}
+
+/** Lets what a test says on stderr stand where it was said. */
+function oneStream(words: readonly string[]): string[] {
+  return ["sh", "-c", 'exec "$0" "$@" 2>&1', ...words];
+}
+
+/** Says why a guest has no exit status; its tests have failed. */
+function noStatus(error: Error): number {
+  console.error(error.message);
+  return 1;
 }
 
 /** Besides what may not be skipped here, a guest must have what it is there for. */

@@ -87,7 +87,12 @@ export function startWords(
     ...["-accel", "tcg,tb-size=1024", "-m", "2048"],
     ...["-object", "memory-backend-memfd,id=memory,size=2048M,share=on"],
     ...["-kernel", image, "-initrd", initrd, "-append", parameters],
-    ...["-chardev", `file,id=console,path=${share}/console,append=on`, "-serial", "chardev:console"],
+    ...[
+      "-chardev",
+      `file,id=console,path=${share}/console,append=on`,
+      "-serial",
+      "chardev:console",
+    ],
     ...["-chardev", `socket,id=files,path=${share}/socket`],
     ...["-device", "vhost-user-fs-pci,chardev=files,tag=host"],
   ];

@@ -25,9 +25,6 @@ export function isInOneProcess({ suite = false }: { suite?: boolean }): boolean 
   return which === "all" || (which === "suites" && suite);
 }
 
-/** Names the file that takes tests during which Deno itself crashed. */
-export const crashedVariable = "DENOCNI_CRASHED";
-
 /** A test that waits for a guest. */
 export interface ListedTest {
   readonly file: string;
@@ -38,7 +35,7 @@ export interface ListedTest {
 
 /** Whether a guest kernel may have what this one lacks. */
 export function isGuestNeed(need: string): boolean {
-  return /^link:|^qdisc:|^bridge-vlan$|^netem$|-nat$/.test(need);
+  return /^(link|qdisc|filter):|^bridge-vlan$|-nat$/.test(need);
 }
 
 let given: readonly ListedTest[] | undefined;
@@ -51,19 +48,8 @@ function givenTests(): readonly ListedTest[] | undefined {
 
 /** Whether a test is to be registered: natively each, in a guest those that it was given. */
 export function isChosen(name: string): boolean {
-  return givenTests() === undefined || listed(name) !== undefined;
-}
-
-/** A test as it was given to this guest. */
-export function listed(name: string): ListedTest | undefined {
   const file = testFile();
-  return givenTests()?.find((test) => test.name === name && test.file === file);
-}
-
-/** Notes a test during which Deno itself crashed: on a guest's kernel it may pass the next time. */
-export function noteCrash(test: ListedTest): void {
-  const path = Deno.env.get(crashedVariable);
-  if (path) Deno.writeTextFileSync(path, `${JSON.stringify(test)}\n`, { append: true });
+  return givenTests()?.some((test) => test.name === name && test.file === file) ?? true;
 }
 
 /** Registers what this guest was given, file after file. */

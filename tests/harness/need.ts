@@ -5,7 +5,7 @@
  * @module
  */
 import type { Row } from "./rows.ts";
-import { isChosen, isInOneProcess, isListing, list, listed, noteCrash } from "./guest.ts";
+import { isChosen, isInOneProcess, isListing, list } from "./guest.ts";
 import { Sandbox } from "./sandbox.ts";
 import { executeSync } from "./process.ts";
 import { binDir, peerDir } from "./plugin.ts";
@@ -48,14 +48,9 @@ export function kernelTest(
 ): void {
   const { needs = [], quickDad = false } = options;
   const inOneProcess = isInOneProcess(options);
-  const ofGuest = listed(name);
   testWith(name, ["private", ...needs], async (test) => {
     await using sandbox = await Sandbox.create({ inOneProcess, quickDad });
-    try {
-      await body(sandbox, test);
-    } finally {
-      if (ofGuest && await sandbox.standing?.crashed()) noteCrash(ofGuest);
-    }
+    await body(sandbox, test);
   }, { shares: inOneProcess });
 }
 

@@ -31,11 +31,6 @@ done
 echo 0 >/proc/sys/net/ipv4/conf/all/route_localnet
 ${settings}`;
 
-/** Signals by which a process ends that finds itself broken. */
-const faults: ReadonlySet<Deno.Signal> = new Set(
-  ["SIGABRT", "SIGBUS", "SIGILL", "SIGSEGV", "SIGTRAP"] as const,
-);
-
 let standing: StandingHost | undefined;
 let serial = 0;
 
@@ -99,13 +94,6 @@ export class StandingHost {
     clearTimeout(timer);
     if ("escaped" in reply) throw new Error(`Cannot call "${call.type}": ${reply.escaped}`);
     return reply;
-  }
-
-  /** Whether its process has ended by a fault of Deno itself: a panic, or V8 giving up. */
-  async crashed(): Promise<boolean> {
-    if (!this.#ended) return false;
-    const { signal } = await this.#worker.status;
-    return signal !== null && faults.has(signal);
   }
 
   /** Listens as long as somebody waits. */
