@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { cacheFolder, kernelPackage, platforms } from "../../scripts/guest/kernel.ts";
 import type { Row } from "./rows.ts";
 import { isChosen, isInOneProcess, isListing, list } from "./guest.ts";
 import { Sandbox } from "./sandbox.ts";
@@ -12,20 +13,22 @@ import { binDir, peerDir } from "./plugin.ts";
 
 /**
  * `link:KIND` a link type of the kernel, `qdisc:KIND` a queueing discipline,
- * `tool:NAME` a program, `plugin:TYPE` a plugin in the folder under test, `peer`
+ * `filter:KIND` a traffic filter that can redirect, `tool:NAME` a program, `plugin:TYPE` a plugin in the folder under test, `peer`
  * Debian's plugins, `iptables-nat` and `nft-nat` address translation, `bridge-vlan`
- * VLAN filtering of bridges, `private` the namespaces of `private.sh` (every kernel
+ * VLAN filtering of bridges, `guest` a kernel for guests, `private` the namespaces of `private.sh` (every kernel
  * test needs them).
  */
 export type Need =
   | `link:${string}`
   | `qdisc:${string}`
+  | `filter:${string}`
   | `tool:${string}`
   | `plugin:${string}`
   | "peer"
   | "iptables-nat"
   | "nft-nat"
   | "bridge-vlan"
+  | "guest"
   | "private";
 
 /** Options of a test that needs a kernel. */
@@ -145,13 +148,13 @@ function look(need: Need): string {
     case "link":
       return scratch(linkProbe(name)) ? "" : `no links of type "${name}"`;
     case "qdisc":
-      return scratch(`ip link add x0 type veth peer name x1 && tc qdisc add dev x0 root ${name}`)
-        ? ""
-        : `no queueing discipline "${name}"`;
+      return scratch(qdiscProbe(name)) ? "" : `no queueing discipline "${name}"`;
+    case "filter":
+      return scratch(filterProbe(name)) ? "" : `no traffic filter "${name}"`;
     case "plugin":
-      return isFile(`${binDir()}/${name}`) ? "" : `no plugin "${name}"`;
+      return exists(`${binDir()}/${name}`) ? "" : `no plugin "${name}"`;
     case "peer":
-      return isFile(`${peerDir}/bridge`) ? "" : `no other plugins in ${peerDir}`;
+      return exists(`${peerDir}/bridge`) ? "" : `no other plugins in ${peerDir}`;
     case "iptables-nat":
       return scratch("iptables -w -t nat -A POSTROUTING -j MASQUERADE")
         ? ""
@@ -166,22 +169,52 @@ function look(need: Need): string {
       return scratch("ip link add b0 type bridge vlan_filtering 1")
         ? ""
         : "no VLAN filtering of bridges";
+    case "guest":
+      return hasGuestKernel() ? "" : "no kernel for guests (`deno task guest true` fetches one)";
     default:
       throw new Error(`Cannot probe "${need}": not a need of tests`);
   }
 }
 
 function linkProbe(kind: string): string {
-  const parents: Record<string, string> = {
+  const words: Record<string, string> = {
     vlan: "link p0 name x0 type vlan id 7",
     macvlan: "link p0 name x0 type macvlan",
     ipvlan: "link p0 name x0 type ipvlan",
     veth: "x0 type veth peer name x1",
     vrf: "x0 type vrf table 10",
+    gre: "x0 type gre local 192.0.2.1 remote 192.0.2.2",
+    gretap: "x0 type gretap local 192.0.2.1 remote 192.0.2.2",
   };
-  const add = `ip link add ${parents[kind] ?? `x0 type ${kind}`}`;
+  const add = `ip link add ${words[kind] ?? `x0 type ${kind}`}`;
   if (kind === "tap") return "ip tuntap add dev x0 mode tap";
   return `ip link add p0 type veth peer name p1 && ${add}`;
+}
+
+/** A link to try something on. */
+const someLink = "ip link add x0 type veth peer name x1";
+
+function qdiscProbe(kind: string): string {
+  const words: Record<string, string> = {
+    ingress: "ingress",
+    clsact: "clsact",
+    tbf: "root tbf rate 1mbit burst 10k latency 10ms",
+  };
+  return `${someLink} && tc qdisc add dev x0 ${words[kind] ?? `root ${kind}`}`;
+}
+
+function filterProbe(kind: string): string {
+  const words: Record<string, string> = { u32: "u32 match u32 0 0" };
+  const action = "action mirred egress redirect dev x1";
+  return `${someLink} && tc qdisc add dev x0 ingress &&
+tc filter add dev x0 ingress protocol all ${words[kind] ?? kind} ${action}`;
+}
+
+function hasGuestKernel(): boolean {
+  const { debian, emulator } = platforms[Deno.build.arch];
+  const ask = `command -v ${emulator} && apt-cache depends linux-image-cloud-${debian}`;
+  const name = kernelPackage(executeSync(["sh", "-c", ask]).stdout);
+  return name !== undefined && exists(`${cacheFolder()}/${name}`);
 }
 
 function lookPrivate(): string {
@@ -206,9 +239,10 @@ function runs(line: string): boolean {
   return executeSync(["sh", "-c", line]).code === 0;
 }
 
-function isFile(path: string): boolean {
+function exists(path: string): boolean {
   try {
-    return Deno.statSync(path).isFile;
+    Deno.statSync(path);
+    return true;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
