@@ -129,9 +129,8 @@ async function follow(guest: Child, options: GuestOptions): Promise<string> {
   using stderr = new Growth(`${share}/stderr`, { prefix, to: Deno.stderr });
   const started = Date.now();
   let heard = started;
-  const ended = guest.status.then(() => true);
   for (;;) {
-    const over = await Promise.race([ended, pause(200)]);
+    const over = await endsWithin(guest, 200);
     if ([stdout.copy(), stderr.copy()].includes(true)) heard = Date.now();
     if (over) return "it has ended early";
     if (Date.now() - heard > silence * 1000) return `it has said nothing for ${silence} s`;
@@ -139,9 +138,12 @@ async function follow(guest: Child, options: GuestOptions): Promise<string> {
   }
 }
 
-async function pause(milliseconds: number): Promise<false> {
-  await new Promise((resolve) => setTimeout(resolve, milliseconds));
-  return false;
+async function endsWithin(guest: Child, milliseconds: number): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<false>();
+  const timer = setTimeout(() => resolve(false), milliseconds);
+  const over = await Promise.race([guest.status.then(() => true), promise]);
+  clearTimeout(timer);
+  return over;
 }
 
 /** What a {@linkcode Growth} copies to. */

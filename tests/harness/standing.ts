@@ -14,8 +14,7 @@ import type { State } from "./state.ts";
 import { difference, stateOf } from "./state.ts";
 
 /** Nothing forwarded, as in a new host stand-in. */
-const settings = `ip link set lo up
-echo 0 >/proc/sys/net/ipv4/ip_forward
+const notForwarding = `echo 0 >/proc/sys/net/ipv4/ip_forward
 echo 0 >/proc/sys/net/ipv6/conf/all/forwarding
 `;
 
@@ -23,13 +22,13 @@ echo 0 >/proc/sys/net/ipv6/conf/all/forwarding
 const clean = `ip -force -batch - 2>/dev/null
 nft flush ruleset
 for ip in ip ip6; do
-  for table in $(cat /proc/net/\${ip}_tables_names 2>/dev/null); do
+  { while read -r table; do
     \${ip}tables-legacy -t $table -F
     \${ip}tables-legacy -t $table -X
-  done
+  done </proc/net/\${ip}_tables_names; } 2>/dev/null
 done
 echo 0 >/proc/sys/net/ipv4/conf/all/route_localnet
-${settings}`;
+${notForwarding}`;
 
 let standing: StandingHost | undefined;
 let serial = 0;
@@ -42,7 +41,14 @@ export async function standingHost(): Promise<StandingHost> {
 /** Makes a new namespace a host stand-in: loopback up, nothing forwarded. */
 export async function settle(netns: string): Promise<void> {
   // A new namespace takes IPv4 forwarding over from the machine's first one.
-  await must(["nsenter", `--net=${netns}`, "--", "sh", "-ec", settings]);
+  await must([
+    "nsenter",
+    `--net=${netns}`,
+    "--",
+    "sh",
+    "-ec",
+    `ip link set lo up\n${notForwarding}`,
+  ]);
 }
 
 /** A shared host stand-in. */
@@ -127,7 +133,8 @@ export class StandingHost {
 
   /** Gives what it cannot take away. */
   async #clean(): Promise<string[]> {
-    const lines = [...linksOf(this.#worker.pid)].map((name) => `link del dev ${name}\n`);
+    const links = [...linksOf(this.#worker.pid)];
+    const lines = [...links.map((name) => `link del dev ${name}\n`), "link set dev lo up\n"];
     const state = await stateOf("host", this.netns, { script: clean, stdin: lines.join("") });
     return difference(this.#pristine, state);
   }

@@ -24,9 +24,9 @@ export interface SameOptions {
 /**
  * Everything of one namespace by as few programs as can be, for in a guest kernel
  * each costs tens of milliseconds. iptables has nothing to show where nft shows no
- * table and the kernel no older one.
+ * table and the kernel no older one. The tools are found past the wrappers of `fault.ts`.
  */
-const script = `export LC_ALL=C
+const script = `export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
 at() { printf '\\n@@@ %s\\n' "$1"; }
 links=$(ip -d -j address)
 at links; echo "$links"
