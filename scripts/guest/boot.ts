@@ -68,19 +68,17 @@ To fetch its kernel anew: rm -r ${folder}
 `;
 }
 
-/** The words that start a guest. As anybody but root, in a namespace of users. */
+/** The words that start a guest. */
 export function startWords(
   { image, initrd, modules, platform }: GuestKernel,
   { share, processor }: GuestOptions,
-  uid = Deno.uid(),
 ): string[] {
   const start = new URL("start.sh", import.meta.url).pathname;
-  const users = uid === 0 ? [] : ["--user", "--map-root-user"];
   const pin = processor === undefined ? [] : ["taskset", "--cpu-list", String(processor)];
   const parameters = `console=${platform.console} quiet panic=-1 mitigations=off nokaslr ` +
     `share="${share}" modules="${modules}"`;
   return [
-    ...["unshare", ...users, "--mount", "--propagation", "private", start, share],
+    ...["unshare", "--mount", "--propagation", "private", start, share],
     ...[...pin, platform.emulator, "-nodefaults", "-display", "none", "-no-reboot"],
     ...["-machine", `${platform.machine},memory-backend=memory`, "-cpu", "max", "-smp", "1"],
     // Help by the processor is not to be relied on: with it, a guest may hang as it starts.

@@ -3,8 +3,13 @@
 # in memory that takes what the guest writes, and starts the script of the folder that both share.
 # The kernel's command line gives the folders `share` and `modules`.
 export PATH=/bin
-/bin/busybox mkdir /proc /host /layer /root
+/bin/busybox mkdir -p /proc /host /layer /root
 /bin/busybox --install -s /bin
+mount -t proc proc /proc
+# Whatever fails has said why: that is the end of the console then.
+set -e
+trap 'echo o >/proc/sysrq-trigger; sleep 60' EXIT
+
 for module in /modules/*; do insmod "$module"; done
 
 mount -t virtiofs host /host
@@ -12,7 +17,7 @@ mount -t tmpfs -o mode=0755 layer /layer
 mkdir /layer/upper /layer/work
 mount -t overlay -o lowerdir=/host,upperdir=/layer/upper,workdir=/layer/work root /root
 
-cd /root || exit
+cd /root
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount -t devtmpfs dev dev

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { spawn } from "../../host/spawn.ts";
+import { spawn, toolEnv } from "../../host/spawn.ts";
 import { ensurePackages } from "../packages.ts";
 
 /** An architecture, as Deno names it. */
@@ -61,6 +61,8 @@ export function cacheFolder(env: (name: string) => string | undefined = Deno.env
 
 /** Installs what emulates guests, and gives Debian's current kernel; fetches it when it is new. */
 export async function guestKernel(arch: Architecture = Deno.build.arch): Promise<GuestKernel> {
+  // The file server opens files of others without touching their times.
+  if (Deno.uid() !== 0) throw new Error("Cannot start a guest: only root may");
   const platform = platforms[arch];
   await ensurePackages([platform.emulatorPackage, "cpio", "kmod"]);
   const name = await packageName(platform);
@@ -197,8 +199,9 @@ async function exists(path: string): Promise<boolean> {
 async function run(program: string, args: readonly string[]): Promise<string> {
   const { code, stdout, stderr } = await spawn("/usr/bin/env", [program, ...args], {
     inherit: true,
+    env: toolEnv,
     deadline: 600_000,
   });
   if (code === 0) return stdout;
-  throw new Error(`Cannot make a kernel for guests: ${program}: ${stderr.trim()}`);
+  throw new Error(`Cannot make a kernel for guests: ${program} ${args[0]}: ${stderr.trim()}`);
 }
