@@ -75,8 +75,9 @@ export function startWords(
 ): string[] {
   const start = new URL("start.sh", import.meta.url).pathname;
   const pin = processor === undefined ? [] : ["taskset", "--cpu-list", String(processor)];
+  // Without the last one every namespace would have links of each tunnel module.
   const parameters = `console=${platform.console} quiet panic=-1 mitigations=off nokaslr ` +
-    `share="${share}" modules="${modules}"`;
+    `fb_tunnels=none share="${share}" modules="${modules}"`;
   return [
     ...["unshare", "--mount", "--propagation", "private", start, share],
     ...[...pin, platform.emulator, "-nodefaults", "-display", "none", "-no-reboot"],

@@ -6,7 +6,7 @@
  */
 import { cacheFolder, kernelPackage, platforms } from "../../scripts/guest/kernel.ts";
 import type { Row } from "./rows.ts";
-import { isChosen, isInOneProcess, isListing, list } from "./guest.ts";
+import { isChosen, isGuest, isInOneProcess, isListing, list } from "./guest.ts";
 import { Sandbox } from "./sandbox.ts";
 import { executeSync } from "./process.ts";
 import { binDir, peerDir } from "./plugin.ts";
@@ -146,7 +146,7 @@ function look(need: Need): string {
     case "tool":
       return runs(`command -v ${name}`) ? "" : `no program "${name}"`;
     case "link":
-      return scratch(linkProbe(name)) ? "" : `no links of type "${name}"`;
+      return mayProbe(name) && scratch(linkProbe(name)) ? "" : `no links of type "${name}"`;
     case "qdisc":
       return scratch(qdiscProbe(name)) ? "" : `no queueing discipline "${name}"`;
     case "filter":
@@ -174,6 +174,19 @@ function look(need: Need): string {
     default:
       throw new Error(`Cannot probe "${need}": not a need of tests`);
   }
+}
+
+/** Modules that make links by themselves, in other namespaces too, when they are loaded. */
+const linkMakers: Readonly<Record<string, string>> = {
+  bond: "bonding",
+  gre: "ip_gre",
+  gretap: "ip_gre",
+};
+
+/** Whether a link type can be tried without making links on somebody's machine. */
+function mayProbe(kind: string): boolean {
+  const module = linkMakers[kind];
+  return module === undefined || isGuest() || exists(`/sys/module/${module}`);
 }
 
 function linkProbe(kind: string): string {
