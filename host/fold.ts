@@ -185,13 +185,14 @@ function batchArgs({ tool, family }: Pick<Segment, "tool" | "family">): string[]
 
 /**
  * Index of the step that failed: iproute2 says `Command failed -:3` for the third line. At a
- * word that it cannot read it ends without saying so, and names the word.
+ * word that it cannot read it ends without saying so, and names the word. A shell that was
+ * killed or could not start says nothing: then it is the first.
  */
 function batchStep(stderr: string, steps: readonly Step[]): number {
   const match = /^Command failed -:(\d+)/m.exec(stderr);
   if (match) return Math.min(Number(match[1]), steps.length) - 1;
-  const word = /"([^"]+)"/.exec(stderr)?.[1];
-  const index = steps.findIndex(({ do: action }) => (action as Command).args.includes(word ?? ""));
+  const word = /"([^"]+)"/.exec(stderr)?.[1] ?? "";
+  const index = steps.findIndex(({ do: it }) => it.kind === "command" && it.args.includes(word));
   return Math.max(index, 0);
 }
 

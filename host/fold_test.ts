@@ -229,6 +229,11 @@ for (const [stderr, index] of scriptFailures) {
   });
 }
 
+Deno.test("a script of variables that says nothing failed at its first", () => {
+  assertEquals(fold(steps(setA, setA))[0]!.failed(""), 0);
+  assertEquals(fold(steps(a, b, setA, setA))[0]!.failed(""), 2);
+});
+
 /** A folder with variables in place of `/proc/sys` and a recording `ip` and `bridge`. */
 class Stage implements Disposable {
   readonly dir = Deno.makeTempDirSync();

@@ -52,10 +52,12 @@ export function classify(stderr: string): Reason {
 }
 
 /**
- * A warning, iptables saying who it is before it says what is wrong, or iproute2
- * whose list of links changed while it was looking a name up.
+ * A warning, iptables saying who it is before it says what is wrong, iproute2 whose
+ * list of links changed while it was looking a name up, or a step of a script that
+ * did not matter (`fold.ts`).
  */
-const empty = /^(warning:|# Warning:|Dump was interrupted|\S+ v[\d.]+ \(\w+\):$)/i;
+const empty =
+  /^(warning:|# Warning:|Dump was interrupted|Step skipped \d+$|\S+ v[\d.]+ \(\w+\):$)/i;
 
 /** First line that says something: warnings and blank lines before it are passed over. */
 export function firstLine(stderr: string): string {

@@ -100,6 +100,7 @@ const samples: readonly [string, Reason][] = [
     "denied",
   ],
   ["sh: 1: cannot create /proc/sys/net/ipv4/ip_forward: Read-only file system", "denied"],
+  ["Step skipped 1\nStep skipped 2\nRTNETLINK answers: File exists\n", "exists"],
 
   ["Error: Unknown device type.", "unsupported"],
   ["Error: Specified qdisc kind is unknown.", "unsupported"],

@@ -6,8 +6,8 @@
  */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { JsonObject, Verb } from "../cni/types.ts";
-import type { AttachmentOptions } from "./harness/attachment.ts";
 import { Attachment } from "./harness/attachment.ts";
+import { noticeDamage } from "./harness/damage.ts";
 import { isListing, rounds } from "./harness/guest.ts";
 import { refusalTest, rowTest, suiteTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
@@ -274,22 +274,7 @@ for (const row of each) {
     });
   }
 
-  if (row.damage.length > 0) {
-    suiteTest(row, "CHECK notices damage", async (sandbox, test) => {
-      for (const [index, damage] of row.damage.entries()) {
-        await test.step(damage.name, async () => {
-          const options: AttachmentOptions = { containerId: `c${index}`, container: `n${index}` };
-          const attachment = await Attachment.create(sandbox, row, options);
-          await attachment.add();
-          await attachment.check();
-          await damage.inflict(attachment);
-          await fail(sandbox, attachment.call("CHECK"));
-          await attachment.del();
-          await attachment.delBefore();
-        });
-      }
-    });
-  }
+  suiteTest(row, "CHECK notices damage", (sandbox, test) => noticeDamage(test, sandbox, row));
 
   suiteTest(row, "unknown keys are ignored", async (sandbox) => {
     const extra = {

@@ -15,6 +15,7 @@ import {
 } from "./harness/dhcp_agent.ts";
 import { Dnsmasq, subnet } from "./harness/dhcp_server.ts";
 import { Faults } from "./harness/fault.ts";
+import { killTimes } from "./harness/kill.ts";
 import { kernelTest } from "./harness/need.ts";
 import {
   addressesOf,
@@ -24,7 +25,8 @@ import {
   startPlugin,
   succeed,
 } from "./harness/plugin.ts";
-import { Random, seedOf } from "./harness/random.ts";
+import { seedOf } from "./harness/random.ts";
+import { countSteps } from "./harness/rollback.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 const needs = ["link:bridge", "link:veth", "tool:dnsmasq", "plugin:dhcp"] as const;
@@ -82,30 +84,26 @@ kernelTest(
       errorObject(add, output);
       await isClean();
     });
-    const seed = seedOf(20_261_121);
-    const random = new Random(seed);
-    for (let time = 0; time < 6; time++) {
-      const moment = random.next() * 400;
-      await test.step(`seed ${seed}, killed after ${moment.toFixed(0)} ms`, async () => {
-        const running = startPlugin(sandbox, add);
-        await new Promise((resolve) => setTimeout(resolve, moment));
-        running.signalAll("SIGKILL");
-        await running.finished;
+    const victim = {
+      start: () => startPlugin(sandbox, add),
+      cleanUp: async () => {
         await succeed(sandbox, del);
         await isClean();
-      });
-    }
+      },
+      duration: 400,
+    };
+    await killTimes(test, victim, { times: 6, seed: seedOf(20_261_121) });
   },
 );
 
 /** Breaks each step of what is done, in turn. */
 async function breakSteps(test: Deno.TestContext, run: () => Promise<unknown>): Promise<void> {
   await using faults = await Faults.install();
-  for (let step = 1, fired = true; fired; step++) {
+  const steps = await countSteps(faults, { type: "dhcp", run });
+  for (const step of faults.each(steps)) {
     faults.arm(step);
-    await test.step(`step ${step}`, async () => {
+    await test.step(`step ${step} of ${steps}`, async () => {
       await run();
     });
-    fired = faults.fired;
   }
 }

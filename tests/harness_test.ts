@@ -10,7 +10,7 @@ import { Random } from "./harness/random.ts";
 import { kernelTest } from "./harness/need.ts";
 import { execute, Running } from "./harness/process.ts";
 import { outsideNet } from "./harness/sandbox.ts";
-import { assertSame, difference, snapshot } from "./harness/state.ts";
+import { assertSame, difference, isUsable, snapshot } from "./harness/state.ts";
 
 Deno.test("Random gives the same numbers for the same seed", () => {
   const draw = (seed: number) => {
@@ -19,6 +19,25 @@ Deno.test("Random gives the same numbers for the same seed", () => {
   };
   assertEquals(draw(7), draw(7));
   assert(draw(7).join() !== draw(8).join());
+});
+
+Deno.test("a state is usable when IPv6 addresses have their routes", () => {
+  const address = { family: "inet6", local: "2001:db8::1", prefixlen: 64, scope: "global" };
+  const looks = (flags: string[], more: object, routes: string) =>
+    isUsable([
+      [
+        "links",
+        JSON.stringify([{}, { ifname: "eth0", flags, addr_info: [{ ...address, ...more }] }]),
+      ],
+      ["routes", routes],
+    ]);
+  const up = ["UP", "LOWER_UP"];
+  assertEquals(looks(up, {}, "local 2001:db8::1 dev eth0 table local"), true);
+  assertEquals(looks(up, {}, "2001:db8::/64 dev eth0"), false);
+  assertEquals(looks(up, {}, "local 2001:db8::1 dev eth1 table local"), false);
+  assertEquals(looks(["UP"], {}, ""), true);
+  assertEquals(looks(up, { tentative: true }, ""), true);
+  assertEquals(looks(up, { family: "inet" }, ""), true);
 });
 
 kernelTest("a state sees every kind of change", {

@@ -13,6 +13,7 @@ import type { Need } from "./harness/need.ts";
 import { kernelTest } from "./harness/need.ts";
 import { addressesOf, callPlugin, errorObject, fail, startPlugin } from "./harness/plugin.ts";
 import { fails, prints, Recorder } from "./harness/recorder.ts";
+import { countSteps } from "./harness/rollback.ts";
 import type { Row } from "./harness/rows.ts";
 import { hostLocal } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
@@ -611,17 +612,20 @@ kernelTest("host-device: a DEL that was killed half way is finished by the next"
   const state = await withCard(sandbox, {
     lines: ["addr add 192.0.2.9/24 dev dev0", "link set dev0 alias uplink mtu 1400 up"],
   });
-  for (let step = 1, more = true; more; step++) {
-    await test.step(`step ${step}`, async () => {
-      const attachment = await plan(sandbox, { device: "dev0" });
-      await attachment.add();
-      await using faults = await Faults.install();
-      faults.armHold(step);
-      const running = startPlugin(sandbox, attachment.call("DEL"));
-      more = await faults.held(running.finished);
+  const attachment = await plan(sandbox, { device: "dev0" });
+  await using faults = await Faults.install();
+  faults.disarm();
+  await attachment.add();
+  const steps = await countSteps(faults, { type: "host-device", run: () => attachment.del() });
+  for (const step of faults.each(steps)) {
+    await attachment.add();
+    faults.armHold(step);
+    const running = startPlugin(sandbox, attachment.call("DEL"));
+    if (!await faults.held(running.finished)) continue;
+    await test.step(`step ${step} of ${steps}`, async () => {
       running.signalAll("SIGKILL");
       await running.allGone();
-      faults.arm(0);
+      faults.disarm();
       await attachment.del();
       await assertBack(sandbox, state);
     });

@@ -8,6 +8,7 @@ import { assertEquals } from "@std/assert";
 import type { JsonObject } from "../cni/types.ts";
 import { Attachment } from "./harness/attachment.ts";
 import { rounds } from "./harness/guest.ts";
+import { removeLost, removeTwice } from "./harness/idempotence.ts";
 import { suiteTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
 import { callPlugin, errorObject, fail, okJson, succeed } from "./harness/plugin.ts";
@@ -56,15 +57,7 @@ for (const row of rows) {
   suiteTest(row, "DEL twice, with and without the result of ADD", async (sandbox) => {
     const before = await snapshot(sandbox);
     for (const known of [true, false]) {
-      const attachment = await Attachment.create(sandbox, row);
-      const result = await attachment.add();
-      attachment.result = known ? result : undefined;
-      await attachment.del();
-      const after = await snapshot(sandbox);
-      await attachment.del();
-      assertSame(after, await snapshot(sandbox));
-      attachment.result = result;
-      await attachment.delBefore();
+      await removeTwice(await Attachment.create(sandbox, row), { known });
       assertSame(before, await snapshot(sandbox), { allow: row.residue });
     }
   });
@@ -74,13 +67,7 @@ for (const row of rows) {
     const before = await snapshot(sandbox);
     for (const [title, netns] of Object.entries(namespaces).slice(0, rounds(Infinity, 2))) {
       await test.step(title, async () => {
-        const attachment = await Attachment.create(sandbox, row, { container: "lost" });
-        await attachment.add();
-        const tornDown = await sandbox.loseNetns("lost");
-        await attachment.del({ netns });
-        await attachment.del({ netns });
-        await attachment.delBefore();
-        await tornDown();
+        await removeLost(sandbox, { row, netns, lose: (name) => sandbox.loseNetns(name) });
         assertSame(before, await snapshot(sandbox), {
           allow: row.residue,
           only: /^host|^files$/,

@@ -4,18 +4,18 @@
  *
  * @module
  */
-import { assert, assertEquals } from "@std/assert";
 import { recordPath } from "../recipes/record.ts";
 import { Attachment } from "./harness/attachment.ts";
 import { Faults } from "./harness/fault.ts";
 import { isListing, rounds } from "./harness/guest.ts";
+import { killTimes, stopSteps } from "./harness/kill.ts";
 import { suiteTest } from "./harness/need.ts";
 import type { PluginCall } from "./harness/plugin.ts";
-import { errorObject, outputOf, startPlugin } from "./harness/plugin.ts";
-import { Random, seedOf } from "./harness/random.ts";
-import { inert } from "./harness/residue.ts";
+import { startPlugin } from "./harness/plugin.ts";
+import { seedOf } from "./harness/random.ts";
 import { alike, distinctRows, firstRows, richRows } from "./harness/rows.ts";
 import type { Sandbox } from "./harness/sandbox.ts";
+import type { State } from "./harness/state.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 /** Plugins whose steps are those of the others, too. */
@@ -29,19 +29,6 @@ const stopped = new Set(isListing() ? alike(rows) : richRows());
 
 /** The kills of each plugin are shared out among the things that it can do. */
 const perType = Map.groupBy(rows, ({ type }) => type);
-
-/** Starts a plugin, kills it at a moment and waits until nothing of it runs. */
-async function killAt(
-  sandbox: Sandbox,
-  call: PluginCall,
-  { moment, all }: { moment: number; all: boolean },
-): Promise<void> {
-  const running = startPlugin(sandbox, call);
-  await new Promise((resolve) => setTimeout(resolve, moment));
-  if (all) running.signalAll("SIGKILL");
-  else running.signal("SIGKILL");
-  await running.allGone();
-}
 
 /** Folders of the plugins that keep records. */
 const recordKinds: Readonly<Record<string, string>> = {
@@ -68,6 +55,13 @@ for (const row of firstRows(({ type }) => type in recordKinds)) {
   });
 }
 
+/** DEL after a kill leaves the state that was there before the call. */
+async function removeAfterKill(attachment: Attachment, standing: State): Promise<void> {
+  const { sandbox, row } = attachment;
+  await attachment.del();
+  assertSame(standing, await snapshot(sandbox), { allow: [...row.residue, "temporaryFile"] });
+}
+
 /** Milliseconds that a whole ADD or DEL takes here and now. */
 async function durationOf(sandbox: Sandbox, call: PluginCall): Promise<number> {
   const start = performance.now();
@@ -83,23 +77,14 @@ for (const row of rows) {
   const killsOfDel = rounds(Math.ceil(total / 3 / count), 1);
 
   suiteTest(row, `DEL cleans up after ADD was killed ${kills} times`, async (sandbox, test) => {
-    const random = new Random(seed);
     const before = await snapshot(sandbox);
     const attachment = await Attachment.create(sandbox, row);
     const standing = await snapshot(sandbox);
     const duration = await durationOf(sandbox, attachment.call("ADD"));
     await attachment.del();
-    for (let time = 0; time < kills; time++) {
-      const moment = random.next() * duration * 1.1;
-      const all = random.oneIn(2);
-      await test.step(`seed ${seed}, after ${moment.toFixed(1)} ms`, async () => {
-        await killAt(sandbox, attachment.call("ADD"), { moment, all });
-        await attachment.del();
-        assertSame(standing, await snapshot(sandbox), {
-          allow: [...row.residue, "temporaryFile"],
-        });
-      });
-    }
+    const start = () => startPlugin(sandbox, attachment.call("ADD"));
+    const cleanUp = () => removeAfterKill(attachment, standing);
+    await killTimes(test, { start, cleanUp, duration }, { times: kills, seed });
     await attachment.add();
     await attachment.check();
     await attachment.del();
@@ -111,24 +96,18 @@ for (const row of rows) {
     row,
     `DEL cleans up after DEL was killed ${killsOfDel} times`,
     async (sandbox, test) => {
-      const random = new Random(seed + 1);
       const before = await snapshot(sandbox);
       const attachment = await Attachment.create(sandbox, row);
       const standing = await snapshot(sandbox);
       await attachment.add();
       const duration = await durationOf(sandbox, attachment.call("DEL"));
-      for (let time = 0; time < killsOfDel; time++) {
-        const moment = random.next() * duration * 1.1;
-        const all = random.oneIn(2);
-        await test.step(`seed ${seed}, after ${moment.toFixed(1)} ms`, async () => {
-          await attachment.add();
-          await killAt(sandbox, attachment.call("DEL"), { moment, all });
-          await attachment.del();
-          assertSame(standing, await snapshot(sandbox), {
-            allow: [...row.residue, "temporaryFile"],
-          });
-        });
-      }
+      const start = async () => {
+        await attachment.add();
+        return startPlugin(sandbox, attachment.call("DEL"));
+      };
+      const cleanUp = () => removeAfterKill(attachment, standing);
+      const how = { times: killsOfDel, seed: seed + 1 };
+      await killTimes(test, { start, cleanUp, duration }, how);
       await attachment.delBefore();
       assertSame(before, await snapshot(sandbox), { allow: row.residue });
     },
@@ -138,28 +117,6 @@ for (const row of rows) {
   suiteTest(row, "SIGTERM in any step of ADD is answered and undone", async (sandbox, test) => {
     await using faults = await Faults.install();
     const attachment = await Attachment.create(sandbox, row);
-    const before = await snapshot(sandbox);
-    for (let step = 1, more = true; more; step += rounds(1, 3)) {
-      await test.step(`step ${step}`, async () => {
-        faults.armHold(step);
-        const call = attachment.call("ADD");
-        const running = startPlugin(sandbox, call);
-        more = await faults.held(running.finished);
-        const log = faults.log;
-        if (more) {
-          running.signal("SIGTERM");
-          await faults.release();
-        }
-        const output = await outputOf(call, running);
-        if (output.code === 0) {
-          assert(!more || faults.log === log, "a stopped ADD has started another program");
-          // The armed step was never reached: DEL must not run into it.
-          faults.arm(0);
-          return await attachment.del();
-        }
-        assertEquals(errorObject(call, output).code, 111);
-        assertSame(before, await snapshot(sandbox), { allow: inert(row.residue) });
-      });
-    }
+    await stopSteps(test, attachment, { faults, stride: rounds(1, 3) });
   });
 }

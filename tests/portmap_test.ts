@@ -695,7 +695,7 @@ async function budget(sandbox: Sandbox, variant: Variant, faults: Faults | undef
     const programs = (faults?.log ?? "").split("\n").filter(Boolean)
       .map((line) => line.split(" ")[0]!.split("/").at(-1)!);
     faults?.arm(0);
-    return programs.filter((program) => program !== "ip");
+    return programs.filter((program) => !["ip", "sh"].includes(program));
   };
   const run = async (mappings: readonly Mapping[], verb: "ADD" | "DEL") => {
     const chain = await chainOf(sandbox, variant, { id: "b", mappings });

@@ -7,26 +7,18 @@
  *
  * @module
  */
+import type { Tool } from "../../host/command.ts";
+import { tools } from "../../host/command.ts";
 import { must } from "./process.ts";
 
 const wrapperDir = "/usr/local/sbin";
 const stateDir = "/run/denocni-fault";
 
-/** The programs that get a wrapper. */
-const wrapped = [
-  "ip",
-  "bridge",
-  "tc",
-  "nft",
-  "iptables",
-  "ip6tables",
-  "iptables-save",
-  "ip6tables-save",
-  "iptables-restore",
-  "ip6tables-restore",
-  "conntrack",
-  "busctl",
-] as const;
+/** What becomes of these is no step of its own: one starts another program, the rest read `/proc`. */
+const bare: readonly Tool[] = ["nsenter", "cat", "find", "stat"];
+
+/** The programs that get a wrapper: every other one that shipped code may start. */
+const wrapped = tools.filter((tool) => !bare.includes(tool));
 
 const wrapper = (real: string) =>
   `#!/bin/sh
@@ -137,6 +129,28 @@ export class Faults implements AsyncDisposable {
     Deno.writeTextFileSync(`${stateDir}/target`, `${step}\n`);
   }
 
+  /** Counts the steps of what `run` does when nothing breaks. */
+  async count(run: () => Promise<unknown>): Promise<number> {
+    this.arm(0);
+    await run();
+    const { seen } = this;
+    this.disarm();
+    return seen;
+  }
+
+  /**
+   * Each step that has been counted, or every `stride`th, to be armed when its time has come.
+   * Throws when one has not been reached by the time the next is asked for.
+   */
+  *each(count: number, { stride = 1 } = {}): Generator<number> {
+    for (let step = 1; step <= count; step += stride) {
+      this.arm(0);
+      this.disarm();
+      yield step;
+      if (!this.fired) throw new Error(`Cannot break step ${step} of ${count}: it was not reached`);
+    }
+  }
+
   /** Lets everything through, until the next {@linkcode arm}. */
   disarm(): void {
     Deno.writeTextFileSync(`${stateDir}/off`, "");
@@ -194,11 +208,20 @@ export class Faults implements AsyncDisposable {
 export async function readOnly(dir: string): Promise<AsyncDisposable> {
   await must(["mount", "--bind", dir, dir]);
   await must(["mount", "-o", "remount,bind,ro", dir]);
+  if (!isReadOnly(dir)) throw new Error(`Cannot make "${dir}" read-only: it is still writable`);
   return {
     async [Symbol.asyncDispose]() {
       await must(["umount", dir]);
     },
   };
+}
+
+/** What the kernel says of the topmost mount at a folder (`man 5 proc`, `mountinfo`). */
+function isReadOnly(dir: string): boolean {
+  const mounts = Deno.readTextFileSync("/proc/self/mountinfo").split("\n");
+  const [, , , , , options] = mounts.map((line) => line.split(" "))
+    .findLast(([, , , , point]) => point === dir) ?? [];
+  return options?.split(",").includes("ro") ?? false;
 }
 
 function exists(path: string): boolean {

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { Json, JsonObject } from "../../cni/types.ts";
+import type { Json, JsonObject, Verb } from "../../cni/types.ts";
+import { equal } from "@std/assert";
 import type { Random } from "./random.ts";
 
 /** A call as a process gets it. */
@@ -13,6 +14,12 @@ export interface HostileInput {
   readonly stdin: string;
   /** What is wrong with it. */
   readonly about: string;
+}
+
+/** A good call, to be spoilt. */
+export interface GoodInput {
+  readonly env: Readonly<Record<string, string>>;
+  readonly config: JsonObject;
 }
 
 /** What a shell would do if it ever saw one of the texts. */
@@ -199,11 +206,40 @@ const junk: readonly string[] = [
   `${"[".repeat(20_000)}${"]".repeat(20_000)}`,
 ];
 
-/** Makes one hostile input out of a good environment and configuration. */
+/** Makes one hostile input out of a good environment and configuration; on request one that a process can get. */
 export function hostileInput(
   random: Random,
-  good: { readonly env: Readonly<Record<string, string>>; readonly config: JsonObject },
+  good: GoodInput,
+  { ofProcess = false } = {},
 ): HostileInput {
+  for (;;) {
+    const { env, ...rest } = spoilt(random, good);
+    const input = { ...rest, env: ofProcess ? possible(env) : env };
+    if (!isGood(input, [good])) return input;
+  }
+}
+
+/** The environment as a process can get it: no NUL, whole characters. */
+function possible(env: HostileInput["env"]): Record<string, string> {
+  const entries = Object.entries(env).map(([name, value]) => [
+    name,
+    value.replaceAll("\0", "").toWellFormed(),
+  ]);
+  return Object.fromEntries(entries);
+}
+
+/** Whether an input is what a runtime sends: one of these, with any verb that there is. */
+export function isGood({ env, stdin }: HostileInput, goods: readonly GoodInput[]): boolean {
+  const { CNI_COMMAND: verb, ...rest } = env;
+  return verbs.includes(verb as Verb) && goods.some((good) => {
+    const { CNI_COMMAND: _, ...own } = good.env;
+    return stdin === JSON.stringify(good.config) && equal(rest, own);
+  });
+}
+
+const verbs: readonly Verb[] = ["ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"];
+
+function spoilt(random: Random, good: GoodInput): HostileInput {
   const verb = random.pick(["ADD", "ADD", "ADD", "DEL", "CHECK", "GC", "STATUS"]);
   const env = { ...good.env, CNI_COMMAND: verb };
   const stdin = JSON.stringify(good.config);

@@ -94,9 +94,9 @@ export class Running {
     send(this.#process.pid, signal);
   }
 
-  /** Sends a signal to the program and everything it has started. */
+  /** Sends a signal to the program and everything it has started; at its very start it has no group. */
   signalAll(signal: Deno.Signal): void {
-    send(-this.#process.pid, signal);
+    if (!send(-this.#process.pid, signal)) this.signal(signal);
   }
 
   /**

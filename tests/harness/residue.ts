@@ -9,10 +9,22 @@
 interface Residue {
   readonly pattern: RegExp;
   readonly reason: string;
+  /** The shell's way to take it away, where an ADD that finds it has less to do. */
+  readonly removal?: string;
 }
 
 /** Name of the bridge in all tests. */
 export const bridgeName = "bridge0";
+
+/** What an administrator has loaded where a test has one, for `nft`. */
+export const administratorsChain = "add table inet filter; " +
+  "add chain inet filter forward { type filter hook forward priority 0; policy drop; }";
+
+/** Removes tables, those that are missing, too. */
+function noTables(...tables: readonly string[]): string {
+  const lines = tables.map((table) => `add table ${table}; delete table ${table}`);
+  return `nft '${lines.join("; ")}'`;
+}
 
 /** The lock file of a shared link, and its folders. */
 const linkLocks = String
@@ -29,10 +41,12 @@ const table = {
         .raw`^\+host/(links|addresses|routes|qdiscs|sysctls|vlans): .*\b${bridgeName}\b|${linkLocks}`,
     ),
     reason: "a bridge is shared by all containers of the host and of other networks",
+    removal: `ip -o link show master ${bridgeName} | grep -q . || ip link del dev ${bridgeName}`,
   },
   vlanGateway: {
     pattern: /^\+host\/(links|qdiscs|sysctls|vlans): .*\bvethd4d33f5c\b/,
     reason: "the port of bridge0.100, the gateway of all containers of VLAN 100",
+    removal: "ip link del dev vethd4d33f5c",
   },
   linkLocks: {
     pattern: new RegExp(linkLocks),
@@ -69,11 +83,16 @@ const table = {
   routeLocalnet: {
     pattern: /^[-+]host\/sysctls: net\/ipv4\/conf\/[^/]+\/route_localnet=/,
     reason: "other containers behind the same link may need it",
+    removal: "for it in /proc/sys/net/ipv4/conf/*/route_localnet; do echo 0 >$it; done",
   },
   iptablesTables: {
     pattern:
       /^\+host\/iptables(-legacy)?: \w+ :(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) ACCEPT$/,
     reason: "iptables makes a table's built-in chains on first use and never removes them",
+    // Of a table that it is given without a line it removes every rule and chain.
+    removal: `for ip in ip ip6; do
+  printf '*%s\nCOMMIT\n' nat raw filter | \${ip}tables-restore -w
+done`,
   },
   hostportChains: {
     pattern:
@@ -115,26 +134,31 @@ const table = {
     pattern:
       /^\+host\/nft: \{"(table":\{"family":"(inet|bridge)","name":"denocni_firewall"|(set|chain)":\{"family":"(inet|bridge)",("name":"\w+",)?"table":"denocni_firewall"(?!.*"elem":.*net: )|rule":\{"family":"(inet|bridge)","table":"denocni_firewall")/,
     reason: "chains and sets that all containers share; a bridge keeps its policy",
+    removal: noTables("inet denocni_firewall", "bridge denocni_firewall"),
   },
   nftEntry: {
     pattern:
       /^\+host\/nft: \{"((set|chain)":\{"family":"inet",("name":"denocni_\w+",)?"table":"filter"(,"name":"denocni_\w+")?(?!.*"elem":)|rule":\{"family":"inet","table":"filter","chain":"(denocni_containers"|forward","comment":"denocni"))/,
     reason: "what a chain of the administrator leads to, shared by all containers",
+    removal: `${noTables("inet filter")}\nnft '${administratorsChain}'`,
   },
   nftMasquerade: {
     pattern:
       /^\+host\/nft: \{"(table":\{"family":"inet","name":"cni_plugins_masquerade"|chain":\{"family":"inet","table":"cni_plugins_masquerade"|rule":\{"family":"inet","table":"cni_plugins_masquerade","chain":"postrouting")/,
     reason: "base chains of the masquerade, shared by all networks",
+    removal: noTables("inet cni_plugins_masquerade"),
   },
   nftHostports: {
     pattern:
       /^\+host\/nft: \{"(table":\{"family":"ip6?","name":"cni_hostport"|chain":\{"family":"ip6?","table":"cni_hostport"|rule":\{"family":"ip6?","table":"cni_hostport","chain":"(prerouting|output|hostports_all)"|table":\{"family":"inet","name":"denocni_hostport"|(map|set|chain)":\{"family":"inet",("name":"\w+",)?"table":"denocni_hostport"(?!.*"elem":)|rule":\{"family":"inet","table":"denocni_hostport","chain":"(?!conditional|c-))/,
     reason: "base chains of the port map, shared by all containers",
+    removal: noTables("ip cni_hostport", "ip6 cni_hostport", "inet denocni_hostport"),
   },
   nftSpoofCheck: {
     pattern:
       /^\+host\/nft: \{"(table":\{"family":"bridge","name":"nat"|chain":\{"family":"bridge","table":"nat","name":"PREROUTING")/,
     reason: "base chain of the spoof check, shared by all ports",
+    removal: noTables("bridge nat"),
   },
   hostLocal: {
     pattern:
@@ -191,6 +215,12 @@ export const allResidue = Object.keys(table) as readonly ResidueId[];
 export function inert(ids: readonly ResidueId[]): ResidueId[] {
   const rest = ids.filter((id) => !/^(bridge|routeLocalnet)$/.test(id));
   return ids.includes("bridge") ? [...rest, "linkLocks"] : rest;
+}
+
+/** A script that takes away, the last first, what another ADD would find of this. */
+export function removalOf(ids: readonly ResidueId[]): string {
+  const residues: readonly Residue[] = ids.map((id) => table[id]);
+  return residues.toReversed().flatMap(({ removal }) => removal ?? []).join("\n");
 }
 
 /** Why a change is none, or `undefined` when it is one. */

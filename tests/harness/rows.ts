@@ -12,7 +12,7 @@ import { Firewalld } from "./firewalld.ts";
 import type { Need } from "./need.ts";
 import { unmet } from "./need.ts";
 import type { ResidueId } from "./residue.ts";
-import { bridgeName } from "./residue.ts";
+import { administratorsChain, bridgeName } from "./residue.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 /** One plugin in one configuration. */
@@ -755,13 +755,7 @@ const firewall: readonly Row[] = [
     },
     subnets: [subnet4, subnet6],
     needs: ["tool:nft"],
-    prepare: (sandbox) =>
-      sandbox.inside(sandbox.host, [
-        "sh",
-        "-ec",
-        `nft add table inet filter
-         nft "add chain inet filter forward { type filter hook forward priority 0; policy drop; }"`,
-      ]),
+    prepare: (sandbox) => sandbox.inside(sandbox.host, ["nft", administratorsChain]),
     residue: ["nftFirewall", "nftEntry"],
     damage: [
       onHost("the jump removed", "nft flush chain inet filter forward"),

@@ -74,15 +74,34 @@ export async function stateOf(
   path: string,
   before: { script?: string; stdin?: string } = {},
 ): Promise<State> {
+  const inside = (lines: string, stdin?: string) =>
+    must(["nsenter", `--net=${path}`, "--", "sh", "-c", lines], { stdin });
+  let found = sections(await inside(`${before.script ?? ""}\n${script}`, before.stdin));
+  for (let tries = 0; tries < 50 && !isUsable(found); tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    found = sections(await inside(script));
+  }
   const state = new Map<string, readonly string[]>();
-  const lines = `${before.script ?? ""}\n${script}`;
-  const argv = ["nsenter", `--net=${path}`, "--", "sh", "-c", lines];
-  for (const [section, text] of sections(await must(argv, { stdin: before.stdin }))) {
+  for (const [section, text] of found) {
     for (const [key, lines] of Object.entries(canonical(section, text))) {
       state.set(`${name}/${key}`, [...lines].sort());
     }
   }
   return state;
+}
+
+/**
+ * Whether IPv6 addresses have their routes: the kernel makes them a little later, also for one
+ * that it does not look for duplicates of (Linux, `net/ipv6/addrconf.c`, `addrconf_dad_work`).
+ */
+export function isUsable(found: readonly (readonly [section: string, text: string])[]): boolean {
+  const { links = "", routes = "" } = Object.fromEntries(found);
+  const up = (jsonOf(links.trim()) as Link[]).filter(hasName)
+    .filter(({ flags }) => flags.includes("UP") && flags.includes("LOWER_UP"));
+  return up.flatMap(({ ifname, addr_info = [] }) =>
+    addr_info.filter(({ family, tentative }) => family === "inet6" && !tentative)
+      .map(({ local }) => `local ${local} dev ${ifname} `)
+  ).every((route) => routes.includes(route));
 }
 
 function sections(text: string): [string, string][] {
@@ -160,6 +179,7 @@ interface Address {
   readonly scope: string;
   readonly broadcast?: string;
   readonly label?: string;
+  readonly tentative?: boolean;
 }
 
 /** `ip -j` prints an empty object for each thing it filters out. */
