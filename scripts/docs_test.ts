@@ -84,10 +84,12 @@ Deno.test("plugins are listed with their pages", () => {
   );
 });
 
-Deno.test("every plugin says what it does and what it needs", async () => {
+Deno.test("every plugin has the type of the registry, and says what it does and needs", async () => {
   for (const type of types) {
-    const { about, needs } = await loadPlugin(type)!;
-    assert(about && needs, `plugin "${type}" has no ${about ? "`needs`" : "`about`"}`);
+    const plugin = await loadPlugin(type)!;
+    assertEquals(plugin.type, type);
+    assert(plugin.about, `plugin "${type}" has no \`about\``);
+    assert(plugin.needs, `plugin "${type}" has no \`needs\``);
   }
 });
 
