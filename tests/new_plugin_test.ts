@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { testWith } from "./harness/need.ts";
 import type { Finished } from "./harness/process.ts";
-import { execute } from "./harness/process.ts";
+import { execute, must } from "./harness/process.ts";
 
 const project = new URL("..", import.meta.url).pathname;
 
@@ -20,20 +20,14 @@ class Copy implements AsyncDisposable {
     const left = new Set([".git", "dist", "coverage", "node_modules"]);
     const names = [...Deno.readDirSync(project)].map(({ name }) => name)
       .filter((name) => !left.has(name));
-    const { code, stderr } = await execute([
-      "cp",
-      "-R",
-      "--",
-      ...names.map((name) => `${project}${name}`),
-      dir,
-    ]);
-    assertEquals(code, 0, stderr);
+    await must(["cp", "-R", "--", ...names.map((name) => `${project}${name}`), dir]);
     return new Copy(dir);
   }
 
-  /** Removes it. */
+  /** Removes it, and what Deno keeps of its files: no run has this path again. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Deno.remove(this.dir, { recursive: true });
+    const cache = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
+    await must(["rm", "-rf", "--", this.dir, `${cache}/gen/file${this.dir}`]);
   }
 
   /** What a file holds. */
