@@ -11,6 +11,9 @@ import { lint } from "./lint.ts";
 const hostLocal = { type: "host-local", ranges: [[{ subnet: "10.1.2.0/24" }]] };
 const bridge: JsonObject = { type: "bridge", bridge: "cni0", isGateway: true, ipam: hostLocal };
 
+/** A type that no plugin of the project can have: its file would be taken for a test. */
+const foreign = "foreign_test";
+
 /** Findings for a list that is right but for what is changed. */
 async function findingsOf(keys: JsonObject, path: string[] = []): Promise<string[]> {
   const list = { name: "mynet", cniVersion: "1.1.0", plugins: [bridge], ...keys };
@@ -74,7 +77,7 @@ const cases: readonly [string, JsonObject, string[]][] = [
   ],
   [
     "a plugin that is missing",
-    { plugins: [{ type: "brigde", anything: 1 }] },
+    { plugins: [{ type: foreign, anything: 1 }] },
     ["error: plugins[0].type: no paths provided"],
   ],
 ];
@@ -93,10 +96,10 @@ Deno.test("lint finds a wrong value of the IPAM section once", async () => {
 
 Deno.test("lint leaves the keys of another's plugin alone", async () => {
   using plugins = new Recorder();
-  plugins.add("foreign");
-  const keys = { plugins: [{ type: "foreign", anything: { goes: true } }] };
+  plugins.add(foreign);
+  const keys = { plugins: [{ type: foreign, anything: { goes: true } }] };
   assertEquals(await findingsOf(keys, [plugins.dir]), []);
-  const ipam = { type: "foreign", anything: 1 };
+  const ipam = { type: foreign, anything: 1 };
   assertEquals(await findingsOf(withBridge({ ipam }), [plugins.dir]), []);
 });
 

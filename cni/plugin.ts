@@ -83,7 +83,7 @@ export interface Plugin<C = unknown> {
   readonly type: string;
   /** One line about it. */
   readonly about: string;
-  /** For people, one line: what must be on the host, packages and `kernel modules`. */
+  /** For people, one line: what must be on the host, packages and `kernel modules`. Every plugin of the project has it. */
   readonly needs?: string;
   /** What it may do. */
   readonly permissions: Permissions;

@@ -41,6 +41,7 @@ import { openStore, openStoreIfExists } from "./host-local/store.ts";
 export const plugin = definePlugin<Conf>({
   type: "host-local",
   about: "hands out addresses of local ranges",
+  needs: "nothing",
   permissions: { run: [], read: true, write: true },
   conf: confDecoder,
   add,

@@ -78,6 +78,7 @@ type Shape = Infer<typeof shape>;
 export const plugin = definePlugin<Conf>({
   type: "static",
   about: "gives the configured addresses",
+  needs: "nothing",
   permissions: { run: [], read: [], write: [] },
   conf: map(refine(shape, checkShape), toConf) satisfies Decoder<Conf>,
   add,

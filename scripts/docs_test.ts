@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   boolean,
   integer,
@@ -10,6 +10,7 @@ import {
   string,
   withDefault,
 } from "../cni/decode.ts";
+import { loadPlugin, types } from "../registry.ts";
 import { fill, options, optionTable, permissionLine, pluginTable } from "./docs.ts";
 
 const decoder = object({
@@ -81,6 +82,15 @@ Deno.test("plugins are listed with their pages", () => {
     pluginTable([plugin as Parameters<typeof pluginTable>[0][number]]).split("\n").at(-1),
     "| [`ptp`](docs/plugins/ptp.md) | a pair | `veth` |",
   );
+});
+
+Deno.test("every plugin has the type of the registry, and says what it does and needs", async () => {
+  for (const type of types) {
+    const plugin = await loadPlugin(type)!;
+    assertEquals(plugin.type, type);
+    assert(plugin.about, `plugin "${type}" has no \`about\``);
+    assert(plugin.needs, `plugin "${type}" has no \`needs\``);
+  }
 });
 
 Deno.test("fill() replaces between its marks and is idempotent", () => {

@@ -8,7 +8,6 @@
 import { isPluginType } from "../cni/names.ts";
 import { readFileIfExists } from "../host/files.ts";
 import { spawn } from "../host/spawn.ts";
-import { types } from "../registry.ts";
 import { root } from "./build.ts";
 import { readOptions, runTask } from "./command_line.ts";
 
@@ -52,34 +51,33 @@ function requireType(type: string): void {
     ? "the command for people has this name"
     : type.endsWith("_test")
     ? "its file would be taken for a test"
-    : types.includes(type)
-    ? "there is a plugin of this type"
+    : type.endsWith(".d")
+    ? "its file would be taken for declarations"
     : undefined;
   if (problem) throw new Error(`Cannot make plugin "${type}": ${problem}`);
 }
 
-/** The new files, and those that name the plugin. Throws when a new one is there already. */
+/** The new files, and those that name the plugin. Throws when one of them, or the type, is there already. */
 export function plan(
   { kind, type }: Order,
   read: (path: string) => string | undefined = readProject,
 ): { readonly made: readonly Written[]; readonly changed: readonly Written[] } {
   const folder = kinds[kind];
-  const from = (name: string) => must(read(`scripts/templates/${folder}/${name}`), name);
+  const text = (path: string) => must(read(path), path);
+  const filled = (name: string) => fill(text(`scripts/templates/${folder}/${name}`), type);
+  const [registry, rows] = ["registry.ts", "tests/harness/rows.ts"] as const;
   const made = [
-    { path: `${folder}/${type}.ts`, text: fill(from("example.ts"), type) },
-    { path: `${folder}/${type}_test.ts`, text: fill(from("example_test.ts"), type) },
-    { path: `docs/plugins/${type}.md`, text: fill(from("example.md"), type) },
+    { path: `${folder}/${type}.ts`, text: filled("example.ts") },
+    { path: `${folder}/${type}_test.ts`, text: filled("example_test.ts") },
+    { path: `docs/plugins/${type}.md`, text: filled("example.md") },
+  ];
+  const changed = [
+    { path: registry, text: register(text(registry), { folder, type }) },
+    { path: rows, text: addRow(text(rows), filled("row.ts")) },
   ];
   const there = made.find(({ path }) => read(path) !== undefined);
   if (there) throw new Error(`Cannot make plugin "${type}": "${there.path}" is there already`);
-  const [registry, rows] = ["registry.ts", "tests/harness/rows.ts"];
-  return {
-    made,
-    changed: [
-      { path: registry, text: register(must(read(registry), registry), { folder, type }) },
-      { path: rows, text: addRow(must(read(rows), rows), fill(from("row.ts"), type)) },
-    ],
-  };
+  return { made, changed };
 }
 
 function readProject(path: string): string | undefined {
@@ -96,17 +94,37 @@ export function fill(template: string, type: string): string {
   return template.replaceAll('"../../../', '"../').replaceAll(/\bexample\b/g, () => type);
 }
 
-/** `registry.ts` with one line more, in the order of the alphabet among those of its folder. */
+/** What a line of `registry.ts` loads. */
+interface Loader {
+  readonly type: string;
+  readonly folder: string;
+  /** Counted from 0. */
+  readonly line: number;
+}
+
+function loaders(registry: string): Loader[] {
+  return registry.split("\n").flatMap((text, line) => {
+    const [, type, folder] = /^ {2}"([^"]+)": .*\bimport\("\.\/([^/]+)\//.exec(text) ?? [];
+    return type && folder ? [{ type, folder, line }] : [];
+  });
+}
+
+/**
+ * `registry.ts` with one line more, in the order of the alphabet among those of its
+ * folder. Throws when it has the type already.
+ */
 export function register(
   registry: string,
   { folder, type }: { folder: string; type: string },
 ): string {
-  const lines = registry.split("\n");
-  const own = lines.map((line, index) => ({ line, index }))
-    .filter(({ line }) => line.includes(`import("./${folder}/`));
-  const next = own.find(({ line }) => /"([^"]+)"/.exec(line)![1]! > type);
-  const at = next?.index ?? own.at(-1)!.index + 1;
-  return lines.toSpliced(at, 0, `  "${type}": () => import("./${folder}/${type}.ts"),`).join("\n");
+  const all = loaders(registry);
+  if (all.some((it) => it.type === type)) {
+    throw new Error(`Cannot make plugin "${type}": there is a plugin of this type`);
+  }
+  const own = all.filter((it) => it.folder === folder);
+  const at = own.find((it) => it.type > type)?.line ?? own.at(-1)!.line + 1;
+  const line = `  "${type}": () => import("./${folder}/${type}.ts"),`;
+  return registry.split("\n").toSpliced(at, 0, line).join("\n");
 }
 
 /** `rows.ts` with the row of a template at the end. */
@@ -124,6 +142,17 @@ async function deno(args: readonly string[]): Promise<void> {
   if (output.code !== 0) throw new Error(`Cannot finish: deno ${args[0]}: ${output.stderr}`);
 }
 
+/** What an author types after a change; CONTRIBUTING.md says the same. */
+export function checks(type: string): string[] {
+  const suites = [["conformance", "rollback"], ["idempotence", "kill", "malformed"]];
+  const files = suites.map((names) => names.map((name) => `tests/${name}_test.ts`).join(" "));
+  return [
+    "deno task docs",
+    "deno task ok",
+    ...files.map((names) => `DENOCNI_ROWS=${type}: deno task test ${names}`),
+  ];
+}
+
 async function main(): Promise<void> {
   const order = readArguments(Deno.args);
   const { made, changed } = plan(order);
@@ -137,8 +166,7 @@ async function main(): Promise<void> {
 ${made.map(({ path }) => `  ${path}`).join("\n")}\n
 named in registry.ts, tests/harness/rows.ts and README.md. What it leaves on a host belongs into
 docs/kernel-objects.md. Change it, and see that it still works:\n
-  deno task ok
-  DENOCNI_ROWS=${type}: deno task test tests/conformance_test.ts tests/rollback_test.ts
+${checks(type).map((line) => `  ${line}`).join("\n")}
 `);
 }
 

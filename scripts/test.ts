@@ -152,6 +152,7 @@ async function runKernel(
 const long = [
   "kill",
   "conformance",
+  "new_plugin",
   "idempotence",
   "rollback",
   "firewall",

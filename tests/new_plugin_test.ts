@@ -1,95 +1,153 @@
 /**
- * `deno task new-plugin`, in a copy of the project: what it writes passes the gate
- * and the suites that every plugin passes, as it is.
+ * The author's path: what CONTRIBUTING.md tells to type is typed in a copy of the
+ * project, for a plugin of each kind, until the gate and the suites are green.
  *
  * @module
  */
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { testWith } from "./harness/need.ts";
+import type { Finished } from "./harness/process.ts";
 import { execute, must } from "./harness/process.ts";
 
 const project = new URL("..", import.meta.url).pathname;
 
-/** What a kind of plugin is called, where it is written, and its kind. */
-const orders = [
-  { kind: "interface", folder: "plugins", type: "new-link" },
-  { kind: "ipam", folder: "ipam", type: "new-pool" },
-  { kind: "chained", folder: "meta", type: "new-mode" },
-] as const;
+/** A copy of the project, without what is built. */
+class Copy implements AsyncDisposable {
+  private constructor(readonly dir: string) {}
 
-/** A copy of the project, without what is built; gone with the scope. */
-async function copyProject(): Promise<AsyncDisposable & { readonly dir: string }> {
-  const dir = await Deno.makeTempDir({ prefix: "denocni-copy-" });
-  const left = new Set(["dist", "coverage", "node_modules"]);
-  const names = [...Deno.readDirSync(project)].map(({ name }) => name)
-    .filter((name) => !name.startsWith(".") && !left.has(name));
-  await must(["cp", "-R", "--", ...names.map((name) => `${project}${name}`), dir]);
+  static async make(): Promise<Copy> {
+    const dir = await Deno.makeTempDir({ prefix: "denocni-copy-" });
+    const left = new Set([".git", "dist", "coverage", "node_modules"]);
+    const names = [...Deno.readDirSync(project)].map(({ name }) => name)
+      .filter((name) => !left.has(name));
+    await must(["cp", "-R", "--", ...names.map((name) => `${project}${name}`), dir]);
+    return new Copy(dir);
+  }
+
+  /** Removes it, and what Deno keeps of its files: no run has this path again. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const cache = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
+    await must(["rm", "-rf", "--", this.dir, `${cache}/gen/file${this.dir}`]);
+  }
+
+  /** What a file holds. */
+  read(path: string): string {
+    return Deno.readTextFileSync(`${this.dir}/${path}`);
+  }
+
+  /** Types a line of a shell, as an author does: with nothing of this run in the environment. */
+  type(line: string): Promise<Finished> {
+    return execute(["sh", "-c", line], { cwd: this.dir, env: authorEnv(), deadline: 3_600_000 });
+  }
+
+  /** Types a line that must succeed; gives what it printed. */
+  async mustType(line: string): Promise<string> {
+    const { code, stdout, stderr } = await this.type(line);
+    assertEquals(code, 0, `${line}\n${stdout}${stderr}`);
+    return `${stdout}${stderr}`;
+  }
+
+  /** Makes a plugin of each kind. */
+  async makePlugins({ orders }: Told): Promise<void> {
+    for (const { line, type } of orders) {
+      const output = await this.mustType(line);
+      assert(output.startsWith(`Plugin "${type}" works.`), output);
+    }
+  }
+}
+
+/** So that the copy tests its own sources, and all of them. */
+function authorEnv(): Record<string, string> {
+  const deno = Deno.execPath().replace(/\/[^/]+$/, "");
+  const kept = ["HOME", "DENO_DIR"].map((name) => [name, Deno.env.get(name)])
+    .filter(([, value]) => value !== undefined);
+  const path = `${deno}:${Deno.env.get("PATH")}`;
+  return { ...Object.fromEntries(kept), PATH: path, NO_COLOR: "1" };
+}
+
+/** What CONTRIBUTING.md tells an author to type. */
+interface Told {
+  /** One of each kind, with the lines that make the plugins. */
+  readonly orders: readonly { line: string; type: string }[];
+  /** What follows, up to the suites. */
+  readonly gate: readonly string[];
+  /** The suites, over the first plugin. */
+  readonly suites: readonly string[];
+}
+
+function readTold(page: string): Told {
+  const block = /^## Write a plugin[^]*?^```sh\n([^]*?)^```/m.exec(page)?.[1] ?? "";
+  const [first = "", ...lines] = block.trimEnd().split("\n");
+  const orders = [...first.matchAll(/\b(interface|ipam|chained) (\S+?)(?=[,\s]|$)/g)]
+    .map(([, kind, type]) => ({ line: `deno task new-plugin ${kind} ${type}`, type: type! }));
+  assertEquals(orders.length, 3, first);
+  assert(first.startsWith(orders[0]!.line), first);
+  const isSuite = (line: string) => line.startsWith(`DENOCNI_ROWS=${orders[0]!.type}: `);
   return {
-    dir,
-    [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }),
+    orders,
+    gate: lines.filter((line) => !isSuite(line)),
+    suites: lines.filter(isSuite),
   };
 }
 
-/** The environment of an author: nothing of this run, so that the copy tests its own sources. */
-const env = Object.fromEntries(
-  ["PATH", "HOME", "DENO_DIR"].map((name) => [name, Deno.env.get(name)])
-    .filter(([, value]) => value !== undefined),
-) as Record<string, string>;
+/** How the types of CONTRIBUTING.md begin, and no other: one run of a suite has all three. */
+const start = "my-";
 
-testWith("new-plugin: a new plugin of each kind passes gate and suites as it is", [
+/** Lines that `deno test` printed of a test file. */
+function linesOf(output: string, file: string): string[] {
+  const sections = output.split(/^running \d+ tests? from \.\//m);
+  return sections.filter((section) => section.startsWith(file)).join("").split("\n");
+}
+
+testWith("new-plugin: a plugin of each kind passes the gate as it is", ["private"], async () => {
+  await using copy = await Copy.make();
+  const told = readTold(copy.read("CONTRIBUTING.md"));
+  await copy.makePlugins(told);
+  assert(told.gate.some((line) => /^deno task ok\b/.test(line)), "the gate is told");
+  for (const line of told.gate) await copy.mustType(line);
+});
+
+testWith("new-plugin: a plugin of each kind passes every suite as it is", [
   "private",
   "link:bridge",
   "link:veth",
 ], async (test) => {
-  await using copy = await copyProject();
-  const options = { env: { ...env, DENOCNI_ROWS: "new-", NO_COLOR: "1" }, cwd: copy.dir };
-  const deno = (...args: string[]) => [Deno.execPath(), ...args];
-  const make = (kind: string, type: string) =>
-    execute(deno("run", "-A", "--no-check", "scripts/new_plugin.ts", kind, type), options);
-  const files: string[] = [];
-  for (const { kind, folder, type } of orders) {
-    const { code, stdout, stderr } = await make(kind, type);
-    assertEquals(code, 0, stderr);
-    assertMatch(stdout, new RegExp(`Plugin "${type}" works`));
-    files.push(`${folder}/${type}.ts`, `${folder}/${type}_test.ts`);
-  }
-  await test.step("the gate", async () => {
-    const pages = orders.map(({ type }) => `docs/plugins/${type}.md`);
-    const own = [...files, "registry.ts", "tests/harness/rows.ts"];
-    await must(deno("fmt", "--check", ...own, ...pages, "README.md"), options);
-    await must(deno("lint", ...own), options);
-    await must(deno("check", ...own), options);
-    await must(deno("run", "-A", "--no-check", "scripts/imports.ts"), options);
-    await must(deno("run", "-A", "--no-check", "scripts/docs.ts", "--check"), options);
-    const tests = files.filter((file) => file.endsWith("_test.ts"));
-    await must(deno("test", "-A", "--no-check", ...tests), options);
-  });
-  await test.step("the suites", async () => {
-    const suites = ["conformance", "rollback", "idempotence"].map((name) =>
-      `tests/${name}_test.ts`
-    );
-    const some = "--filter=/CHECK notices|result is passed|any step of ADD|DEL twice/";
-    const words = deno("test", "-A", "--no-check", some, ...suites);
-    const output = await must(["tests/harness/private.sh", ...words], {
-      ...options,
-      deadline: 300_000,
+  await using copy = await Copy.make();
+  const told = readTold(copy.read("CONTRIBUTING.md"));
+  await copy.makePlugins(told);
+  const types = told.orders.map(({ type }) => type);
+  assert(types.every((type) => type.startsWith(start)), types.join());
+  const files = told.suites.flatMap((line) => line.match(/\btests\/\S+_test\.ts/g) ?? []);
+  const suites = ["conformance", "idempotence", "kill", "malformed", "rollback"];
+  assertEquals(files.toSorted(), suites.map((name) => `tests/${name}_test.ts`));
+  for (const line of told.suites) {
+    await test.step(line, async () => {
+      const output = await copy.mustType(line.replace(`${types[0]}:`, start));
+      for (const file of line.match(/\btests\/\S+_test\.ts/g)!) {
+        for (const type of types) {
+          const passed = linesOf(output, file)
+            .filter((text) => text.startsWith(`${type}: `) && / \.\.\. ok\b/.test(text));
+          assert(passed.length > 0, `no test of "${type}" in ${file}:\n${output}`);
+        }
+      }
+      assert(!new RegExp(`^SKIP ${start}`, "m").test(output), output);
     });
-    for (const { type } of orders) {
-      assertMatch(output, new RegExp(`${type}: IPv4: a failure in any step .* ok`));
-    }
-  });
-  await test.step("a second time is refused, and changes nothing", async () => {
-    const registry = await Deno.readTextFile(`${copy.dir}/registry.ts`);
-    const { code, stderr } = await make("ipam", "new-link");
-    assertEquals([code, stderr], [
-      1,
-      'Cannot make plugin "new-link": there is a plugin of this type\n',
-    ]);
-    Deno.writeTextFileSync(`${copy.dir}/docs/plugins/other.md`, "mine\n");
-    const { stderr: there } = await make("interface", "other");
-    assertEquals(there, 'Cannot make plugin "other": "docs/plugins/other.md" is there already\n');
-    assertEquals(await Deno.readTextFile(`${copy.dir}/registry.ts`), registry);
-    const made = [...Deno.readDirSync(`${copy.dir}/plugins`)].map(({ name }) => name);
-    assert(!made.includes("other.ts"));
-  });
+  }
+});
+
+testWith("new-plugin: what is there is not written over", ["private"], async () => {
+  await using copy = await Copy.make();
+  const refused = async (line: string) => {
+    const { code, stdout, stderr } = await copy.type(line);
+    assertEquals([code, stdout], [1, ""], line);
+    return stderr;
+  };
+  Deno.writeTextFileSync(`${copy.dir}/docs/plugins/mine.md`, "mine\n");
+  const before = copy.read("registry.ts");
+  const again = await refused("deno task --quiet new-plugin ipam bridge");
+  assertEquals(again, 'Cannot make plugin "bridge": there is a plugin of this type\n');
+  const there = await refused("deno task --quiet new-plugin interface mine");
+  assertEquals(there, 'Cannot make plugin "mine": "docs/plugins/mine.md" is there already\n');
+  assertEquals([copy.read("registry.ts"), copy.read("docs/plugins/mine.md")], [before, "mine\n"]);
+  assert([...Deno.readDirSync(`${copy.dir}/plugins`)].every(({ name }) => name !== "mine.ts"));
 });

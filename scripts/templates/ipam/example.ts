@@ -47,6 +47,7 @@ type Conf = Infer<typeof conf>;
 export const plugin = definePlugin<Conf>({
   type: "example",
   about: "gives the configured address",
+  needs: "nothing",
   permissions: { run: [], read: [], write: [] },
   conf,
   add,

@@ -39,6 +39,7 @@ type Conf = Infer<typeof conf>;
 export const plugin = definePlugin<Conf>({
   type: "example",
   about: "lets a container's interface take packets for others",
+  needs: "iproute2",
   permissions: { run: ["ip", "nsenter"], read: true, write: [] },
   conf,
   add,
@@ -54,25 +55,30 @@ async function add(req: Request<Conf>): Promise<Result> {
   const netns = containerNetns(req);
   const link = await findLink(req, netns);
   if (!link) {
-    throw new CniError(codes.objectMissing, `Cannot find container interface "${req.ifName}"`);
+    const problem = "no such link, or another than the result of the plugins before names";
+    throw new CniError(
+      codes.objectMissing,
+      `Cannot find container interface "${req.ifName}": ${problem}`,
+    );
   }
   await req.host.apply(planAdd(req.conf, { netns, link }));
   return result;
 }
 
-async function findLink({ host, ifName }: Request<Conf>, netns: NetnsRef) {
-  const [link] = await look(host, showLink(ifName, { netns }));
-  return link;
+/** The container's interface, the same one for every verb: not another that has its name meanwhile. */
+async function findLink(req: Request<Conf>, netns: NetnsRef): Promise<Link | undefined> {
+  const [link] = await look(req.host, showLink(req.ifName, { netns }));
+  return link && !isContradicted(link, req) ? link : undefined;
+}
+
+/** What a plan is made from. */
+interface Facts {
+  readonly netns: NetnsRef;
+  readonly link: Pick<Link, "name" | "promiscuity">;
 }
 
 /** A plan is a pure function: its test compares shell lines. What is right already is no step, and has no undo. */
-export function planAdd(
-  { promisc }: Conf,
-  { netns, link: { name, promiscuity } }: {
-    netns: NetnsRef;
-    link: Pick<Link, "name" | "promiscuity">;
-  },
-): Step[] {
+export function planAdd({ promisc }: Conf, { netns, link: { name, promiscuity } }: Facts): Step[] {
   if (!promisc || promiscuity > 0) return [];
   return [{
     why: `let container interface "${name}" take packets for others`,
@@ -91,17 +97,24 @@ async function check(req: Request<Conf>): Promise<void> {
   ]);
 }
 
-/** Succeeds when there is nothing to take back, and leaves alone what is somebody else's. */
+/**
+ * Succeeds when there is nothing to take back. What was there before it does not know: one
+ * that gives that back keeps a record of it (`recipes/record.ts`), as `tuning` does.
+ */
 async function del(req: Request<Conf>): Promise<void> {
   const netns = req.conf.promisc ? liveNetns(req) : undefined;
   if (!netns) return;
   const link = await findLink(req, netns);
-  if (!link || isContradicted(link, req)) return;
-  await req.host.apply([{
-    why: `let container interface "${link.name}" take its own packets alone`,
-    do: setLink(link.name, { promisc: false, netns }),
+  if (link) await req.host.apply(planDel({ netns, link }));
+}
+
+/** A step of a removal tolerates that there is nothing to remove. */
+export function planDel({ netns, link: { name } }: Facts): Step[] {
+  return [{
+    why: `let container interface "${name}" take its own packets alone`,
+    do: setLink(name, { promisc: false, netns }),
     tolerate: ["missing"],
-  }]);
+  }];
 }
 
 function status(): Promise<void> {

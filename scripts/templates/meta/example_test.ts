@@ -6,14 +6,14 @@ import type { JsonObject, Result, Verb } from "../../../cni/types.ts";
 import { processes } from "../../../host/fold.ts";
 import { describe } from "../../../host/step.ts";
 import { FakeHost } from "../../../ns/testing.ts";
-import { planAdd, plugin } from "./example.ts";
+import { planAdd, planDel, plugin } from "./example.ts";
 
 const facts = { netns: { path: "/run/netns/c1" }, link: { name: "eth0", promiscuity: 0 } };
 const inside = "nsenter --net=/run/netns/c1 ip";
 
 Deno.test("planAdd() sets the mode and can take it back, in one process", () => {
   const steps = planAdd({ promisc: true }, facts);
-  assertEquals(steps.map(({ do: action, undo }) => [describe(action), describe(undo!)]), [
+  assertEquals(steps.map(({ do: action, undo }) => [describe(action), undo && describe(undo)]), [
     [`${inside} link set dev eth0 promisc on`, `${inside} link set dev eth0 promisc off`],
   ]);
   assertEquals(processes(steps), 1);
@@ -22,6 +22,13 @@ Deno.test("planAdd() sets the mode and can take it back, in one process", () => 
 Deno.test("planAdd() has nothing to do where the mode is right, or not asked for", () => {
   const on = { ...facts, link: { name: "eth0", promiscuity: 1 } };
   assertEquals([planAdd({ promisc: true }, on), planAdd({ promisc: false }, facts)], [[], []]);
+});
+
+Deno.test("planDel() takes the mode back, and does not mind a link that is gone", () => {
+  const steps = planDel(facts);
+  assertEquals(steps.map(({ do: action, tolerate }) => [describe(action), tolerate]), [
+    [`${inside} link set dev eth0 promisc off`, ["missing"]],
+  ]);
 });
 
 /** Any namespace will do: nothing is carried out. */
@@ -33,7 +40,8 @@ const prevResult = {
 };
 
 function hostWith(promiscuity: number): FakeHost {
-  const eth0 = { ifindex: 2, ifname: "eth0", flags: ["UP"], mtu: 1500, promiscuity };
+  const address = "02:00:00:00:00:01";
+  const eth0 = { ifindex: 2, ifname: "eth0", address, flags: ["UP"], mtu: 1500, promiscuity };
   return new FakeHost({ [`nsenter --net=${netns} ip -d -j addr show dev eth0`]: [eth0] });
 }
 
@@ -60,6 +68,20 @@ Deno.test("ADD wants a result and an interface", async () => {
   const config = { prevResult: null };
   const unchained = await assertRejects(() => call("ADD", { host, config }), CniError);
   assertEquals(unchained.msg, "must be called as chained plugin");
+});
+
+Deno.test("an interface that the result does not mean is left alone", async () => {
+  const config = {
+    prevResult: {
+      ...prevResult,
+      interfaces: [{ name: "eth0", mac: "02:00:00:00:00:02", sandbox: netns }],
+    },
+  };
+  const host = hostWith(0);
+  const error = await assertRejects(() => call("ADD", { host, config }), CniError);
+  assertEquals(error.code, codes.objectMissing);
+  const unlike = await assertRejects(() => call("CHECK", { host, config }), CniError);
+  assertEquals([unlike.code, host.lines], [codes.checkFailed, []]);
 });
 
 Deno.test("CHECK notices that the mode has changed", async () => {

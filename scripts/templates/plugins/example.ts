@@ -52,6 +52,7 @@ type Conf = Infer<typeof conf>;
 export const plugin = definePlugin<Conf>({
   type: "example",
   about: "gives a container a bridge of its own",
+  needs: "iproute2; `bridge`",
   permissions: { run: "any", read: true, write: true },
   conf,
   add,
