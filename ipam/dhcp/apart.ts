@@ -131,12 +131,16 @@ export function stateOf({ stderr, signal, code }: Output): string {
   return firstLine(stderr) || signal || `exit status ${code}`;
 }
 
-/** The error of a process that has nothing to say: killed by whoever needs memory, or a defect of ours. */
+/**
+ * The error of a process that has nothing to say: killed by whoever needs memory, refused by a
+ * program on the way to it, or a defect of ours, which Deno tells of.
+ */
 export function silent(output: Output, dev: string): CniError {
   // Above 128, a shell tells of a signal that has ended its program.
   const killed = output.signal !== null || output.code > 128;
   if (killed) return cannot(codes.tryAgainLater, dev, "its process was killed");
-  return cannot(codes.internal, dev, stateOf(output));
+  const isOurs = output.stderr.trim() === "" || /^error: /m.test(output.stderr);
+  return cannot(isOurs ? codes.internal : codes.refused, dev, stateOf(output));
 }
 
 /** An error about an interface. */

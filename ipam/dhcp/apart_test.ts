@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { Watch } from "./apart.ts";
+import { silent, Watch } from "./apart.ts";
 
 /** Settles when a signal is given. */
 function given(signal: AbortSignal): Promise<void> {
@@ -24,4 +24,14 @@ Deno.test("who calls a process off ends it, and its namespace is not gone", asyn
   caller.abort();
   await ended;
   assertEquals(watch.gone, false);
+});
+
+Deno.test("a process that says nothing was killed, refused, or is a defect of ours", () => {
+  const codeOf = (output: { code?: number; signal?: string; stderr?: string }) =>
+    silent({ code: 1, signal: null, stdout: "", stderr: "", ...output }, "eth0").code;
+  assertEquals(codeOf({ signal: "SIGKILL", code: 137 }), 11);
+  assertEquals(codeOf({ code: 137 }), 11);
+  assertEquals(codeOf({ code: 2, stderr: "sh: 0: Cannot fork\n" }), 100);
+  assertEquals(codeOf({ stderr: "error: Uncaught (in promise) TypeError: x\n" }), 999);
+  assertEquals(codeOf({}), 999);
 });

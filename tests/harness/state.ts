@@ -97,7 +97,7 @@ export async function stateOf(
 export function isUsable(found: readonly (readonly [section: string, text: string])[]): boolean {
   const { links = "", routes = "" } = Object.fromEntries(found);
   const up = (jsonOf(links.trim()) as Link[]).filter(hasName)
-    .filter(({ flags }) => flags.includes("UP") && flags.includes("LOWER_UP"));
+    .filter(({ flags }) => flags.includes("UP"));
   return up.flatMap(({ ifname, addr_info = [] }) =>
     addr_info.filter(({ family, tentative }) => family === "inet6" && !tentative)
       .map(({ local }) => `local ${local} dev ${ifname} `)
