@@ -7,7 +7,8 @@ import type { Tool } from "../host/command.ts";
 import type { Host } from "../ns/machine.ts";
 import type { NetnsState } from "../ns/netns.ts";
 import type { Decoder } from "./decode.ts";
-import type { AttachmentKey, JsonObject, Result } from "./types.ts";
+import type { AttachmentKey } from "./attachment_key.ts";
+import type { JsonObject, Result } from "./types.ts";
 
 /** The least a plugin needs; everything else is revoked before it is loaded. */
 export interface Permissions {

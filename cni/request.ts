@@ -15,7 +15,8 @@ import { CniError, codes } from "./error.ts";
 import { checkNewIfName } from "./names.ts";
 import type { Delegate, GcRequest, Plugin, Request } from "./plugin.ts";
 import { parsePrevResult } from "./result.ts";
-import type { AttachmentKey, JsonObject, Result, Verb } from "./types.ts";
+import type { ContainerInterface } from "./attachment_key.ts";
+import type { JsonObject, Result, Verb } from "./types.ts";
 import { emptyResult } from "./types.ts";
 
 /** Finds a plugin of this project by type; `undefined` when it has none. */
@@ -198,23 +199,24 @@ function gcRequest<C>(request: Request<C>): GcRequest<C> {
       'Cannot collect garbage: "cni.dev/valid-attachments" is absent, and an absent list does not mean an empty one',
     );
   }
-  const valid = keys.flatMap((key) => attachmentKeys(key, lookup(request.raw, key)));
+  const listed = keys.flatMap((key) => interfacesIn(key, lookup(request.raw, key)));
+  const valid = listed.map((it) => ({ network: request.network, ...it }));
   return Object.assign(Object.create(request), { valid }) as GcRequest<C>;
 }
 
-function attachmentKeys(key: string, value: unknown): AttachmentKey[] {
+function interfacesIn(key: string, value: unknown): ContainerInterface[] {
   const listed = value ?? [];
   if (!Array.isArray(listed)) throw notAList(key, listed);
-  return listed.map((entry) => attachmentKey(key, entry));
+  return listed.map((entry) => interfaceOf(key, entry));
 }
 
-function attachmentKey(list: string, entry: unknown): AttachmentKey {
-  const containerID = isObject(entry) && lookup(entry, "containerID");
-  const ifname = isObject(entry) && lookup(entry, "ifname");
-  if (typeof containerID !== "string" || typeof ifname !== "string") {
+function interfaceOf(list: string, entry: unknown): ContainerInterface {
+  const containerId = isObject(entry) && lookup(entry, "containerID");
+  const ifName = isObject(entry) && lookup(entry, "ifname");
+  if (typeof containerId !== "string" || typeof ifName !== "string") {
     throw notAList(list, entry);
   }
-  return { containerID, ifname };
+  return { containerId, ifName };
 }
 
 function notAList(key: string, value: unknown): CniError {

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { GcRequest, Request } from "../cni/plugin.ts";
-import type { AttachmentKey, JsonObject, Result } from "../cni/types.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
+import type { JsonObject, Result } from "../cni/types.ts";
 import type { FakeAnswer } from "../ns/testing.ts";
 import type { Conf } from "./dhcp/conf.ts";
 import type { Goal } from "./dhcp/exchange.ts";
@@ -333,7 +334,7 @@ Deno.test("GC gives back what is not valid: by the agent, or without one", async
   using scene = new Scene();
   await left(scene, { agent: scene.socket });
   await left(scene, { agent: scene.socket, containerId: "c2" });
-  const valid = [{ containerID: "c2", ifname: "eth0" }];
+  const valid = [{ network: "net", containerId: "c2", ifName: "eth0" }];
   await verbs.gc(request(scene, { valid, host: new Machine(), removal: true }), scene);
   assertEquals(scene.store.all().map(({ containerId }) => containerId), ["c2"]);
   const { tools, daemon } = await startAgent(scene);

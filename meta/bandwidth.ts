@@ -25,8 +25,8 @@ import { serve } from "../cni/serve.ts";
 import { showLinks } from "../host/ip_link.ts";
 import { requireChained } from "../recipes/chained.ts";
 import { report, requirePrevResult } from "../recipes/check.ts";
-import { look } from "../recipes/look.ts";
-import { staleLinks } from "../recipes/own.ts";
+import { queryLinks } from "../recipes/links.ts";
+import { staleLinks } from "../recipes/attachment.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
 import { oddBurst } from "./bandwidth/bucket.ts";
@@ -110,7 +110,7 @@ async function del(req: Request<Conf>): Promise<void> {
 }
 
 async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
-  const links = (await look(host, showLinks())).filter(({ kind }) => kind === ifbKind);
+  const links = (await queryLinks(host, showLinks())).filter(({ kind }) => kind === ifbKind);
   await host.apply(planRemoval({ ifbs: await staleLinks(links, network, valid) }));
 }
 

@@ -16,11 +16,11 @@
  * @module
  */
 import type { GcRequest, Request } from "../cni/plugin.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Result } from "../cni/types.ts";
 import type { Backend, Conf } from "./firewall/conf.ts";
 import type { Driver, Gone, Job } from "./firewall/driver.ts";
 import type { FirewallRecord, Told } from "./firewall/record.ts";
-import type { Attachment } from "../recipes/own.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
 import { distinctCidrs, formatCidr, hostPrefix } from "../host/ip.ts";
@@ -142,12 +142,12 @@ async function del(req: Request<Conf>): Promise<void> {
   await remove(req, { ...attachmentOf(req), record: await recordOf(req), result: req.prevResult });
 }
 
-function attachmentOf({ network, containerId, ifName }: Attachment): Attachment {
+function attachmentOf({ network, containerId, ifName }: AttachmentKey): AttachmentKey {
   return { network, containerId, ifName };
 }
 
 /** An attachment and all that is known of it. */
-interface Known extends Attachment {
+interface Known extends AttachmentKey {
   readonly record: FirewallRecord | undefined;
   readonly result: Result | undefined;
 }

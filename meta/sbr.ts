@@ -14,10 +14,10 @@
  * @module
  */
 import type { GcRequest, Request } from "../cni/plugin.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Result } from "../cni/types.ts";
 import type { NetnsRef } from "../host/command.ts";
 import type { Host } from "../ns/machine.ts";
-import type { Attachment } from "../recipes/own.ts";
 import type { Address } from "../recipes/configure.ts";
 import type { Kept } from "../recipes/record.ts";
 import type { Conf } from "./sbr/conf.ts";
@@ -153,7 +153,7 @@ async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
 
 /** What an attachment has left. */
 interface Left {
-  readonly attachment: Attachment;
+  readonly attachment: AttachmentKey;
   /** Absent when everything is gone with it. */
   readonly netns: NetnsRef | undefined;
   readonly record: Kept<Routed> | undefined;

@@ -15,11 +15,11 @@
  * @module
  */
 import type { GcRequest, Request } from "../cni/plugin.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Result } from "../cni/types.ts";
 import type { NetnsRef } from "../host/command.ts";
 import type { Link } from "../host/ip_link.ts";
 import type { Host } from "../ns/machine.ts";
-import type { Attachment } from "../recipes/own.ts";
 import type { Kept } from "../recipes/record.ts";
 import type { Attributes, Conf } from "./tuning/conf.ts";
 import type { Tuned, TunedPlace, TunedVariable } from "./tuning/memory.ts";
@@ -31,7 +31,7 @@ import { serve } from "../cni/serve.ts";
 import { showLink } from "../host/ip_link.ts";
 import { report, requirePrevResult } from "../recipes/check.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
-import { look } from "../recipes/look.ts";
+import { queryLinks } from "../recipes/links.ts";
 import { staleRecords } from "../recipes/record.ts";
 import { recordedNetns, recordNetns } from "../recipes/recorded_netns.ts";
 import { removeAll } from "../recipes/removal.ts";
@@ -107,7 +107,7 @@ function asksFor(attributes: Attributes): boolean {
 }
 
 async function requireLink(host: Host, { netns, ifName }: Where): Promise<Link> {
-  const [link] = await look(host, showLink(ifName, { netns }));
+  const [link] = await queryLinks(host, showLink(ifName, { netns }));
   if (link) return link;
   throw new CniError(codes.objectMissing, `Cannot find container link "${ifName}": no such link`);
 }
@@ -133,7 +133,9 @@ async function check(req: Request<Conf>): Promise<void> {
   requirePrevResult(req);
   const netns = containerNetns(req);
   const now = await lookAtVariables(req.host, netns, variables);
-  const [link] = asksFor(attributes) ? await look(req.host, showLink(req.ifName, { netns })) : [];
+  const [link] = asksFor(attributes)
+    ? await queryLinks(req.host, showLink(req.ifName, { netns }))
+    : [];
   report(req.network, [
     ...compareVariables(variables, now),
     ...(link ? compareAttributes(link, attributes) : []),
@@ -161,7 +163,7 @@ async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
 
 /** What an attachment has left. */
 interface Left {
-  readonly attachment: Attachment;
+  readonly attachment: AttachmentKey;
   /** Absent when nothing is to be restored any more. */
   readonly netns: NetnsRef | undefined;
   readonly record: Kept<Tuned> | undefined;
@@ -209,7 +211,7 @@ async function restoreAttributes(
   attributes: Attributes,
 ): Promise<void> {
   if (!asksFor(attributes)) return;
-  const [link] = await look(host, showLink(where.ifName, { netns: where.netns }));
+  const [link] = await queryLinks(host, showLink(where.ifName, { netns: where.netns }));
   if (!link) return;
   const from = differing(link, attributes);
   await host.apply(forGood(setAttributes(where, { to: attributes, from })));

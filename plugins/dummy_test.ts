@@ -8,12 +8,12 @@ import type { IpConfig, JsonObject, Result, Verb } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
 import { processes } from "../host/fold.ts";
 import { FakeHost } from "../ns/testing.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { plugin } from "./dummy.ts";
 
 const sandbox = "/proc/self/ns/net";
 const inside = `nsenter --net=${sandbox} ip`;
-const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+const own = await attachmentNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
 
 /** An IPAM plugin in process that hands these out. */
 function ipamWith(ips: readonly IpConfig[], type = "host-local") {

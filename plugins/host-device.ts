@@ -29,7 +29,7 @@ import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { compareUp, configured } from "../recipes/container_link.ts";
 import { overrideDns } from "../recipes/dns.ts";
 import { addAddresses, needsInterface } from "../recipes/ipam.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools, requireUsable } from "../recipes/status.ts";
 import { conf, select, selects } from "./host-device/conf.ts";
@@ -68,7 +68,7 @@ async function add(req: Request<Conf>): Promise<Result> {
   }
   const { link, addresses } = await findFreeDevice(req.host, { selection, attachment: req });
   const { folder } = selection;
-  const { passing } = await ownNames(req);
+  const { passing } = await attachmentNames(req);
   const device = deviceOf(link, addresses);
   const record = await makeRecord(req, { device, netns: sandbox, passing, folder });
   const entry = { name, mac: link.mac, mtu: link.mtu, sandbox, ...pciIdOf(link, selection) };

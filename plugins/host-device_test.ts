@@ -11,7 +11,7 @@ import { describe } from "../host/step.ts";
 import type { FakeAnswer } from "../ns/testing.ts";
 import { FakeHost, testLink } from "../ns/testing.ts";
 import { configured } from "../recipes/container_link.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { deviceOf, makeRecord } from "./host-device/record.ts";
 import { planTake, plugin } from "./host-device.ts";
 
@@ -28,7 +28,7 @@ const card = {
   addr_info: [{ family: "inet", local: "192.0.2.1", prefixlen: 24, scope: "global" }],
 };
 const attachment = { network: "mynet", containerId: "dummy", ifName: "eth0" };
-const { passing } = await ownNames(attachment);
+const { passing } = await attachmentNames(attachment);
 
 const record = await makeRecord(
   { ...attachment, sandbox: { is: "missing", path: "" } },

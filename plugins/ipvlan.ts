@@ -42,7 +42,7 @@ import {
   requireMaster,
   takenMaster,
 } from "../recipes/master.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { requireTools } from "../recipes/status.ts";
 
 const conf = refine(
@@ -94,7 +94,7 @@ async function add(req: Request<Conf>): Promise<Result> {
   const { conf, ifName } = req;
   const addresses = chainedAddresses(req);
   const netns = containerNetns(req);
-  const own = await ownNames(req);
+  const own = await attachmentNames(req);
   const master = await findMaster(req, conf.master || chainedMaster(req));
   const mtu = mtuBelow(master, conf);
   return await attach(req, {

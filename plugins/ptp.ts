@@ -24,7 +24,7 @@ import type { Link } from "../host/ip_link.ts";
 import type { Step } from "../host/step.ts";
 import type { RouteSpec } from "../host/ip_route.ts";
 import type { Address } from "../recipes/configure.ts";
-import type { OwnNames } from "../recipes/own.ts";
+import type { AttachmentNames } from "../recipes/attachment.ts";
 import { boolean, integer, object, optional, refine, withDefault } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
@@ -52,9 +52,9 @@ import { overrideDns } from "../recipes/dns.ts";
 import { enableForwarding } from "../recipes/forwarding.ts";
 import { delWithIpam, gcWithIpam } from "../recipes/ipam.ts";
 import { masquerade, masqueradeField } from "../recipes/masquerade.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { requireTools } from "../recipes/status.ts";
-import { look } from "../recipes/look.ts";
+import { queryLinks } from "../recipes/links.ts";
 import { createVeth, distrust, enableFamilies, gcVeths, removeVeth } from "../recipes/veth.ts";
 
 /** An ADD needs an IPAM plugin; a DEL without one still removes the pair. */
@@ -105,7 +105,7 @@ export const plugin = definePlugin<Conf>({
 
 async function add(req: Request<Conf>): Promise<Result> {
   const netns = containerNetns(req);
-  const own = await ownNames(req);
+  const own = await attachmentNames(req);
   const result = resultOf(req, { own, ipam: await req.ipam.add() });
   const addresses = gatewayed(result);
   await req.host.apply(
@@ -119,7 +119,7 @@ async function add(req: Request<Conf>): Promise<Result> {
 
 function resultOf(
   req: Request<Conf>,
-  { own, ipam }: { own: OwnNames; ipam: Result },
+  { own, ipam }: { own: AttachmentNames; ipam: Result },
 ): Result {
   const mtu = req.conf.mtu > 0 ? { mtu: req.conf.mtu } : {};
   return {
@@ -151,7 +151,7 @@ function gatewayed(result: Result): Address[] {
 
 /** What {@linkcode planAdd} needs to know. */
 export interface AddFacts {
-  readonly own: OwnNames;
+  readonly own: AttachmentNames;
   readonly netns: NetnsRef;
   readonly ifName: string;
   readonly mtu: number;
@@ -216,7 +216,7 @@ function gatewayRoutes(
 async function check(req: Request<Conf>): Promise<void> {
   await req.ipam.check();
   const { result, facts } = await gatherCheck(req);
-  const own = await ownNames(req);
+  const own = await attachmentNames(req);
   report(req.network, [
     ...compareContainer(req, facts, { result, kind: "veth" }),
     ...await compareHostEnd(req, { result, own }),
@@ -227,11 +227,11 @@ async function check(req: Request<Conf>): Promise<void> {
 /** The recorded host end: a veth of that address, up. */
 async function compareHostEnd(
   req: Request<Conf>,
-  { result, own }: { result: Result; own: OwnNames },
+  { result, own }: { result: Result; own: AttachmentNames },
 ): Promise<string[]> {
   const entry = result.interfaces.find(({ sandbox }) => !sandbox);
   const name = entry?.name ?? own.hostVeth;
-  const [link] = await look(req.host, showLink(name));
+  const [link] = await queryLinks(req.host, showLink(name));
   if (!link) return [`host interface "${name}" is missing`];
   return [
     ...compareLink(link, { kind: "veth", mac: entry?.mac, where: "host interface" }),
@@ -240,7 +240,7 @@ async function compareHostEnd(
 }
 
 async function del(req: Request<Conf>): Promise<void> {
-  const own = await ownNames(req);
+  const own = await attachmentNames(req);
   const netns = liveNetns(req);
   const { ifName, prevResult } = req;
   let inside: Link | undefined;

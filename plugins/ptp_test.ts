@@ -10,7 +10,7 @@ import { processes } from "../host/fold.ts";
 import { describe } from "../host/step.ts";
 import type { FakeAnswer } from "../ns/testing.ts";
 import { FakeHost } from "../ns/testing.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { planAdd, plugin } from "./ptp.ts";
 
 const facts = {
@@ -115,7 +115,7 @@ async function call(
 
 Deno.test("ADD reports both ends and gives the addresses to the container's", async () => {
   const ips = [{ address: "10.1.1.2/24", gateway: "10.1.1.1" }];
-  const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+  const own = await attachmentNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
   const sandbox = "/proc/self/ns/net";
   const config = { ipam: { type: "spy" }, mtu: 1400, dns: { nameservers: ["10.9.9.9"] } };
   assertEquals(await call("ADD", { config, ipam: ipamWith(ips) }), {
@@ -159,7 +159,7 @@ Deno.test("ADD, CHECK and STATUS need an IPAM plugin", async () => {
   }
 });
 
-const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+const own = await attachmentNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
 const named = `ip -d -j addr show dev ${own.hostVeth}`;
 const pair = {
   ifindex: 7,

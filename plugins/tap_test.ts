@@ -7,7 +7,7 @@ import type { JsonObject, Result, Verb } from "../cni/types.ts";
 import { processes } from "../host/fold.ts";
 import { describe } from "../host/step.ts";
 import { FakeHost, testLink } from "../ns/testing.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { compareTap, planTap, plugin } from "./tap.ts";
 
 const conf = (config: JsonObject) => decodeOrThrow(plugin.conf, config, "configuration") as Conf;
@@ -105,7 +105,7 @@ Deno.test("the configuration is checked as a whole", async () => {
 });
 
 const sandbox = "/proc/self/ns/net";
-const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+const own = await attachmentNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
 const all = `nsenter --net=${sandbox} ip -d -j addr show`;
 
 /** A link as iproute2 shows it. */

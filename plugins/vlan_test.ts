@@ -12,10 +12,10 @@ import { describe } from "../host/step.ts";
 import type { FakeAnswer } from "../ns/testing.ts";
 import { FakeHost, testLink } from "../ns/testing.ts";
 import { configured } from "../recipes/container_link.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { planLink, plugin } from "./vlan.ts";
 
-const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+const own = await attachmentNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
 const netns = { path: "/run/netns/c1" };
 const inside = "nsenter --net=/run/netns/c1 ip";
 const link = testLink({ name: "out0", mac: "02:00:00:00:00:09" });

@@ -16,10 +16,10 @@ import { addRoutes, bringUp, configureInterface, waitForDetection } from "./conf
 import { containerNetns, liveNetns } from "./container.ts";
 import { overrideDns } from "./dns.ts";
 import { addAddresses, delWithIpam, needsInterface } from "./ipam.ts";
-import { look } from "./look.ts";
+import { queryLinks } from "./links.ts";
 import type { Master } from "./master.ts";
-import type { OwnNames } from "./own.ts";
-import { isContradicted, ownNames } from "./own.ts";
+import type { AttachmentNames } from "./attachment.ts";
+import { attachmentNames, contradictsResult } from "./attachment.ts";
 
 /** What the configuration of such a plugin has. */
 export interface ContainerLinkConf {
@@ -29,7 +29,7 @@ export interface ContainerLinkConf {
 
 /** A new link of a container. */
 export interface ContainerLink {
-  readonly own: OwnNames;
+  readonly own: AttachmentNames;
   readonly netns: NetnsRef;
   readonly ifName: string;
   /** Kind and its own words, as after `ip link add … type`. */
@@ -204,8 +204,8 @@ export async function delContainerLink(
 async function removeContainerLink(req: Request<unknown>, kind: string): Promise<void> {
   const netns = liveNetns(req);
   if (!netns) return;
-  const own = await ownNames(req);
-  const links = await look(req.host, showLinks({ netns }));
+  const own = await attachmentNames(req);
+  const links = await queryLinks(req.host, showLinks({ netns }));
   const found = links.find((link) => isMarked(link, own)) ??
     links.find((link) => link.kind === kind && isUnmarked(link, req));
   if (!found) return;
@@ -217,14 +217,14 @@ async function removeContainerLink(req: Request<unknown>, kind: string): Promise
 }
 
 /** A link that an ADD of ours has made, and may not have finished. */
-function isMarked({ name, alias }: Link, own: OwnNames): boolean {
+function isMarked({ name, alias }: Link, own: AttachmentNames): boolean {
   return alias === own.alias || name === own.passing;
 }
 
 /** A link that the reference has made, or an ADD of ours that was killed before the mark. */
 function isUnmarked(link: Link, req: Request<unknown>): boolean {
   if (link.name !== req.ifName || link.alias?.startsWith("cni:")) return false;
-  return !isContradicted(link, req);
+  return !contradictsResult(link, req);
 }
 
 /** GC: the links go with their namespaces; what IPAM keeps does not. */

@@ -18,10 +18,10 @@ import {
   delContainerLink,
   gcContainerLink,
 } from "./container_link.ts";
-import { ownNames } from "./own.ts";
+import { attachmentNames } from "./attachment.ts";
 
 const attachment = { network: "net", containerId: "c1", ifName: "eth0" };
-const own = await ownNames(attachment);
+const own = await attachmentNames(attachment);
 const netns = { path: "/run/netns/c1" };
 const inside = "nsenter --net=/run/netns/c1 ";
 const master = { link: testLink({ name: "out0" }), netns: undefined };

@@ -5,16 +5,16 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../cni/types.ts";
+import type { AttachmentKey, ContainerInterface } from "../cni/attachment_key.ts";
+import { staleOn } from "../cni/attachment_key.ts";
 import { listNames, readOwnJson, writtenAt } from "../host/files.ts";
 import type { Step, WriteFile } from "../host/step.ts";
-import { attachmentName } from "./names.ts";
-import type { Attachment } from "./own.ts";
+import { attachmentHash } from "./names.ts";
 
 const root = "/run/cni/denocni";
 
 /** A record and where it is. */
-export interface Kept<T> extends Attachment {
+export interface Kept<T> extends AttachmentKey {
   /** Full path of its file. */
   readonly path: string;
   /** What was remembered. */
@@ -22,8 +22,8 @@ export interface Kept<T> extends Attachment {
 }
 
 /** Path of an attachment's record of one kind: `/run/cni/denocni/<kind>/<32 hex digits>.json`. */
-export async function recordPath(kind: string, attachment: Attachment): Promise<string> {
-  return `${root}/${kind}/${await attachmentName(attachment)}.json`;
+export async function recordPath(kind: string, attachment: AttachmentKey): Promise<string> {
+  return `${root}/${kind}/${await attachmentHash(attachment)}.json`;
 }
 
 /** Writes a record; a rollback removes it, or writes the one before it again. */
@@ -53,7 +53,7 @@ export function temporaryOf(path: string): string {
 }
 
 /** Removes what there is of an attachment's record: itself, and what an ADD that was killed left. */
-export async function forgetRecord(kind: string, attachment: Attachment): Promise<Step[]> {
+export async function forgetRecord(kind: string, attachment: AttachmentKey): Promise<Step[]> {
   const path = await recordPath(kind, attachment);
   return dropFiles([path, temporaryOf(path)].filter((file) => writtenAt(file) !== undefined));
 }
@@ -81,21 +81,12 @@ export function allRecords<T>(kind: string): Kept<T>[] {
     .filter((record) => record !== undefined);
 }
 
-/** Tells which attachments of a network are none of the valid ones. */
-export function staleOn(
-  network: string,
-  valid: readonly AttachmentKey[],
-): (attachment: Attachment) => boolean {
-  const keep = new Set(valid.map(({ containerID, ifname }) => `${containerID}\0${ifname}`));
-  return (it) => it.network === network && !keep.has(`${it.containerId}\0${it.ifName}`);
-}
-
 /** The records of a network that belong to none of the valid attachments. */
 export function staleRecords<T>(
   kind: string,
   { network, valid }: {
     readonly network: string;
-    readonly valid: readonly AttachmentKey[];
+    readonly valid: readonly ContainerInterface[];
   },
 ): Kept<T>[] {
   return allRecords<T>(kind).filter(staleOn(network, valid));

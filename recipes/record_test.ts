@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Machine } from "../ns/machine.ts";
-import { dropRecord, keepRecord, readRecord, recordPath, staleOn } from "./record.ts";
+import { dropRecord, keepRecord, readRecord, recordPath } from "./record.ts";
 
 const attachment = { network: "net", containerId: "c1", ifName: "eth0" };
 
@@ -64,14 +64,4 @@ Deno.test("a rollback takes a record back, and a broken one counts as none", asy
     assertEquals(readRecord(path), undefined, text);
   }
   Deno.removeSync(dir, { recursive: true });
-});
-
-Deno.test("staleOn() tells what is of the network and of no valid attachment", () => {
-  const isStale = staleOn("net", [{ containerID: "c1", ifname: "eth0" }]);
-  const others = [
-    { ...attachment, network: "other" },
-    { ...attachment, containerId: "c1e", ifName: "th0" },
-    { ...attachment, ifName: "eth1" },
-  ];
-  assertEquals([attachment, ...others].map(isStale), [false, false, true, true]);
 });

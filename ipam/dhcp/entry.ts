@@ -5,8 +5,8 @@
  * @module
  */
 import type { Decoder, Issue } from "../../cni/decode.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { JsonObject } from "../../cni/types.ts";
-import type { Attachment } from "../../recipes/own.ts";
 import type { RecordedNetns } from "../../recipes/recorded_netns.ts";
 import type { Kept } from "../../recipes/record.ts";
 import type { Goal } from "./exchange.ts";
@@ -62,7 +62,7 @@ export interface Words {
 }
 
 /** An {@linkcode Intent} of one family. */
-export interface IntentOf<F extends Family> extends Attachment, RecordedNetns {
+export interface IntentOf<F extends Family> extends AttachmentKey, RecordedNetns {
   readonly family: F;
   /** File of the lease. */
   readonly path: string;

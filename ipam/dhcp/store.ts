@@ -5,9 +5,9 @@
  *
  * @module
  */
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { JsonObject } from "../../cni/types.ts";
 import type { Step } from "../../host/step.ts";
-import type { Attachment } from "../../recipes/own.ts";
 import type { Kept } from "../../recipes/record.ts";
 import type { Entry, Family, Intent } from "./entry.ts";
 import { CniError, codes } from "../../cni/error.ts";
@@ -43,7 +43,7 @@ export class Store {
   }
 
   /** Where the lease of an attachment is kept. */
-  pathOf(attachment: Attachment, family: Family = 4): Promise<string> {
+  pathOf(attachment: AttachmentKey, family: Family = 4): Promise<string> {
     return leasePath(attachment, { dir: this.dir, family });
   }
 

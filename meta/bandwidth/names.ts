@@ -5,8 +5,8 @@
  */
 import type { Link } from "../../host/ip_link.ts";
 import { hashName, sha512 } from "../../recipes/names.ts";
-import type { Attachment } from "../../recipes/own.ts";
-import { macFrom, ownNames } from "../../recipes/own.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
+import { attachmentNames, macFrom } from "../../recipes/attachment.ts";
 
 /** Everything that an attachment's ifb devices are known by. */
 export interface IfbNames {
@@ -28,7 +28,7 @@ export const ifbKind = "ifb";
 const longestName = 15;
 
 /** Derives them. */
-export async function ifbNames(attachment: Attachment): Promise<IfbNames> {
+export async function ifbNames(attachment: AttachmentKey): Promise<IfbNames> {
   const { network, containerId, ifName } = attachment;
   const key = `${network}\0${containerId}\0${ifName}`;
   const [reference, from, to] = await Promise.all([
@@ -36,7 +36,7 @@ export async function ifbNames(attachment: Attachment): Promise<IfbNames> {
     hashName(longestName, "bwp", key),
     hashName(longestName, "bwi", key),
   ]);
-  const { alias } = await ownNames(attachment);
+  const { alias } = await attachmentNames(attachment);
   return { reference, from, to, mac: macFrom(await sha512(`ifb\0${key}`)), alias };
 }
 

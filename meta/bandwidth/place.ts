@@ -12,8 +12,8 @@ import { showLinks } from "../../host/ip_link.ts";
 import { parseFilters, parseQdiscs, showFilters, showQdiscs } from "../../host/tc.ts";
 import type { Host } from "../../ns/machine.ts";
 import { containerNetns, liveNetns } from "../../recipes/container.ts";
-import { look } from "../../recipes/look.ts";
-import { isContradicted } from "../../recipes/own.ts";
+import { queryLinks } from "../../recipes/links.ts";
+import { contradictsResult } from "../../recipes/attachment.ts";
 import { isPair } from "../../recipes/veth.ts";
 import type { IfbNames } from "./names.ts";
 import { isOwnIfb, isReferenceIfb } from "./names.ts";
@@ -35,7 +35,7 @@ export async function requirePlace(
 ): Promise<Surroundings> {
   if (result.interfaces.length === 0) refuse("no interfaces provided");
   const netns = containerNetns(req);
-  const links = await look(req.host, showLinks({ netns }));
+  const links = await queryLinks(req.host, showLinks({ netns }));
   const inside = links.find(({ name }) => name === req.ifName);
   if (!inside) {
     throw new CniError(
@@ -48,7 +48,7 @@ export async function requirePlace(
   }
   const listed = result.interfaces.filter(({ sandbox }) => !sandbox).map(({ name }) => name);
   if (inside.kind !== "veth") return { link: inside, netns, links };
-  const all = await look(req.host, showLinks());
+  const all = await queryLinks(req.host, showLinks());
   const peer = findPeer(all, { inside, names });
   if (listed.length === 0) {
     return peer ? { link: peer, links: all } : { link: inside, netns, links };
@@ -76,12 +76,12 @@ function isForeign({ alias }: Link, names: IfbNames): boolean {
 
 /** What is left, on the host and in the container while it is alive. */
 export async function findLeft(req: Request<unknown>, names: IfbNames): Promise<Left[]> {
-  const links = await look(req.host, showLinks());
+  const links = await queryLinks(req.host, showLinks());
   const ifbs = links.filter((link) => isOwnIfb(link, names) || isRecordedIfb(link, { req, names }));
   const own = links.find(({ kind, alias }) => kind === "veth" && alias === names.alias);
   const netns = liveNetns(req);
   if (own || !netns) return [leftOn(own, ifbs)];
-  const within = await look(req.host, showLinks({ netns }));
+  const within = await queryLinks(req.host, showLinks({ netns }));
   const inside = within.find((link) => isKnown(link, { req, names }));
   const peer = inside && findPeer(links, { inside, names });
   return [
@@ -106,7 +106,7 @@ function isRecordedIfb(
 function isKnown(link: Link, { req, names }: { req: Request<unknown>; names: IfbNames }): boolean {
   if (link.name !== req.ifName) return false;
   return link.alias === names.alias ||
-    req.prevResult !== undefined && !isForeign(link, names) && !isContradicted(link, req);
+    req.prevResult !== undefined && !isForeign(link, names) && !contradictsResult(link, req);
 }
 
 function leftOn(link: Link | undefined, ifbs: readonly Link[]): Left {

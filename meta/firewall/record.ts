@@ -4,12 +4,12 @@
  *
  * @module
  */
-import type { AttachmentKey, Result } from "../../cni/types.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
+import type { Result } from "../../cni/types.ts";
 import type { Cidr } from "../../host/ip.ts";
 import { distinctCidrs, formatCidr, hostPrefix, parseIpOrCidr } from "../../host/ip.ts";
 import { writtenAt } from "../../host/files.ts";
 import type { Step } from "../../host/step.ts";
-import type { Attachment } from "../../recipes/own.ts";
 import type { Kept } from "../../recipes/record.ts";
 import {
   allRecords,
@@ -39,12 +39,12 @@ export interface Told {
 export type FirewallRecord = Kept<Told>;
 
 /** The record of an attachment. */
-export async function recordOf(attachment: Attachment): Promise<FirewallRecord | undefined> {
+export async function recordOf(attachment: AttachmentKey): Promise<FirewallRecord | undefined> {
   return readRecord<Told>(await recordPath(kind, attachment));
 }
 
 /** Steps that write a record. One that says the same is written, too: the last one has its addresses. */
-export async function remember(attachment: Attachment, data: Told): Promise<Step[]> {
+export async function remember(attachment: AttachmentKey, data: Told): Promise<Step[]> {
   const { network, containerId, ifName } = attachment;
   const path = await recordPath(kind, attachment);
   const before = readRecord<Told>(path);
@@ -52,7 +52,7 @@ export async function remember(attachment: Attachment, data: Told): Promise<Step
 }
 
 /** Steps that forget an attachment. */
-export function forget(attachment: Attachment): Promise<Step[]> {
+export function forget(attachment: AttachmentKey): Promise<Step[]> {
   return forgetRecord(kind, attachment);
 }
 
@@ -66,7 +66,7 @@ export function staleIn(network: string, valid: readonly AttachmentKey[]): Firew
  * without those that another attachment has got since.
  */
 export async function addressesToRemove(
-  attachment: Attachment,
+  attachment: AttachmentKey,
   { result, record }: {
     readonly result: Result | undefined;
     readonly record: FirewallRecord | undefined;
@@ -85,14 +85,14 @@ export async function addressesToRemove(
 }
 
 /** Records of other attachments, whatever their network. */
-async function others(attachment: Attachment): Promise<FirewallRecord[]> {
+async function others(attachment: AttachmentKey): Promise<FirewallRecord[]> {
   const path = await recordPath(kind, attachment);
   return allRecords<Told>(kind).filter((other) => other.path !== path);
 }
 
 /** A line for each address that is another attachment's by its record. */
 export async function foreignAddresses(
-  attachment: Attachment,
+  attachment: AttachmentKey,
   addresses: readonly Cidr[],
 ): Promise<string[]> {
   const records = await others(attachment);

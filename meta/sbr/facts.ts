@@ -13,7 +13,7 @@ import { parseWholeRoutes } from "../../host/ip_whole_route.ts";
 import type { Rule } from "../../host/ip_rule.ts";
 import { parseRules } from "../../host/ip_rule.ts";
 import type { Host } from "../../ns/machine.ts";
-import { look } from "../../recipes/look.ts";
+import { queryLinks } from "../../recipes/links.ts";
 
 /** The interface inside its container. */
 export interface Where {
@@ -35,7 +35,7 @@ export async function gather(host: Host, { netns, ifName }: Where): Promise<Fact
     await showFamily(host, { family: 4, netns }),
     await showFamily(host, { family: 6, netns }),
   ];
-  const [link] = await look(host, showLink(ifName, { netns }));
+  const [link] = await queryLinks(host, showLink(ifName, { netns }));
   return {
     rules: families.flatMap(({ rules }) => rules),
     routes: families.flatMap(({ routes }) => routes),

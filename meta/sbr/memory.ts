@@ -5,7 +5,7 @@
  */
 import type { Step } from "../../host/step.ts";
 import { sameNetns } from "../../ns/netns.ts";
-import type { Attachment } from "../../recipes/own.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { Kept } from "../../recipes/record.ts";
 import { keepRecord, readRecord, recordPath } from "../../recipes/record.ts";
 import type { RecordedNetns } from "../../recipes/recorded_netns.ts";
@@ -19,7 +19,7 @@ export const recordKind = "sbr";
 export interface Routed extends RecordedNetns, Plan {}
 
 /** The record of an attachment. */
-export async function recordOf(attachment: Attachment): Promise<Kept<Routed> | undefined> {
+export async function recordOf(attachment: AttachmentKey): Promise<Kept<Routed> | undefined> {
   return readRecord<Routed>(await recordPath(recordKind, attachment));
 }
 
@@ -30,7 +30,7 @@ export function knownPlan(record: Kept<Routed> | undefined, now: RecordedNetns):
 
 /** Writes the record, before anything is changed, unless it says the same already. */
 export async function remember(
-  { network, containerId, ifName }: Attachment,
+  { network, containerId, ifName }: AttachmentKey,
   { data, before }: { readonly data: Routed; readonly before: Kept<Routed> | undefined },
 ): Promise<Step[]> {
   if (before && JSON.stringify(before.data) === JSON.stringify(data)) return [];

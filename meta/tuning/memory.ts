@@ -9,7 +9,7 @@ import { isObject } from "../../cni/decode.ts";
 import { readFileIfExists, readOwnJson } from "../../host/files.ts";
 import type { Step, WriteFile } from "../../host/step.ts";
 import { sameNetns } from "../../ns/netns.ts";
-import type { Attachment } from "../../recipes/own.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { Kept } from "../../recipes/record.ts";
 import {
   forgetRecord,
@@ -46,7 +46,7 @@ export interface TunedVariable {
 /** The file with an interface's attributes: `<dataDir>/<container>_<ifname>.json`. */
 export function backupPath(
   dataDir: string,
-  { containerId, ifName }: Pick<Attachment, "containerId" | "ifName">,
+  { containerId, ifName }: Pick<AttachmentKey, "containerId" | "ifName">,
 ): string {
   return `${dataDir.replace(/\/+$/, "")}/${containerId}_${ifName}.json`;
 }
@@ -66,13 +66,13 @@ export function readBackup(path: string): Attributes {
 }
 
 /** The record of an attachment. */
-export async function recordOf(attachment: Attachment): Promise<Kept<Tuned> | undefined> {
+export async function recordOf(attachment: AttachmentKey): Promise<Kept<Tuned> | undefined> {
   return readRecord<Tuned>(await recordPath(recordKind, attachment));
 }
 
 /** What a file or a record must say, and what an earlier ADD has written. */
 export interface Remembering {
-  readonly attachment: Attachment;
+  readonly attachment: AttachmentKey;
   readonly now: TunedPlace;
   /** Attributes that are about to change, as they are. */
   readonly attributes: Attributes;
@@ -141,7 +141,7 @@ function textOf({ mac, promisc, mtu, allmulti, txQLen }: Attributes): string {
 
 /** Removes the files that are there and the record, and what a kill has left of either. */
 export async function forget(
-  attachment: Attachment,
+  attachment: AttachmentKey,
   paths: readonly string[],
 ): Promise<Step[]> {
   const files = paths.flatMap((path) => [path, temporaryOf(path)]);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Attachment } from "../../recipes/own.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { Kept } from "../../recipes/record.ts";
 import { readRecord, recordPath } from "../../recipes/record.ts";
 import type { RecordedNetns } from "../../recipes/recorded_netns.ts";
@@ -25,7 +25,7 @@ export interface Joined extends RecordedNetns, Carried {
 
 /** The record of an attachment. */
 export async function recordOf(
-  { network, containerId, ifName }: Attachment,
+  { network, containerId, ifName }: AttachmentKey,
 ): Promise<Kept<Joined> | undefined> {
   return readRecord<Joined>(await recordPath(recordKind, { network, containerId, ifName }));
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Host } from "../../ns/machine.ts";
-import type { Attachment } from "../../recipes/own.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import type { Command } from "../../host/command.ts";
 import type { GivenAddress } from "../../host/ip_addr.ts";
@@ -12,7 +12,7 @@ import { parseGivenAddresses } from "../../host/ip_addr.ts";
 import type { Link } from "../../host/ip_link.ts";
 import { parseLinks, showLink, showLinks } from "../../host/ip_link.ts";
 import { inspectNetns, sameNetns } from "../../ns/netns.ts";
-import { look } from "../../recipes/look.ts";
+import { queryLinks } from "../../recipes/links.ts";
 import { dropRecord } from "../../recipes/record.ts";
 import type { Selection } from "./conf.ts";
 import { linksOf } from "./conf.ts";
@@ -50,7 +50,7 @@ async function query(host: Host, show: Command): Promise<string> {
  */
 export async function findFreeDevice(
   host: Host,
-  { selection, attachment }: { readonly selection: Selection; readonly attachment: Attachment },
+  { selection, attachment }: { readonly selection: Selection; readonly attachment: AttachmentKey },
 ): Promise<HostDevice> {
   const records = deviceRecords();
   const found = await findDevice(host, selection);
@@ -58,13 +58,13 @@ export async function findFreeDevice(
     ? recordOf(found.link, { where: "host", records })
     : records.find((record) => isSelected(record, selection));
   if (found && !record) return found;
-  const links = found ? [found.link] : await look(host, showLinks());
+  const links = found ? [found.link] : await queryLinks(host, showLinks());
   const link = record && findRecorded(links, record, { where: "host", records });
   if (!link) throw missing(selection, { links, record });
   await free(host, { record, link, attachment });
   const freed = await findDevice(host, selection);
   if (freed) return freed;
-  throw missing(selection, { links: await look(host, showLinks()) });
+  throw missing(selection, { links: await queryLinks(host, showLinks()) });
 }
 
 /** Settles a record whose device is on the host: it was not taken, or is back. */
@@ -73,7 +73,7 @@ async function free(
   { record, link, attachment }: {
     readonly record: DeviceRecord;
     readonly link: Link;
-    readonly attachment: Attachment;
+    readonly attachment: AttachmentKey;
   },
 ): Promise<void> {
   if (isAlive(record) && !isSame(record, attachment)) {
@@ -101,7 +101,7 @@ export async function requireDevice(host: Host, selection: Selection): Promise<v
   const records = deviceRecords();
   if (records.some((record) => isSelected(record, selection) && isAlive(record))) return;
   if (await findDevice(host, selection)) return;
-  const links = await look(host, showLinks());
+  const links = await queryLinks(host, showLinks());
   throw missing(selection, { links, code: codes.notAvailable });
 }
 
@@ -121,7 +121,7 @@ function isAlive({ data: { netns, identity } }: DeviceRecord): boolean {
   return state.is === "namespace" && sameNetns(state.identity, identity);
 }
 
-function describe({ network, containerId, ifName }: Attachment): string {
+function describe({ network, containerId, ifName }: AttachmentKey): string {
   return `container "${containerId}" (network "${network}", interface "${ifName}")`;
 }
 

@@ -15,8 +15,8 @@ import type { Step } from "../../host/step.ts";
 import type { Host } from "../../ns/machine.ts";
 import type { NetnsState } from "../../ns/netns.ts";
 import { currentNetns, inspectNetns, ownNetns, sameNetns } from "../../ns/netns.ts";
-import { look } from "../../recipes/look.ts";
-import { isContradicted } from "../../recipes/own.ts";
+import { queryLinks } from "../../recipes/links.ts";
+import { contradictsResult } from "../../recipes/attachment.ts";
 import { dropRecord } from "../../recipes/record.ts";
 import { enableFamilies } from "../../recipes/veth.ts";
 import type { Conf } from "./conf.ts";
@@ -61,8 +61,8 @@ async function find(
 ): Promise<Found | undefined> {
   const records = deviceRecords();
   const [onHost, ...inside] = await Promise.all([
-    look(host, showLinks()),
-    ...places.map(({ netns }) => look(host, showLinks({ netns }))),
+    queryLinks(host, showLinks()),
+    ...places.map(({ netns }) => queryLinks(host, showLinks({ netns }))),
   ]);
   for (const [index, { netns, recorded }] of places.entries()) {
     const where = recorded ? "container" : "elsewhere";
@@ -192,11 +192,11 @@ async function findByAlias(
   const isMarked = (link: Link) =>
     isIfName(link.alias ?? "") && !recordOf(link, { where: "elsewhere", records });
   const [onHost, inside] = await Promise.all([
-    look(req.host, showLinks()),
-    netns ? look(req.host, showLinks({ netns })) : [],
+    queryLinks(req.host, showLinks()),
+    netns ? queryLinks(req.host, showLinks({ netns })) : [],
   ]);
   const marked = inside.filter(isMarked);
-  const taken = marked.find((link) => link.name === req.ifName && !isContradicted(link, req)) ??
+  const taken = marked.find((link) => link.name === req.ifName && !contradictsResult(link, req)) ??
     marked.find((link) => isSelected(link, req));
   if (taken) return { link: taken, netns: netns!, onHost };
   const link = onHost.find((link) => isMarked(link) && isReturned(link, req));

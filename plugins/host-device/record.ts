@@ -9,7 +9,7 @@ import type { GivenAddress } from "../../host/ip_addr.ts";
 import type { Link } from "../../host/ip_link.ts";
 import type { Step } from "../../host/step.ts";
 import type { NetnsIdentity, NetnsState } from "../../ns/netns.ts";
-import type { Attachment } from "../../recipes/own.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { Kept } from "../../recipes/record.ts";
 import {
   allRecords,
@@ -60,7 +60,7 @@ export type DeviceRecord = Kept<Taken>;
 
 /** A new record, not yet kept. */
 export async function makeRecord(
-  { network, containerId, ifName, sandbox }: Attachment & { readonly sandbox: NetnsState },
+  { network, containerId, ifName, sandbox }: AttachmentKey & { readonly sandbox: NetnsState },
   data: Omit<Taken, "identity">,
 ): Promise<DeviceRecord> {
   const attachment = { network, containerId, ifName };
@@ -75,13 +75,15 @@ export function keep(record: DeviceRecord): Step[] {
 }
 
 /** The record of an attachment, if there is one. */
-export async function readDeviceRecord(attachment: Attachment): Promise<DeviceRecord | undefined> {
+export async function readDeviceRecord(
+  attachment: AttachmentKey,
+): Promise<DeviceRecord | undefined> {
   const record = readRecord<Partial<Taken>>(await recordPath(kind, attachment));
   return record && isWhole(record) ? record : undefined;
 }
 
 /** Removes an attachment's record, and what an ADD that was killed has left of one. */
-export function forget(attachment: Attachment): Promise<Step[]> {
+export function forget(attachment: AttachmentKey): Promise<Step[]> {
   return forgetRecord(kind, attachment);
 }
 
@@ -100,7 +102,7 @@ function isWhole(record: Kept<Partial<Taken>>): record is DeviceRecord {
 }
 
 /** Whether two names are those of one attachment. */
-export function isSame(a: Attachment, b: Attachment): boolean {
+export function isSame(a: AttachmentKey, b: AttachmentKey): boolean {
   return a.network === b.network && a.containerId === b.containerId && a.ifName === b.ifName;
 }
 

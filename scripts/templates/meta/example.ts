@@ -25,8 +25,8 @@ import { setLink, showLink } from "../../../host/ip_link.ts";
 import { requireChained } from "../../../recipes/chained.ts";
 import { report, requirePrevResult } from "../../../recipes/check.ts";
 import { containerNetns, liveNetns } from "../../../recipes/container.ts";
-import { look } from "../../../recipes/look.ts";
-import { isContradicted } from "../../../recipes/own.ts";
+import { queryLinks } from "../../../recipes/links.ts";
+import { contradictsResult } from "../../../recipes/attachment.ts";
 import { requireTools } from "../../../recipes/status.ts";
 
 /** Each key has its type, its default and its line in the table of docs/plugins/example.md. */
@@ -61,7 +61,7 @@ async function add(req: Request<Conf>): Promise<Result> {
 }
 
 async function findLink({ host, ifName }: Request<Conf>, netns: NetnsRef) {
-  const [link] = await look(host, showLink(ifName, { netns }));
+  const [link] = await queryLinks(host, showLink(ifName, { netns }));
   return link;
 }
 
@@ -96,7 +96,7 @@ async function del(req: Request<Conf>): Promise<void> {
   const netns = req.conf.promisc ? liveNetns(req) : undefined;
   if (!netns) return;
   const link = await findLink(req, netns);
-  if (!link || isContradicted(link, req)) return;
+  if (!link || contradictsResult(link, req)) return;
   await req.host.apply([{
     why: `let container interface "${link.name}" take its own packets alone`,
     do: setLink(link.name, { promisc: false, netns }),
