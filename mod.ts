@@ -39,7 +39,14 @@
  * @module
  */
 export { definePlugin } from "./cni/plugin.ts";
-export type { Delegate, GcRequest, Permissions, Plugin, Request } from "./cni/plugin.ts";
+export type {
+  Delegate,
+  GcRequest,
+  IpamTraits,
+  Permissions,
+  Plugin,
+  Request,
+} from "./cni/plugin.ts";
 export { handle, serve } from "./cni/serve.ts";
 export type { Input, Outcome } from "./cni/serve.ts";
 export { callPlugin } from "./cni/request.ts";

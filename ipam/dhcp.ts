@@ -61,6 +61,7 @@ export const plugin = definePlugin<Conf>({
     net: true,
   },
   conf: confDecoder,
+  ipam: { needsInterface: true, releaseFirst: true, needsBroadcast: true },
   add: (req) => add(req),
   check: (req) => check(req),
   del: (req) => del(req),

@@ -16,6 +16,7 @@ import { DryRun, Machine } from "../ns/machine.ts";
 import type { Host } from "../ns/machine.ts";
 import { inspectNetns } from "../ns/netns.ts";
 import { FakeHost } from "../ns/testing.ts";
+import { testTraits } from "../cni/testing.ts";
 import { plugin, verbs } from "./dhcp.ts";
 import { Daemon } from "./dhcp/daemon.ts";
 import { parseFlags } from "./dhcp/flags.ts";
@@ -71,6 +72,7 @@ function request(scene: Scene, parts: Parts = {}): GcRequest<Conf> {
   const unused = () => Promise.reject(new Error("unused"));
   const delegate = {
     type: "",
+    traits: unused,
     add: unused,
     del: unused,
     check: unused,
@@ -536,4 +538,8 @@ Deno.test("a namespace that is none is refused before anybody is asked", async (
     assertEquals(error.code, codes.invalidNetns);
   }
   assertEquals(scene.sent, []);
+});
+
+Deno.test("callers need an interface that carries broadcasts for it, and release first", () => {
+  assertEquals(plugin.ipam, testTraits.leasing);
 });

@@ -44,6 +44,7 @@ export const plugin = definePlugin<Conf>({
   about: "hands out addresses of local ranges",
   permissions: { run: [], read: true, write: true },
   conf: confDecoder,
+  ipam: { needsInterface: false, releaseFirst: false, needsBroadcast: false },
   add,
   check,
   del,

@@ -9,7 +9,7 @@ import {
 import { type CniError, codes, toCniError } from "../cni/error.ts";
 import { formatResult, stringifyResult } from "../cni/result.ts";
 import type { TestCall } from "../cni/testing.ts";
-import { add, call } from "../cni/testing.ts";
+import { add, call, testTraits } from "../cni/testing.ts";
 import type { ContainerInterface } from "../cni/attachment_key.ts";
 import type { JsonObject, Result, Verb } from "../cni/types.ts";
 import { versions } from "../cni/version.ts";
@@ -952,4 +952,8 @@ Deno.test("the lock is free when a verb has ended, however it ended", async () =
   const locking = await lockFile(`${fixture.dir}/lock`, { mode: 0o750, deadline: 5000 });
   assert(locking.is === "locked");
   locking.file.close();
+});
+
+Deno.test("callers need no interface for it, and release last", () => {
+  assertEquals(plugin.ipam, testTraits.local);
 });

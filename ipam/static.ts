@@ -80,6 +80,7 @@ export const plugin = definePlugin<Conf>({
   about: "gives the configured addresses",
   permissions: { run: [], read: [], write: [] },
   conf: map(refine(shape, checkShape), toConf) satisfies Decoder<Conf>,
+  ipam: { needsInterface: false, releaseFirst: false, needsBroadcast: false },
   add,
   check,
   del: () => Promise.resolve(),

@@ -78,7 +78,7 @@ async function add(req: Request<Conf>): Promise<Result> {
   const netns = containerNetns(req);
   using _ = await whileJoining(req.host, req.conf.bridge);
   const facts = await gather(req, netns);
-  const early = needsInterface(req.conf);
+  const early = await needsInterface(req);
   if (early) await req.host.apply(planEarly(req.conf, facts));
   const result = resultOf(req, { facts, ipam: await addAddresses(req) });
   const layer3 = { ...facts, result };

@@ -91,7 +91,7 @@ interface Attaching {
 /** Takes the device and configures it: up, with the addresses and routes of IPAM, if there is one. */
 async function attach(req: Request<Conf>, device: Attaching): Promise<Result> {
   const target = { netns: device.netns, ifName: req.ifName };
-  const early = needsInterface(req.conf);
+  const early = await needsInterface(req);
   if (early) await take(req, device, bringUp(target));
   const result = resultOf(req, device.entry, await addAddresses(req));
   const steps = configured({ ...target, result, dad: true });

@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { anyObject } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
-import type { Plugin } from "../cni/plugin.ts";
+import type { IpamTraits, Plugin } from "../cni/plugin.ts";
 import { callPlugin } from "../cni/request.ts";
-import { makeCall, spy } from "../cni/testing.ts";
+import { makeCall, spy, testTraits } from "../cni/testing.ts";
 import type { JsonObject, Result, Verb } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
 import { processes } from "../host/fold.ts";
@@ -144,14 +144,17 @@ Deno.test("ADD asks an IPAM plugin that may need the device when it is there, an
       return super.apply(steps);
     }
   }
-  const ipam = spy(anyObject(), {
-    add() {
-      order.push("IPAM");
-      return Promise.resolve({ ...emptyResult(), ips: [{ address: "10.1.1.2/24" }] });
-    },
-  });
+  const ipamOf = (traits: IpamTraits) =>
+    spy(anyObject(), {
+      ipam: traits,
+      add() {
+        order.push("IPAM");
+        return Promise.resolve({ ...emptyResult(), ips: [{ address: "10.1.1.2/24" }] });
+      },
+    });
   for (const [type, first] of [["spy", 'set container interface "eth0" up'], ["static", "IPAM"]]) {
     order.length = 0;
+    const ipam = ipamOf(type === "spy" ? testTraits.unknown : testTraits.local);
     const config: JsonObject = { device: "eth1", ipam: { type: type! } };
     await call("ADD", { config, host: new Watched(shown), ipam });
     const at = order.indexOf("IPAM");
@@ -163,7 +166,8 @@ Deno.test("ADD asks an IPAM plugin that may need the device when it is there, an
 Deno.test("an IPAM plugin without an address is refused before the device moves", async () => {
   const host = new FakeHost(shown);
   const config = { device: "eth1", ipam: { type: "static" } };
-  const error = await assertRejects(() => call("ADD", { config, host }), CniError);
+  const ipam = spy(anyObject(), { ipam: testTraits.local });
+  const error = await assertRejects(() => call("ADD", { config, host, ipam }), CniError);
   assertEquals(error.code, codes.noAddress);
   assertEquals(host.lines, []);
 });

@@ -4,7 +4,7 @@ import { anyObject, decodeForRemoval, decodeOrThrow } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import type { Plugin } from "../cni/plugin.ts";
 import { callPlugin } from "../cni/request.ts";
-import { makeCall, spy } from "../cni/testing.ts";
+import { makeCall, spy, testTraits } from "../cni/testing.ts";
 import type { JsonObject, Result, Verb } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
 import { processes } from "../host/fold.ts";
@@ -23,7 +23,11 @@ const facts = { own, netns, ifName: "eth0", mtu: 0 };
 
 function issuesOf(config: JsonObject): string[] {
   const issues: Issue[] = [];
-  plugin.conf.decode(config, "", issues);
+  const conf = plugin.conf.decode(config, "", issues);
+  if (conf && issues.length === 0) {
+    const traits = conf.ipam.type === "dhcp" ? testTraits.leasing : testTraits.unknown;
+    issues.push(...plugin.ipamIssues!(conf, traits));
+  }
   return issues.map(({ path, message }) => `${path}: ${message}`);
 }
 

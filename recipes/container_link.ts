@@ -134,7 +134,7 @@ export async function attach(req: Request<ContainerLinkConf>, link: Attaching): 
   const { ifName } = req;
   const target = { netns: containerNetns(req), ifName, refusals: link.refusals };
   let create = link.create;
-  if (!link.addresses && needsInterface(req.conf)) {
+  if (!link.addresses && await needsInterface(req)) {
     await req.host.apply([...create, ...bringUp(target)]);
     create = [];
   }

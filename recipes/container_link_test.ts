@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { CniError, codes } from "../cni/error.ts";
 import type { GcRequest, Request } from "../cni/plugin.ts";
+import { testTraits } from "../cni/testing.ts";
 import type { Dns, IpConfig, JsonObject, Result } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
 import { processes } from "../host/fold.ts";
@@ -112,6 +113,7 @@ interface TestRequest {
 
 /** A request, and all that happens in its order: calls of IPAM and steps. */
 function request(test: TestRequest = {}) {
+  const traits = test.type === "dhcp" ? testTraits.leasing : testTraits.local;
   const { type = "", dns, ips = [], ipamDns = {}, answers = {}, sandbox = live } = test;
   const host = new FakeHost(answers);
   const events: string[] = [];
@@ -128,7 +130,7 @@ function request(test: TestRequest = {}) {
     ...attachment,
     conf: { ipam: { type }, ...(dns && { dns }) },
     host,
-    ipam: { type, ...ipam },
+    ipam: { type, ...ipam, traits: () => Promise.resolve(traits) },
     netns: netns.path,
     sandbox,
     prevResult: test.prevResult,

@@ -49,6 +49,7 @@ export const plugin = definePlugin<Conf>({
   about: "gives the configured address",
   permissions: { run: [], read: [], write: [] },
   conf,
+  ipam: { needsInterface: false, releaseFirst: false, needsBroadcast: false },
   add,
   check,
   del: () => Promise.resolve(),
