@@ -117,6 +117,11 @@ export function string(): Decoder<string> {
   );
 }
 
+/** Any string, line breaks included. */
+export function anyString(): Decoder<string> {
+  return stringThat("string", () => true);
+}
+
 /** A string that a test accepts. */
 export function stringThat(
   expects: string,

@@ -34,15 +34,13 @@ import { removeAll } from "../recipes/removal.ts";
 import { requireTools, requireUsable } from "../recipes/status.ts";
 import { conf, select, selects } from "./host-device/conf.ts";
 import { findFreeDevice, requireDevice } from "./host-device/device.ts";
-import { giveBack, giveBackByAlias, placesOf } from "./host-device/give_back.ts";
+import { candidateNetns, giveBack, giveBackByAlias } from "./host-device/give_back.ts";
 import {
-  deviceOf,
+  deviceFromLink,
+  deviceRecords,
   findRecorded,
-  forget,
-  keep,
-  makeRecord,
-  readDeviceRecord,
-  staleDeviceRecords,
+  newDeviceRecord,
+  writeDeviceRecord,
 } from "./host-device/record.ts";
 
 /** The host-device plugin. */
@@ -68,9 +66,9 @@ async function add(req: Request<Conf>): Promise<Result> {
   }
   const { link, addresses } = await findFreeDevice(req.host, { selection, attachment: req });
   const { folder } = selection;
-  const { passing } = await attachmentNames(req);
-  const device = deviceOf(link, addresses);
-  const record = await makeRecord(req, { device, netns: sandbox, passing, folder });
+  const { temporaryName: passing } = await attachmentNames(req);
+  const device = deviceFromLink(link, addresses);
+  const record = await newDeviceRecord(req, { device, netns: sandbox, passing, folder });
   const entry = { name, mac: link.mac, mtu: link.mtu, sandbox, ...pciIdOf(link, selection) };
   return await attach(req, { entry, record, netns });
 }
@@ -110,11 +108,11 @@ async function take(
   steps: readonly Step[],
 ): Promise<void> {
   const { device } = record.data;
-  host.onRollback(`take "${device.name}"`, () => giveBack(host, record, placesOf(record)));
+  host.onRollback(`take "${device.name}"`, () => giveBack(host, record, candidateNetns(record)));
   const printed = await host.apply([...planTake(record, netns), ...steps]);
   const [inside] = parseLinks(printed);
   if (!inside) return;
-  await host.apply(keep({ ...record, data: { ...record.data, index: inside.index } }));
+  await host.apply(writeDeviceRecord({ ...record, data: { ...record.data, index: inside.index } }));
 }
 
 /**
@@ -124,7 +122,7 @@ async function take(
 export function planTake(record: DeviceRecord, netns: NetnsRef): Step[] {
   const { ifName, data: { device: { name }, passing } } = record;
   return [
-    ...keep(record),
+    ...writeDeviceRecord(record),
     {
       why: `move "${name}" into the container`,
       do: setLink(name, { into: netns, rename: passing }),
@@ -157,7 +155,7 @@ async function check(req: Request<Conf>): Promise<void> {
   if (req.conf.ipam.type) await req.ipam.check();
   if (select(req.conf).userSpace) return void requirePrevResult(req);
   const { result, facts } = await gatherCheck(req);
-  const record = await readDeviceRecord(req);
+  const record = await deviceRecords.find(req);
   report(req.network, [
     ...compareContainer(req, facts, { result }),
     ...(facts.link ? [...compareUp(facts.link), ...compareMark(facts.link, record)] : []),
@@ -182,18 +180,18 @@ async function del(req: Request<Conf>): Promise<void> {
 }
 
 async function release(req: Request<Conf>): Promise<void> {
-  const record = await readDeviceRecord(req);
-  if (record) return await giveBack(req.host, record, placesOf(record, req.sandbox));
+  const record = await deviceRecords.find(req);
+  if (record) return await giveBack(req.host, record, candidateNetns(record, req.sandbox));
   await giveBackByAlias(req, liveNetns(req));
-  await req.host.apply(await forget(req));
+  await req.host.apply(await deviceRecords.remove(req));
 }
 
 async function gc(req: GcRequest<Conf>): Promise<void> {
   await removeAll([
     { why: "release stale addresses", when: req.conf.ipam.type !== "", run: () => req.ipam.gc() },
-    ...staleDeviceRecords(req).map((record) => ({
+    ...deviceRecords.stale(req).map((record) => ({
       why: `give "${record.data.device.name}" back`,
-      run: () => giveBack(req.host, record, placesOf(record)),
+      run: () => giveBack(req.host, record, candidateNetns(record)),
     })),
   ]);
 }

@@ -12,7 +12,7 @@ import type { FakeAnswer } from "../ns/testing.ts";
 import { FakeHost, testLink } from "../ns/testing.ts";
 import { configured } from "../recipes/container_link.ts";
 import { attachmentNames } from "../recipes/attachment.ts";
-import { deviceOf, makeRecord } from "./host-device/record.ts";
+import { deviceFromLink, newDeviceRecord } from "./host-device/record.ts";
 import { planTake, plugin } from "./host-device.ts";
 
 const sandbox = "/proc/self/ns/net";
@@ -28,11 +28,11 @@ const card = {
   addr_info: [{ family: "inet", local: "192.0.2.1", prefixlen: 24, scope: "global" }],
 };
 const attachment = { network: "mynet", containerId: "dummy", ifName: "eth0" };
-const { passing } = await attachmentNames(attachment);
+const { temporaryName: passing } = await attachmentNames(attachment);
 
-const record = await makeRecord(
+const record = await newDeviceRecord(
   { ...attachment, sandbox: { is: "missing", path: "" } },
-  { device: deviceOf(testLink({ name: "eth1" }), []), netns: netns.path, passing },
+  { device: deviceFromLink(testLink({ name: "eth1" }), []), netns: netns.path, passing },
 );
 
 Deno.test("planTake() moves by one message under a name of its own, then names and marks", () => {

@@ -17,7 +17,7 @@ export interface AttachmentNames {
   /** Host end of its veth pair: `veth` and eight hex digits, as the reference's look. */
   readonly hostVeth: string;
   /** Name of a link inside the container until it has its own: no other link has it, wherever it is made. */
-  readonly passing: string;
+  readonly temporaryName: string;
   /** Hardware address of the host end. */
   readonly hostMac: string;
   /** Hardware address of the container end, unless one is asked for. */
@@ -49,7 +49,7 @@ export async function attachmentNames(attachment: AttachmentKey): Promise<Attach
   const hash = await sha512(`${network}\0${containerId}\0${ifName}`);
   return {
     hostVeth: `veth${hash.slice(0, 8)}`,
-    passing: `cni${hash.slice(32, 44)}`,
+    temporaryName: `cni${hash.slice(32, 44)}`,
     hostMac: macFrom(hash.slice(8)),
     containerMac: macFrom(hash.slice(20)),
     alias: await aliasOf(attachment),

@@ -12,7 +12,7 @@ function link(rest: Partial<Link>): Link {
 Deno.test("attachmentNames() never changes: a DEL of tomorrow finds the ADD of today", async () => {
   assertEquals(await attachmentNames(attachment), {
     hostVeth: "veth65007d48",
-    passing: "cni34c3cb0417b5",
+    temporaryName: "cni34c3cb0417b5",
     hostMac: "96:7d:ee:8c:1b:c3",
     containerMac: "be:43:a5:79:4e:14",
     alias: "cni:mynet/dummy/eth0",

@@ -43,17 +43,17 @@ export interface ContainerLink {
 }
 
 /**
- * Makes a link below a master: under a passing name, for it may be made from a
+ * Makes a link below a master: under a temporary name, for it may be made from a
  * namespace that has a link of the wanted name; then named and marked.
  */
 export function createBelow(master: Master, link: ContainerLink): Step[] {
-  const { own: { passing }, netns, type, mtu, mac: address, meaning } = link;
+  const { own: { temporaryName }, netns, type, mtu, mac: address, meaning } = link;
   const parent = master.link.name;
   return [
     {
       why: `create ${type[0]} on "${parent}"`,
       do: addLink({
-        name: passing,
+        name: temporaryName,
         parent,
         mtu,
         address,
@@ -61,13 +61,13 @@ export function createBelow(master: Master, link: ContainerLink): Step[] {
         netns: master.netns,
         into: master.netns ? undefined : netns,
       }),
-      undo: deleteLink(passing, { netns }),
+      undo: deleteLink(temporaryName, { netns }),
       meaning: {
         unsupported: `the kernel lacks the module for it, or "${parent}" takes none`,
         ...meaning,
       },
     },
-    ...adopt(passing, link),
+    ...adopt(temporaryName, link),
   ];
 }
 
@@ -218,7 +218,7 @@ async function removeContainerLink(req: Request<unknown>, kind: string): Promise
 
 /** A link that an ADD of ours has made, and may not have finished. */
 function isMarked({ name, alias }: Link, own: AttachmentNames): boolean {
-  return alias === own.alias || name === own.passing;
+  return alias === own.alias || name === own.temporaryName;
 }
 
 /** A link that the reference has made, or an ADD of ours that was killed before the mark. */

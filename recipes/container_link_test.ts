@@ -39,17 +39,17 @@ function undos(steps: readonly Step[]): (string | undefined)[] {
   return steps.map(({ undo }) => undo && describe(undo));
 }
 
-const adopted = `${inside}ip link set dev ${own.passing} name eth0 alias cni:net/c1/eth0`;
+const adopted = `${inside}ip link set dev ${own.temporaryName} name eth0 alias cni:net/c1/eth0`;
 
-Deno.test("createBelow() makes a link in place under a passing name, then names and marks it", () => {
+Deno.test("createBelow() makes a link in place under a temporary name, then names and marks it", () => {
   const steps = createBelow(master, link({ mtu: 1400, mac: "02:00:00:00:00:07" }));
   assertEquals(lines(steps), [
-    `ip link add link out0 name ${own.passing} mtu 1400 address 02:00:00:00:00:07 ` +
+    `ip link add link out0 name ${own.temporaryName} mtu 1400 address 02:00:00:00:00:07 ` +
     "netns /run/netns/c1 type macvlan mode bridge",
     adopted,
   ]);
   assertEquals(undos(steps), [
-    `${inside}ip link del dev ${own.passing}`,
+    `${inside}ip link del dev ${own.temporaryName}`,
     `${inside}ip link del dev eth0`,
   ]);
   assertEquals(processes(steps), 2);
@@ -58,7 +58,7 @@ Deno.test("createBelow() makes a link in place under a passing name, then names 
 Deno.test("createBelow() makes a link on a master of the container inside it", () => {
   const steps = createBelow({ ...master, netns }, link());
   assertEquals(lines(steps), [
-    `${inside}ip link add link out0 name ${own.passing} type macvlan mode bridge`,
+    `${inside}ip link add link out0 name ${own.temporaryName} type macvlan mode bridge`,
     adopted,
   ]);
   assertEquals(processes(steps), 1);
@@ -233,7 +233,7 @@ const removals: readonly (readonly [string, JsonObject[], Partial<TestRequest>, 
     {},
     ["eth0"],
   ],
-  ["a link that was to be named", [raw(own.passing)], {}, [own.passing]],
+  ["a link that was to be named", [raw(own.temporaryName)], {}, [own.temporaryName]],
   ["the marked one of two", [raw("eth0"), raw("net9", { ifalias: own.alias })], {}, ["net9"]],
   ["a link without a mark", [raw("eth0")], {}, ["eth0"]],
   ["a link with somebody's alias", [raw("eth0", { ifalias: "uplink" })], {}, ["eth0"]],

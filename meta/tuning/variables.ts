@@ -41,14 +41,17 @@ export function variablesOf(
 /** `IFNAME` is replaced after the dots, so that an interface's own dots stay. */
 function keyOf(name: string, ifName: string): string {
   const path = slashed.test(name) ? name : name.replaceAll(".", "/");
-  const parts = path.replace("IFNAME", () => ifName).split("/").filter(Boolean);
-  if (parts[0] === "net" && parts.length > 1 && !parts.some((part) => /^\.{1,2}$/.test(part))) {
-    return parts.join("/");
-  }
+  const key = path.replace("IFNAME", () => ifName).split("/").filter(Boolean).join("/");
+  if (isNetKey(key)) return key;
   throw new CniError(
     codes.invalidNetworkConfig,
     `Cannot set "${name}": invalid net sysctl key, it is not below /proc/sys/net`,
   );
+}
+
+/** Whether a path below `/proc/sys` is one of a variable below `net`. */
+export function isNetKey(key: string): boolean {
+  return /^net\/[^\0]/.test(key) && !key.split("/").some((part) => /^\.{0,2}$/.test(part));
 }
 
 /** Where the administrator lists what is allowed. */

@@ -5,6 +5,7 @@
  */
 import type { Host } from "../../ns/machine.ts";
 import type { AttachmentKey } from "../../cni/attachment_key.ts";
+import { isSameAttachment } from "../../cni/attachment_key.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import type { Command } from "../../host/command.ts";
 import type { GivenAddress } from "../../host/ip_addr.ts";
@@ -13,12 +14,12 @@ import type { Link } from "../../host/ip_link.ts";
 import { parseLinks, showLink, showLinks } from "../../host/ip_link.ts";
 import { inspectNetns, sameNetns } from "../../ns/netns.ts";
 import { queryLinks } from "../../recipes/links.ts";
-import { dropRecord } from "../../recipes/record.ts";
+import { removeRecord } from "../../recipes/record.ts";
 import type { Selection } from "./conf.ts";
 import { linksOf } from "./conf.ts";
 import { giveBack } from "./give_back.ts";
 import type { DeviceRecord } from "./record.ts";
-import { deviceRecords, findRecorded, isSame, ownAddress, recordOf } from "./record.ts";
+import { deviceRecords, findRecorded, permanentAddress, recordForLink } from "./record.ts";
 
 /** A device on the host. */
 export interface HostDevice {
@@ -34,7 +35,8 @@ async function findDevice(host: Host, selection: Selection): Promise<HostDevice 
   const text = await query(host, key === "hwaddr" ? showLinks() : showLink(name));
   const links = parseLinks(text);
   const link = key === "hwaddr"
-    ? links.find(({ mac }) => mac === value) ?? links.find((link) => ownAddress(link) === value)
+    ? links.find(({ mac }) => mac === value) ??
+      links.find((link) => permanentAddress(link) === value)
     : links[0];
   return link && { link, addresses: parseGivenAddresses(text, link.name) };
 }
@@ -52,10 +54,10 @@ export async function findFreeDevice(
   host: Host,
   { selection, attachment }: { readonly selection: Selection; readonly attachment: AttachmentKey },
 ): Promise<HostDevice> {
-  const records = deviceRecords();
+  const records = deviceRecords.all();
   const found = await findDevice(host, selection);
   const record = found
-    ? recordOf(found.link, { where: "host", records })
+    ? recordForLink(found.link, { where: "host", records })
     : records.find((record) => isSelected(record, selection));
   if (found && !record) return found;
   const links = found ? [found.link] : await queryLinks(host, showLinks());
@@ -76,14 +78,14 @@ async function free(
     readonly attachment: AttachmentKey;
   },
 ): Promise<void> {
-  if (isAlive(record) && !isSame(record, attachment)) {
+  if (isAlive(record) && !isSameAttachment(record, attachment)) {
     throw new CniError(
       codes.tryAgainLater,
       `Cannot take host device "${link.name}": it is promised to ${describe(record)}`,
       `if nobody is attaching that container, call DEL for it; the promise is ${record.path}`,
     );
   }
-  if (isSettled(link, record)) await host.apply(dropRecord(record));
+  if (isSettled(link, record)) await host.apply(removeRecord(record));
   else await giveBack(host, record, []);
 }
 
@@ -98,7 +100,7 @@ function isSettled({ name, alias }: Link, { ifName, data: { device } }: DeviceRe
 
 /** STATUS: throws code 50 when neither the host nor a container that we gave it to has the device. */
 export async function requireDevice(host: Host, selection: Selection): Promise<void> {
-  const records = deviceRecords();
+  const records = deviceRecords.all();
   if (records.some((record) => isSelected(record, selection) && isAlive(record))) return;
   if (await findDevice(host, selection)) return;
   const links = await queryLinks(host, showLinks());
@@ -113,7 +115,7 @@ function isSelected({ data }: DeviceRecord, { key, value, folder, pciId }: Selec
   }
   return key === "device"
     ? device.name === value
-    : device.mac === value || ownAddress(device) === value;
+    : device.mac === value || permanentAddress(device) === value;
 }
 
 function isAlive({ data: { netns, identity } }: DeviceRecord): boolean {

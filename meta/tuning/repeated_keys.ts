@@ -1,6 +1,6 @@
 /**
- * Keys that stand twice in one object of a JSON text. `JSON.parse` keeps the last
- * one and does not tell.
+ * Finds keys that stand twice in one object of a JSON text. `JSON.parse` keeps the last
+ * one and says nothing.
  *
  * @module
  */
