@@ -115,7 +115,7 @@ function chosen(value: Options): { readonly at: string; readonly settings: Setti
 const fewestBits = 8;
 
 /** The kernel counts a bucket's bytes in 32 bits. */
-export const mostBytes = 2 ** 32 - 1;
+export const maxBytes = 2 ** 32 - 1;
 
 function problemsOf(
   settings: Settings,
@@ -128,7 +128,7 @@ function problemsOf(
     return [[burstKey, "if rate is set, burst must also be set"]];
   }
   if (burst > 0 && rate === 0) return [[rateKey, "if burst is set, rate must also be set"]];
-  if (Math.floor(burst / 8) >= mostBytes) return [[burstKey, "burst cannot be more than 4GB"]];
+  if (Math.floor(burst / 8) >= maxBytes) return [[burstKey, "burst cannot be more than 4GB"]];
   return ([[rateKey, rate], [burstKey, burst]] as const)
     .filter(([, bits]) => bits > 0 && bits < fewestBits)
     .map(([key, bits]) => [key, expected(`at least ${fewestBits} bits`, bits)]);
@@ -143,7 +143,7 @@ export interface Bucket {
 }
 
 /** What is to be shaped, and how. */
-export interface Wanted extends Pick<Conf, "latency" | "queue"> {
+export interface Limits extends Pick<Conf, "latency" | "queue"> {
   /** What goes to the container. */
   readonly to: Bucket | undefined;
   /** What comes from it. */
@@ -159,7 +159,7 @@ export interface Subnets {
 }
 
 /** What the configuration asks for. */
-export function wantedOf(value: Conf): Wanted {
+export function requestedLimits(value: Conf): Limits {
   const { settings } = chosen(value);
   const { ingressRate, ingressBurst, egressRate, egressBurst } = settings;
   const policy = value.burstPolicy;
@@ -193,7 +193,7 @@ function subnetsOf({ shapedSubnets = [], unshapedSubnets = [] }: Settings): Subn
 }
 
 /** Whether anything is to be shaped. */
-export function shapes({ to, from }: Wanted): boolean {
+export function hasLimits({ to, from }: Limits): boolean {
   return to !== undefined || from !== undefined;
 }
 

@@ -17,22 +17,22 @@ import { contradictsResult } from "../../recipes/attachment.ts";
 import { isPair } from "../../recipes/veth.ts";
 import type { IfbNames } from "./names.ts";
 import { isOwnIfb, isReferenceIfb } from "./names.ts";
-import type { Left, Observed, Place } from "./plan.ts";
+import type { KernelShaping, Leftovers, ShapedLink } from "./plan.ts";
 
-/** A place, and every link of its namespace. */
-export interface Surroundings extends Place {
+/** The link that an attachment is shaped on, and every link of its namespace. */
+export interface ShapedLinkFacts extends ShapedLink {
   readonly links: readonly Link[];
 }
 
 /**
- * Looks for the place, for ADD and CHECK. Throws code 7 when the plugins before have
+ * Finds the link to shape, for ADD and CHECK. Throws code 7 when the plugins before have
  * made a pair that is not the container's interface, or when the interface is marked
  * as another attachment's; 103 when there is none.
  */
-export async function requirePlace(
+export async function requireShapedLink(
   req: Request<unknown>,
   { result, names }: { result: Result; names: IfbNames },
-): Promise<Surroundings> {
+): Promise<ShapedLinkFacts> {
   if (result.interfaces.length === 0) refuse("no interfaces provided");
   const netns = containerNetns(req);
   const links = await queryLinks(req.host, showLinks({ netns }));
@@ -75,19 +75,19 @@ function isForeign({ alias }: Link, names: IfbNames): boolean {
 }
 
 /** What is left, on the host and in the container while it is alive. */
-export async function findLeft(req: Request<unknown>, names: IfbNames): Promise<Left[]> {
+export async function findLeftovers(req: Request<unknown>, names: IfbNames): Promise<Leftovers[]> {
   const links = await queryLinks(req.host, showLinks());
   const ifbs = links.filter((link) => isOwnIfb(link, names) || isRecordedIfb(link, { req, names }));
   const own = links.find(({ kind, alias }) => kind === "veth" && alias === names.alias);
   const netns = liveNetns(req);
-  if (own || !netns) return [leftOn(own, ifbs)];
+  if (own || !netns) return [leftoversOn(own, ifbs)];
   const within = await queryLinks(req.host, showLinks({ netns }));
   const inside = within.find((link) => isKnown(link, { req, names }));
   const peer = inside && findPeer(links, { inside, names });
   return [
-    leftOn(peer, ifbs),
+    leftoversOn(peer, ifbs),
     {
-      ...leftOn(peer ? undefined : inside, within.filter((link) => isOwnIfb(link, names))),
+      ...leftoversOn(peer ? undefined : inside, within.filter((link) => isOwnIfb(link, names))),
       netns,
     },
   ];
@@ -109,15 +109,15 @@ function isKnown(link: Link, { req, names }: { req: Request<unknown>; names: Ifb
     req.prevResult !== undefined && !isForeign(link, names) && !contradictsResult(link, req);
 }
 
-function leftOn(link: Link | undefined, ifbs: readonly Link[]): Left {
+function leftoversOn(link: Link | undefined, ifbs: readonly Link[]): Leftovers {
   return { ifbs, ...(link && { link }) };
 }
 
-/** Looks at everything that shapes a place. */
-export async function observe(
+/** Queries everything that shapes a link. */
+export async function queryShaping(
   host: Host,
-  { link: { name }, netns, links }: Surroundings,
-): Promise<Observed> {
+  { link: { name }, netns, links }: ShapedLinkFacts,
+): Promise<KernelShaping> {
   const ask = async (cmd: ReturnType<typeof showQdiscs>) =>
     await host.query(cmd, { why: `look at what shapes "${name}"`, tolerate: ["missing"] }) ?? "";
   const [qdiscs, ingress, egress] = [
