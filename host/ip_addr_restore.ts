@@ -1,6 +1,6 @@
 /**
- * Whole addresses: what `ip addr` shows of an IPv6 address, as the words that give the
- * same one again. The kernel takes them from a link that goes down.
+ * Reads IPv6 addresses as `ip addr` shows them, and adds the same ones again. The kernel
+ * removes them from a link that goes down.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { command } from "./command.ts";
 import { parseIpJson } from "./ip_json.ts";
 import type { In } from "./ip_link.ts";
 
-/** An IPv6 address with every word that it takes to give it again. */
+/** An IPv6 address with every word that adds it again. */
 export interface RestorableAddress {
   /** As after `ip addr replace`, without `dev` and `nodad`. */
   readonly words: readonly string[];
@@ -17,12 +17,12 @@ export interface RestorableAddress {
   readonly nodad: boolean;
   /** Whether duplicates are being looked for, or one was found. */
   readonly tentative: boolean;
-  /** Whether it ends by itself, some time after it was given. */
+  /** Whether it has a lifetime, as one from a router advertisement. */
   readonly dynamic: boolean;
 }
 
 /** `ip addr replace WORDS… [nodad] dev X`: gives a link an address, or changes the one that it has. */
-export function replaceAddress(
+export function replaceIpv6Address(
   dev: string,
   { words, nodad, netns }: In & Pick<RestorableAddress, "words" | "nodad">,
 ): Command {
@@ -31,7 +31,7 @@ export function replaceAddress(
 }
 
 /** `ip addr del A/P dev X` */
-export function removeAddress(
+export function removeIpv6Address(
   dev: string,
   { words, netns }: In & Pick<RestorableAddress, "words">,
 ): Command {

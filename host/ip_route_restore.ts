@@ -1,6 +1,6 @@
 /**
- * Whole routes: what `ip route` shows of a route, as the words that make the same one
- * again, in another table or after it is gone.
+ * Reads routes as `ip route` shows them, and adds the same ones again, in another table or
+ * after they are gone.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { parseIpJson } from "./ip_json.ts";
 import type { In } from "./ip_link.ts";
 import { fullPrefix, mainTable } from "./ip_route.ts";
 
-/** A route with every word that it takes to write it again. */
+/** A route with every word that adds it again. */
 export interface RestorableRoute {
   readonly family: Family;
   /** `default` stands as `0.0.0.0/0` or `::/0`; a host route has its full prefix. */

@@ -63,7 +63,7 @@ async function add(req: Request<Conf>): Promise<Result> {
   return { ...prevResult, interfaces: [...prevResult.interfaces, ...devicesOf(shaping, req)] };
 }
 
-/** What is there already and right stays as it is; what is not right goes first. */
+/** Leaves what is as it is planned, and removes anything else first. */
 async function stepsFor(
   { host }: Request<Conf>,
   { shaping, target, names }: { shaping: Shaping; target: ShapedLinkFacts; names: IfbNames },
@@ -74,7 +74,7 @@ async function stepsFor(
   return [...planRemoval({ ...target, ifbs }), ...planShaping(shaping)];
 }
 
-/** What the configuration asks for and cannot mean. */
+/** Warns of bursts that the configuration cannot mean. */
 function note(conf: Conf, { directions, link: { mtu } }: Shaping): void {
   const lines = directions.flatMap(({ way, tbf }) =>
     burstWarnings(tbf, { mtu, what: way === "to" ? "ingressBurst" : "egressBurst" })

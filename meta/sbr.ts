@@ -152,10 +152,10 @@ async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
 /** What a DEL or GC takes back. */
 interface Reverting {
   readonly attachment: AttachmentKey;
-  /** Absent when everything is gone with it. */
+  /** Absent when it is gone, and everything with it. */
   readonly netns: NetnsRef | undefined;
   readonly record: SbrRecord | undefined;
-  /** The table of the rules to remove where there is no record; any when absent. */
+  /** Without a record: the table whose rules go; any when absent. */
   readonly table: number | undefined;
 }
 

@@ -18,7 +18,7 @@ import type { Interface, Result } from "../cni/types.ts";
 import type { NetnsRef } from "../host/command.ts";
 import type { Link } from "../host/ip_link.ts";
 import type { Step } from "../host/step.ts";
-import type { Conf, Selection } from "./host-device/conf.ts";
+import type { Conf, DeviceSelection } from "./host-device/conf.ts";
 import type { DeviceRecord } from "./host-device/record.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
@@ -32,7 +32,7 @@ import { addAddresses, needsInterface } from "../recipes/ipam.ts";
 import { attachmentNames } from "../recipes/attachment.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools, requireUsable } from "../recipes/status.ts";
-import { conf, select, selects } from "./host-device/conf.ts";
+import { conf, selectDevice, selectsDevice } from "./host-device/conf.ts";
 import { findFreeDevice, requireDevice } from "./host-device/device.ts";
 import { candidateNetns, giveBack, giveBackByAlias } from "./host-device/give_back.ts";
 import {
@@ -60,7 +60,7 @@ export const plugin = definePlugin<Conf>({
 async function add(req: Request<Conf>): Promise<Result> {
   const { ifName: name, netns: sandbox } = req;
   const netns = containerNetns(req);
-  const selection = select(req.conf);
+  const selection = selectDevice(req.conf);
   if (selection.userSpace) {
     return resultOf(req, { name, sandbox, pciID: selection.pciId! }, await addAddresses(req));
   }
@@ -74,12 +74,12 @@ async function add(req: Request<Conf>): Promise<Result> {
 }
 
 /** The PCI address of a link, as far as selection or kernel tell it. */
-function pciIdOf({ hardware }: Link, selection: Selection): Pick<Interface, "pciID"> {
+function pciIdOf({ hardware }: Link, selection: DeviceSelection): Pick<Interface, "pciID"> {
   const pciID = selection.pciId ?? /^pci\/(.*)/.exec(hardware ?? "")?.[1];
   return pciID ? { pciID } : {};
 }
 
-/** A device on its way. */
+/** A device that moves into the container. */
 interface Attaching {
   readonly entry: Interface;
   readonly record: DeviceRecord;
@@ -149,11 +149,11 @@ function resultOf({ conf }: Request<Conf>, entry: Interface, ipam: Result): Resu
   };
 }
 
-/** Of a device of user space nothing else looks at the namespace. */
+/** The namespace is checked first: nothing else does so for a device of user space. */
 async function check(req: Request<Conf>): Promise<void> {
   containerNetns(req);
   if (req.conf.ipam.type) await req.ipam.check();
-  if (select(req.conf).userSpace) return void requirePrevResult(req);
+  if (selectDevice(req.conf).userSpace) return void requirePrevResult(req);
   const { result, facts } = await gatherCheck(req);
   const record = await deviceRecords.find(req);
   report(req.network, [
@@ -162,7 +162,7 @@ async function check(req: Request<Conf>): Promise<void> {
   ]);
 }
 
-/** Whether DEL would find it, and know its name on the host. */
+/** A line when DEL would not find the device, or not know its name on the host. */
 function compareMark(link: Link, record: DeviceRecord | undefined): string[] {
   if (!record) {
     return link.alias ? [] : [`container interface "${link.name}" has lost its alias`];
@@ -171,7 +171,7 @@ function compareMark(link: Link, record: DeviceRecord | undefined): string[] {
   return same ? [] : [`container interface "${link.name}" is another device than ADD took`];
 }
 
-/** The addresses first: they are free even where the device cannot be given back. */
+/** Releases the addresses first: they are free even where the device cannot be given back. */
 async function del(req: Request<Conf>): Promise<void> {
   await removeAll([
     { why: "release addresses", when: req.conf.ipam.type !== "", run: () => req.ipam.del() },
@@ -198,8 +198,8 @@ async function gc(req: GcRequest<Conf>): Promise<void> {
 
 async function status(req: Request<Conf>): Promise<void> {
   requireTools(["ip", "sh", "nsenter"]);
-  if (selects(req.conf)) {
-    const selection = requireUsable(() => select(req.conf));
+  if (selectsDevice(req.conf)) {
+    const selection = requireUsable(() => selectDevice(req.conf));
     if (!selection.userSpace) await requireDevice(req.host, selection);
   }
   if (req.conf.ipam.type) await req.ipam.status();

@@ -153,12 +153,12 @@ export interface AddFacts extends VethPlan {
   readonly result: Result;
 }
 
-/** Two processes: one on the host, one in the container. */
+/** Plans everything in two processes: one on the host, one in the container. */
 export function planAdd(facts: AddFacts): Step[] {
   return [...planPair(facts), ...planLayer3(facts)];
 }
 
-/** Everything that needs no address: an IPAM plugin that asks the network finds the interface up. */
+/** Plans what needs no address, for an IPAM plugin that talks over the interface. */
 export function planEarly(pair: VethPlan): Step[] {
   return [...planPair(pair), ...hostUp(pair), ...bringUp(pair)];
 }
@@ -167,7 +167,7 @@ function planPair(pair: VethPlan): Step[] {
   return [...createVeth(pair), ...distrust(pair.own.hostVeth)];
 }
 
-/** Addresses and routes of both ends, which are down or up. */
+/** Plans addresses and routes of both ends, which may be up already. */
 export function planLayer3({ own, netns, ifName, result }: AddFacts): Step[] {
   const addresses = addressesOf(result);
   const families = addresses.map(({ cidr }) => cidr.family);

@@ -1,5 +1,5 @@
 /**
- * When and how a plugin asks its IPAM plugin for addresses, and when it gives them back.
+ * Asks an IPAM plugin for addresses, and releases them, in the order that it needs.
  *
  * @module
  */

@@ -33,15 +33,15 @@ export interface Records<T> {
   /** Every record that is whole. */
   all(): AttachmentRecord<T>[];
   /** The records of a network that belong to none of the valid attachments. */
-  stale(scope: Stale): AttachmentRecord<T>[];
+  stale(scope: GcScope): AttachmentRecord<T>[];
   /** Writes an attachment's record; a rollback writes the one before it again, or removes it. */
   write(attachment: AttachmentKey, data: T): Promise<Step[]>;
   /** Removes what there is of an attachment's record: itself, and what a killed ADD left. */
   remove(attachment: AttachmentKey): Promise<Step[]>;
 }
 
-/** A network, and what of it must stay. */
-export interface Stale {
+/** A network and the attachments of it that stay. */
+export interface GcScope {
   readonly network: string;
   readonly valid: readonly ContainerInterface[];
 }

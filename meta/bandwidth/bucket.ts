@@ -1,5 +1,5 @@
 /**
- * From a rate and a burst to a token bucket, with the reference's arithmetic.
+ * Computes a token bucket from a rate and a burst, with the reference's arithmetic.
  *
  * @module
  */

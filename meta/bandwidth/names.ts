@@ -1,5 +1,5 @@
 /**
- * The ifb devices of an attachment: what they are called, and whose one is.
+ * Names the ifb devices of an attachment, and tells whose a device is.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { hashName, sha512 } from "../../recipes/names.ts";
 import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import { attachmentNames, macFrom } from "../../recipes/attachment.ts";
 
-/** Everything that an attachment's ifb devices are known by. */
+/** Names, hardware address and alias of an attachment's ifb devices. */
 export interface IfbNames {
-  /** The reference's name of the one for what comes from the container; it does not know the interface. */
+  /** The reference's name of the device for what comes from the container; it does not depend on the interface. */
   readonly reference: string;
-  /** The one for what comes from the container where the reference's name is taken. */
+  /** Name of the device for what comes from the container where the reference's name is taken. */
   readonly from: string;
-  /** The one for what goes to the container. */
+  /** Name of the device for what goes to the container. */
   readonly to: string;
   /** Hardware address of all of them. */
   readonly mac: string;
@@ -27,7 +27,7 @@ export const ifbKind = "ifb";
 
 const longestName = 15;
 
-/** Derives them. */
+/** Derives the names of an attachment's ifb devices. */
 export async function ifbNames(attachment: AttachmentKey): Promise<IfbNames> {
   const { network, containerId, ifName } = attachment;
   const key = `${network}\0${containerId}\0${ifName}`;

@@ -1,6 +1,6 @@
 /**
- * What shapes an attachment: token buckets on its link or on ifb devices that the
- * link's packets are sent through, as a plan and as what a CHECK compares.
+ * Plans and compares what shapes an attachment: token buckets on its link, or on ifb
+ * devices that the packets of the link are sent through.
  *
  * @module
  */
@@ -61,7 +61,7 @@ export function shapingOf(
   return { ...target, directions, names, queue: limits.queue };
 }
 
-/** A bucket at the root stops all that leaves a link; what comes in, or a part, takes a way round. */
+/** A bucket at the root limits all that leaves a link. What comes in, or a part, goes through an ifb device. */
 function directionOf(
   bucket: Bucket,
   { way, ifb, limits: { subnets, latency }, target: { link: { mtu }, netns } }: {
@@ -108,7 +108,7 @@ function filtersOf(
   return [...named, { ...shape, protocol: "all", priority: priority.rest }];
 }
 
-/** Makes it where nothing of it is there yet. */
+/** Makes all of it, where nothing of it is there yet. */
 export function planShaping(shaping: Shaping): Step[] {
   const { directions } = shaping;
   return [
@@ -123,7 +123,7 @@ export function planShaping(shaping: Shaping): Step[] {
   ];
 }
 
-/** Without a queue of its own, as the reference's: what waits, waits in the bucket's. */
+/** The device has no queue of its own, as with the reference: packets wait in the queue of the bucket. */
 function planIfb(name: string, { link: { mtu }, netns, names }: Shaping): Step[] {
   return [
     {
@@ -150,7 +150,7 @@ function planBucket(
     {
       why: `limit what ${way === "to" ? "goes to" : "comes from"} the container on "${dev}"`,
       do: addTbf(dev, tbf, { netns }),
-      // An ifb device goes with its own.
+      // The bucket of an ifb device goes with the device.
       ...(!ifb && { undo: deleteRoot(dev, { netns }) }),
       meaning: {
         unsupported: "the kernel lacks the module sch_tbf",
@@ -191,14 +191,14 @@ function planHook({ link: { name }, netns, directions }: Shaping): Step[] {
   ];
 }
 
-/** What is there of an attachment in one namespace. */
-export interface Leftovers extends Partial<ShapedLink> {
+/** What shapes an attachment in one namespace, to be removed. */
+export interface ShapingLeftovers extends Partial<ShapedLink> {
   /** Its ifb devices. */
   readonly ifbs: readonly Link[];
 }
 
-/** Takes away what is there. Packets pass before the device that they are sent through goes. */
-export function planRemoval({ link, netns, ifbs }: Leftovers): Step[] {
+/** Removes all of it. The filters go before the devices that they send packets through. */
+export function planRemoval({ link, netns, ifbs }: ShapingLeftovers): Step[] {
   const gone = { tolerate: ["missing"] } as const;
   return [
     ...(link && ifbs.length > 0
@@ -269,7 +269,7 @@ function compareBucket(
   return lines.map((line) => `token bucket of "${dev}": ${line}`);
 }
 
-/** Filters of others do not matter here: what is expected must be there. */
+/** A line for each planned filter that is missing. Filters of others are ignored. */
 function compareFilters(
   { filters }: ShapedDirection,
   { shaping: { link }, kernel }: { shaping: Shaping; kernel: KernelShaping },

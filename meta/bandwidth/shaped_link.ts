@@ -1,6 +1,6 @@
 /**
- * Where an attachment is shaped: on the host's end of its pair, or, where there is
- * none, inside the container; and what is left of it for a DEL to take away.
+ * Finds the link that an attachment is shaped on: the host's end of its pair, or, where
+ * there is none, the interface inside the container. Finds what a DEL removes.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { contradictsResult } from "../../recipes/attachment.ts";
 import { isPair } from "../../recipes/veth.ts";
 import type { IfbNames } from "./names.ts";
 import { isOwnIfb, isReferenceIfb } from "./names.ts";
-import type { KernelShaping, Leftovers, ShapedLink } from "./plan.ts";
+import type { KernelShaping, ShapedLink, ShapingLeftovers } from "./plan.ts";
 
 /** The link that an attachment is shaped on, and every link of its namespace. */
 export interface ShapedLinkFacts extends ShapedLink {
@@ -61,7 +61,7 @@ function refuse(words: string): never {
   throw new CniError(codes.invalidNetworkConfig, words);
 }
 
-/** Indexes are a namespace's own: another pair may have the same two. */
+/** The peer of the container's interface. Another pair may have the same two indexes, which belong to a namespace. */
 function findPeer(
   links: readonly Link[],
   { inside, names }: { inside: Link; names: IfbNames },
@@ -74,8 +74,11 @@ function isForeign({ alias }: Link, names: IfbNames): boolean {
   return alias !== undefined && alias.startsWith("cni:") && alias !== names.alias;
 }
 
-/** What is left, on the host and in the container while it is alive. */
-export async function findLeftovers(req: Request<unknown>, names: IfbNames): Promise<Leftovers[]> {
+/** Finds what a DEL removes, on the host and in the container while it is alive. */
+export async function findLeftovers(
+  req: Request<unknown>,
+  names: IfbNames,
+): Promise<ShapingLeftovers[]> {
   const links = await queryLinks(req.host, showLinks());
   const ifbs = links.filter((link) => isOwnIfb(link, names) || isRecordedIfb(link, { req, names }));
   const own = links.find(({ kind, alias }) => kind === "veth" && alias === names.alias);
@@ -109,7 +112,7 @@ function isKnown(link: Link, { req, names }: { req: Request<unknown>; names: Ifb
     req.prevResult !== undefined && !isForeign(link, names) && !contradictsResult(link, req);
 }
 
-function leftoversOn(link: Link | undefined, ifbs: readonly Link[]): Leftovers {
+function leftoversOn(link: Link | undefined, ifbs: readonly Link[]): ShapingLeftovers {
   return { ifbs, ...(link && { link }) };
 }
 

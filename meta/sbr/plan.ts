@@ -203,7 +203,7 @@ function sameFamily(ip: Ip | undefined, family: Family): Ip | undefined {
   return ip?.family === family ? ip : undefined;
 }
 
-/** Metric of an IPv6 route that names none. */
+/** Metric that the kernel gives an IPv6 route without one. */
 const plainMetric = 1024;
 
 /** A default route that stands where one without a metric would. */
@@ -211,7 +211,7 @@ function isPlainDefault({ dst, family, metric }: RestorableRoute): boolean {
   return isDefault(parseCidr(dst)!) && (metric ?? 0) === (family === 6 ? plainMetric : 0);
 }
 
-/** As it is read back. */
+/** The words of a default route, as it is read back. */
 function defaultRoute(gateway: Ip, dev: string): string[] {
   const via = ["via", formatIp(gateway), "dev", dev];
   return gateway.family === 4
@@ -227,17 +227,17 @@ function noGateway(cidr: Cidr): CniError {
   );
 }
 
-/** Whether a route is taken out of the main table: it has been copied, and is not to stay. */
+/** Whether a route leaves the main table after it has been copied. */
 function leaves(route: RestorableRoute, given: SbrInput): boolean {
   if (isForeign(route, given) || isLinkLocal(route)) return false;
   if (!given.conf.addSourceHints) return true;
   const subnets = given.addresses.map(({ cidr }) => formatCidr(network(cidr)));
-  // What leads to a subnet of the interface stays, also where it leads through a gateway.
+  // A route to a subnet of the interface stays, even through a gateway.
   if (subnets.includes(route.dst)) return false;
   return route.family === 4 ? route.scope !== linkScope : route.gateways.length > 0;
 }
 
-/** Whatever asks for a link-local address names the interface, too. */
+/** Link-local routes stay: a user of such an address names the interface, too. */
 function isLinkLocal({ dst, family }: RestorableRoute): boolean {
   return family === 6 && contains(parseCidr("fe80::/10")!, parseCidr(dst)!);
 }
@@ -256,7 +256,7 @@ function hints({ addresses, ifName }: SbrInput, own: readonly RestorableRoute[])
   });
 }
 
-/** As it is read back. */
+/** The words of a hint, as it is read back. */
 function hint(dst: string, { cidr, ifName }: { cidr: Cidr; ifName: string }): string[] {
   const source = ["src", formatIp(cidr)];
   return cidr.family === 4

@@ -1,5 +1,5 @@
 /**
- * What an ADD has done, for DEL, CHECK and the next ADD of the attachment.
+ * The record of what an ADD has done, for DEL, CHECK and the next ADD of the attachment.
  *
  * @module
  */
@@ -40,7 +40,7 @@ const decoder: Decoder<SbrData> = object({
 /** The records of all attachments. */
 export const sbrRecords = records("sbr", decoder);
 
-/** What an earlier ADD has done in this namespace; what a record tells of another one is over. */
+/** What an earlier ADD has done in this namespace. A record of another namespace no longer counts. */
 export function recordedPlan(record: SbrRecord | undefined, now: RecordedNetns): SbrPlan {
   return record && sameNetns(record.data.identity, now.identity) ? record.data : emptyPlan;
 }

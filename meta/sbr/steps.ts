@@ -15,7 +15,7 @@ import type { Step } from "../../host/step.ts";
 import type { SbrFacts } from "./facts.ts";
 import type { SbrPlan, SbrRoute, SbrRule } from "./plan.ts";
 
-/** Rules, then routes that are added, then those that leave the main table: their gateways are on the link until then. */
+/** Adds rules, then routes, then removes those that leave the main table: gateways are reached by them until then. */
 export function planSteps(
   plan: SbrPlan,
   { facts, netns }: { facts: SbrFacts; netns: NetnsRef },
@@ -28,7 +28,7 @@ export function planSteps(
       undo: deleteRule(spec),
     };
   });
-  // What iproute2 is told the family of stands together.
+  // Commands of one family stand together, so that they fold into one batch.
   const byFamily = Map.groupBy(rules, ({ do: { args } }) => args[0]);
   return [
     ...[...byFamily.values()].flat(),

@@ -35,7 +35,7 @@ function variables(): Decoder<Variables> {
   };
 }
 
-/** Own keys alone, `__proto__` being one like any other. */
+/** Reads own keys alone; `__proto__` is a key like any other. */
 function readVariables(value: Record<string, unknown>, path: string, issues: Issue[]): Variables {
   const text = string();
   const entries = Object.entries(value).map(([key, item]) => [
@@ -84,7 +84,7 @@ export const conf = object({
 /** The decoded configuration. */
 export type Conf = Infer<typeof conf>;
 
-/** Attributes of an interface; those that are absent do not matter. */
+/** Attributes of an interface; absent where none is asked for. */
 export interface Attributes {
   readonly mac?: string;
   readonly promisc?: boolean;

@@ -74,7 +74,7 @@ export function changedVariables(
     .filter(({ was, value }) => !sameValue(was, value));
 }
 
-/** One step for each variable. What cannot be read is written, and not taken back. */
+/** One step for each variable. One that cannot be read is written, and has no undo. */
 export function setVariables(
   { netns }: Pick<NetnsInterface, "netns">,
   changes: readonly VariableChange[],
@@ -87,7 +87,7 @@ export function setVariables(
   }));
 }
 
-/** Changes back to the values before the ADD, of variables that still hold what it has set; the last one first. */
+/** Changes that restore variables that still hold what ADD has set; the last one first. */
 export function restoringChanges(
   variables: readonly RecordedVariable[],
   now: ReadonlyMap<string, string>,

@@ -66,7 +66,7 @@ export function backupPath(
   return `${dataDir.replace(/\/+$/, "")}/${containerId}_${ifName}.json`;
 }
 
-/** What a file says; nothing when there is none, or one that nobody has written whole. */
+/** The attributes in a file; none when it is missing or damaged. */
 export function readBackup(path: string): Attributes {
   const found = readOwnJson(path);
   if (!isObject(found)) return {};
@@ -95,7 +95,7 @@ export async function saveTuning(
 ): Promise<Step[]> {
   if (Object.keys(attributes).length === 0 && changes.length === 0) return [];
   const before = await tuningRecords.find(attachment);
-  // What tells of another namespace is left over from a container that is gone.
+  // A record of another namespace is left over from a container that is gone.
   const known = before && sameNetns(before.data.identity, now.identity) ? before : undefined;
   const data = { ...now, variables: mergeVariables(known?.data.variables ?? [], changes) };
   const old = readBackup(now.backup);
@@ -142,7 +142,7 @@ function writeBackup(path: string, attributes: Attributes): WriteFile {
   return { kind: "write", path, text, mode: 0o600, temporary: temporaryOf(path) };
 }
 
-/** In the order and with the indentation of the reference. */
+/** The text of a file, in the order and with the indentation of the reference. */
 function textOf({ mac, promisc, mtu, allmulti, txQLen }: Attributes): string {
   return JSON.stringify({ mac, promisc, mtu, allmulti, txQLen }, null, 1);
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-/** Strings, brackets, and the signs between; numbers and words do not matter. */
+/** Strings, brackets, and the signs between; no numbers and words. */
 const token = /"(?:[^"\\]|\\.)*"|[{}[\]:,]/g;
 
 /**

@@ -10,7 +10,7 @@ import { CniError, codes } from "../../cni/error.ts";
 import { readNamedFile } from "../../recipes/files.ts";
 import { parseRe2 } from "../../recipes/re2.ts";
 
-/** A variable and what it shall hold. */
+/** A variable and its new value. */
 export interface Variable {
   /** As the configuration writes it. */
   readonly name: string;
@@ -57,7 +57,7 @@ export function isNetKey(key: string): boolean {
 /** Where the administrator lists what is allowed. */
 export const allowlistPath = "/etc/cni/tuning/allowlist.conf";
 
-/** Throws code 7 for a name that the list does not allow; without a list every one is. */
+/** Throws code 7 for a name that the list does not allow; without a list every name is allowed. */
 export function requireAllowed(names: readonly string[], path = allowlistPath): void {
   const lines = readAllowlist(path);
   if (!lines) return;
@@ -78,7 +78,7 @@ function readAllowlist(path: string): string[] | undefined {
   return readNamedFile(path)?.split("\n").map((line) => line.trim()).filter(Boolean);
 }
 
-/** Throws code 5 or 7 for a list that cannot be read, or has an expression that is none. */
+/** Throws code 5 for a list that cannot be read, and 7 for one with an invalid expression. */
 export function checkAllowlist(path = allowlistPath): void {
   for (const line of readAllowlist(path) ?? []) toPattern(line, path);
 }
@@ -93,7 +93,7 @@ function toPattern(line: string, path: string): RegExp {
   );
 }
 
-/** One after the other: `+` and what a variable holds, or `-` for one that cannot be read, and a NUL. */
+/** Prints for each variable `+` and its value, or `-` when it cannot be read, and a NUL. */
 const show = `for key; do
   if value=$(cat "/proc/sys/$key"); then printf '+%s\\0' "$value"; else printf '%s\\0' -; fi
 done 2>/dev/null`;
@@ -103,7 +103,7 @@ export function showVariables(keys: readonly string[], netns: NetnsRef): Command
   return command("sh", ["-c", show, "sh", ...keys], { netns });
 }
 
-/** What variables hold, by key; those that cannot be read are absent. */
+/** Values by key; variables that cannot be read are absent. */
 export function parseVariables(text: string, keys: readonly string[]): ReadonlyMap<string, string> {
   const values = text.split("\0");
   return new Map(keys.flatMap((key, index) => {

@@ -1,5 +1,5 @@
 /**
- * What an ADD has found and done, for CHECK, DEL and GC.
+ * The record of what an ADD has found and done, for CHECK, DEL and GC.
  *
  * @module
  */

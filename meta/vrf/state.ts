@@ -6,7 +6,7 @@
  */
 import type { NetnsRef } from "../../host/command.ts";
 import type { RestorableAddress } from "../../host/ip_addr_restore.ts";
-import { removeAddress, replaceAddress } from "../../host/ip_addr_restore.ts";
+import { removeIpv6Address, replaceIpv6Address } from "../../host/ip_addr_restore.ts";
 import { appendRoute, deleteRoute } from "../../host/ip_route_restore.ts";
 import type { Step } from "../../host/step.ts";
 import type { NetnsInterface } from "../../recipes/container.ts";
@@ -59,7 +59,7 @@ export function removeAddresses(
 ): Step[] {
   return addresses.filter(({ words }) => !/^fe[89ab]/.test(words[0]!)).map((address) => ({
     why: `take address ${address.words[0]} from container interface "${ifName}"`,
-    do: removeAddress(ifName, { ...address, netns }),
+    do: removeIpv6Address(ifName, { ...address, netns }),
     tolerate: ["missing"],
   }));
 }
@@ -83,7 +83,7 @@ export function restoreAddress(
 ): Step {
   return {
     why: `give container interface "${ifName}" address ${words[0]} again`,
-    do: replaceAddress(ifName, { words, nodad: nodad || !tentative, netns }),
+    do: replaceIpv6Address(ifName, { words, nodad: nodad || !tentative, netns }),
   };
 }
 

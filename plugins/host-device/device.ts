@@ -15,7 +15,7 @@ import { parseLinks, showLink, showLinks } from "../../host/ip_link.ts";
 import { inspectNetns, sameNetns } from "../../ns/netns.ts";
 import { queryLinks } from "../../recipes/links.ts";
 import { removeRecord } from "../../recipes/record.ts";
-import type { Selection } from "./conf.ts";
+import type { DeviceSelection } from "./conf.ts";
 import { linksOf } from "./conf.ts";
 import { giveBack } from "./give_back.ts";
 import type { DeviceRecord } from "./record.ts";
@@ -28,7 +28,7 @@ export interface HostDevice {
 }
 
 /** The device that is selected, if the host has it. */
-async function findDevice(host: Host, selection: Selection): Promise<HostDevice | undefined> {
+async function findDevice(host: Host, selection: DeviceSelection): Promise<HostDevice | undefined> {
   const { key, value, folder } = selection;
   const name = folder === undefined ? value : linksOf(folder)?.[0];
   if (name === undefined) return undefined;
@@ -52,7 +52,10 @@ async function query(host: Host, show: Command): Promise<string> {
  */
 export async function findFreeDevice(
   host: Host,
-  { selection, attachment }: { readonly selection: Selection; readonly attachment: AttachmentKey },
+  { selection, attachment }: {
+    readonly selection: DeviceSelection;
+    readonly attachment: AttachmentKey;
+  },
 ): Promise<HostDevice> {
   const records = deviceRecords.all();
   const found = await findDevice(host, selection);
@@ -69,7 +72,7 @@ export async function findFreeDevice(
   throw missing(selection, { links: await queryLinks(host, showLinks()) });
 }
 
-/** Settles a record whose device is on the host: it was not taken, or is back. */
+/** Removes a record whose device is on the host, because it was never taken or is back. */
 async function free(
   host: Host,
   { record, link, attachment }: {
@@ -99,7 +102,7 @@ function isSettled({ name, alias }: Link, { ifName, data: { device } }: DeviceRe
 }
 
 /** STATUS: throws code 50 when neither the host nor a container that we gave it to has the device. */
-export async function requireDevice(host: Host, selection: Selection): Promise<void> {
+export async function requireDevice(host: Host, selection: DeviceSelection): Promise<void> {
   const records = deviceRecords.all();
   if (records.some((record) => isSelected(record, selection) && isAlive(record))) return;
   if (await findDevice(host, selection)) return;
@@ -108,7 +111,10 @@ export async function requireDevice(host: Host, selection: Selection): Promise<v
 }
 
 /** Whether a record tells of the device that is selected. */
-function isSelected({ data }: DeviceRecord, { key, value, folder, pciId }: Selection): boolean {
+function isSelected(
+  { data }: DeviceRecord,
+  { key, value, folder, pciId }: DeviceSelection,
+): boolean {
   const { device } = data;
   if (folder !== undefined) {
     return data.folder === folder || pciId !== undefined && device.hardware === `pci/${pciId}`;
@@ -128,7 +134,7 @@ function describe({ network, containerId, ifName }: AttachmentKey): string {
 }
 
 function missing(
-  { key, value, folder }: Selection,
+  { key, value, folder }: DeviceSelection,
   { links, record, code = codes.objectMissing }: {
     readonly links: readonly Link[];
     readonly record?: DeviceRecord | undefined;

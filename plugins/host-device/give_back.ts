@@ -73,7 +73,7 @@ async function findDevice(
   return link && { link, onHost };
 }
 
-/** Where a recorded device may be: in the namespace it was given to, or in the one that has its path now. */
+/** Namespaces where a recorded device may be: the one that it was given to, and the one at its path now. */
 export function candidateNetns({ data }: DeviceRecord, live?: NetnsState): CandidateNetns[] {
   const candidates = [inspectNetns(data.netns), live].flatMap((state): CandidateNetns[] => {
     if (state?.is !== "namespace" || sameNetns(state.identity, currentNetns())) return [];
@@ -126,7 +126,7 @@ function refuseConflict({ name }: Device, { link, netns, onHost }: FoundDevice):
   );
 }
 
-/** What of a link is not as it was, as far as one message can set it. */
+/** The attributes that differ and that one message can set. */
 function differences(link: Link, device: Device): LinkChange {
   return {
     ...(link.name !== device.name && { rename: device.name }),
