@@ -39,7 +39,14 @@
  * @module
  */
 export { definePlugin } from "./cni/plugin.ts";
-export type { Delegate, GcRequest, Permissions, Plugin, Request } from "./cni/plugin.ts";
+export type {
+  Delegate,
+  GcRequest,
+  IpamTraits,
+  Permissions,
+  Plugin,
+  Request,
+} from "./cni/plugin.ts";
 export { handle, serve } from "./cni/serve.ts";
 export type { Input, Outcome } from "./cni/serve.ts";
 export { callPlugin } from "./cni/request.ts";
@@ -64,8 +71,8 @@ export { CniError, codes, toCniError } from "./cni/error.ts";
 export type { CodeName } from "./cni/error.ts";
 export { formatResult, parseResult } from "./cni/result.ts";
 export { emptyResult } from "./cni/types.ts";
+export type { AttachmentKey, ContainerInterface } from "./cni/attachment_key.ts";
 export type {
-  AttachmentKey,
   Dns,
   Interface,
   IpConfig,
@@ -99,7 +106,7 @@ export { findNetwork, findPluginConfig, listNetworks } from "./cni/runtime/find.
 export { loadNetwork, loadPluginFile } from "./cni/runtime/find.ts";
 export type { FoundFile } from "./cni/runtime/find.ts";
 export { Cache } from "./cni/runtime/cache.ts";
-export type { CachedAttachment, CacheKey } from "./cni/runtime/cache.ts";
+export type { CachedAttachment } from "./cni/runtime/cache.ts";
 export { createExecutor } from "./cni/runtime/executor.ts";
 export type { Executor, ExecutorOptions, PluginCall, Runnable } from "./cni/runtime/executor.ts";
 export {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../cni/types.ts";
+import type { ContainerInterface } from "../cni/attachment_key.ts";
 import type { Subcommand } from "./cli.ts";
 import { runtimeFlags, UsageError } from "./options.ts";
 
@@ -20,20 +20,27 @@ A network with disableGC is left alone.`,
   words: { min: 1, max: 2 },
   async run(cli) {
     const network = cli.network(cli.word(0));
-    const valid = cli.parsed.values("keep").map(attachmentKey);
+    const valid = cli.parsed.values("keep").map(containerInterface);
     await cli.runtime().gc(network, valid);
     cli.confirm(
-      { network: network.name, keep: valid.map((key) => ({ ...key })), gc: "ok" },
+      {
+        network: network.name,
+        keep: valid.map(({ containerId, ifName }) => ({
+          containerID: containerId,
+          ifname: ifName,
+        })),
+        gc: "ok",
+      },
       `${network.name} holds nothing but ${valid.length} valid attachments`,
     );
   },
 };
 
 /** Neither part can contain a slash. */
-function attachmentKey(text: string): AttachmentKey {
-  const [containerID, ifname, ...more] = text.split("/");
-  if (!containerID || !ifname || more.length > 0) {
+function containerInterface(text: string): ContainerInterface {
+  const [containerId, ifName, ...more] = text.split("/");
+  if (!containerId || !ifName || more.length > 0) {
     throw new UsageError(`invalid --keep ${JSON.stringify(text)}: expected ID/IFNAME`);
   }
-  return { containerID, ifname };
+  return { containerId, ifName };
 }

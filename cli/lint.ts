@@ -85,7 +85,10 @@ async function pluginFindings(plugin: PluginConfig, place: Place): Promise<Findi
   const ownIpam = typeof ipamType === "string" ? await loadPlugin(ipamType) : undefined;
   const { name, cniVersion } = place.network;
   const request: JsonObject = { ...config, name, cniVersion };
-  const issues = [...decodeIssues(own, request), ...decodeIssues(ownIpam, request)];
+  const issues = [
+    ...decodeIssues(own, { request, ipam: ownIpam }),
+    ...decodeIssues(ownIpam, { request }),
+  ];
   const messages = new Set(issues.map((issue) => `${place.at}.${formatIssue(issue)}`));
   return [
     ...await versionFindings(type, place),
@@ -98,10 +101,15 @@ async function pluginFindings(plugin: PluginConfig, place: Place): Promise<Findi
   ];
 }
 
-function decodeIssues(plugin: Plugin | undefined, request: JsonObject): Issue[] {
+/** Issues of the decoder; of a configuration without any, those with its IPAM plugin. */
+function decodeIssues(
+  plugin: Plugin | undefined,
+  { request, ipam }: { readonly request: JsonObject; readonly ipam?: Plugin | undefined },
+): Issue[] {
   const issues: Issue[] = [];
-  plugin?.conf.decode(request, "", issues);
-  return issues;
+  const conf = plugin?.conf.decode(request, "", issues);
+  if (issues.length > 0 || !ipam?.ipam) return issues;
+  return plugin?.ipamIssues?.(conf, ipam.ipam) ?? [];
 }
 
 /** A plugin that is missing, or does not speak the network's version. */

@@ -63,6 +63,13 @@ const cases: readonly [string, JsonObject, string[]][] = [
     ['error: plugins[0].isGateway: expected boolean but received "yes"'],
   ],
   [
+    "a mode that the IPAM plugin cannot work in",
+    { plugins: [{ type: "ipvlan", mode: "l3", ipam: { type: "dhcp" } }] },
+    [
+      'error: plugins[0].mode: "l3" carries no broadcasts, which "dhcp" needs: use "l2"',
+    ],
+  ],
+  [
     "a version that nobody supports",
     { cniVersion: "1.2.0" },
     [

@@ -117,6 +117,11 @@ export function string(): Decoder<string> {
   );
 }
 
+/** Any string, line breaks included. */
+export function anyString(): Decoder<string> {
+  return stringThat("string", () => true);
+}
+
 /** A string that a test accepts. */
 export function stringThat(
   expects: string,
@@ -312,7 +317,7 @@ export function decodeOrThrow<T>(
 ): T {
   const issues: Issue[] = [];
   const decoded = decoder.decode(value, "", issues);
-  if (decoded === undefined || issues.length > 0) throw invalid(what, issues);
+  if (decoded === undefined || issues.length > 0) throw invalidConfig(what, issues);
   return decoded;
 }
 
@@ -327,11 +332,12 @@ export function decodeForRemoval<T>(
 ): T {
   const issues: Issue[] = [];
   const decoded = decoder.decode(value, "", issues);
-  if (decoded === undefined) throw invalid(what, issues);
+  if (decoded === undefined) throw invalidConfig(what, issues);
   return decoded;
 }
 
-function invalid(what: string, issues: readonly Issue[]): CniError {
+/** The error of code 7 that lists issues. */
+export function invalidConfig(what: string, issues: readonly Issue[]): CniError {
   return new CniError(
     codes.invalidNetworkConfig,
     `Cannot use ${what}: ${issues.map(formatIssue).join("; ")}`,

@@ -13,7 +13,7 @@ import { CniError, codes } from "./error.ts";
 import { execPlugin, findPlugin, hasPlugin } from "./invoke.ts";
 import { parseJson } from "./json.ts";
 import { isPluginType } from "./names.ts";
-import type { Plugin } from "./plugin.ts";
+import type { IpamTraits, Plugin } from "./plugin.ts";
 import type { Call, Surroundings } from "./request.ts";
 import { parseResult } from "./result.ts";
 import type { Json, Result, Verb } from "./types.ts";
@@ -34,6 +34,28 @@ export async function ownPlugin(
   const own = inProcessIfMissing && !hasPlugin(type, path) || isOurs(findPlugin(type, path));
   const plugin = own ? await load(type) : undefined;
   return plugin && mayServe(plugin) ? plugin : undefined;
+}
+
+/**
+ * Traits of an IPAM plugin that nobody knows: it may talk over the container's interface
+ * before it gives an address, and takes an address back when no link has it any more.
+ */
+const unknownIpam: IpamTraits = {
+  needsInterface: true,
+  releaseFirst: false,
+  needsBroadcast: false,
+};
+
+/**
+ * Traits of an IPAM plugin. A type stands for a contract, so what our plugin of that type
+ * declares counts for any file of its name, also for one that is executed.
+ */
+export async function ipamTraits(
+  type: string,
+  { load }: Pick<Surroundings, "load">,
+): Promise<IpamTraits> {
+  const known = isPluginType(type) ? await load?.(type) : undefined;
+  return known?.ipam ?? unknownIpam;
 }
 
 /** A plugin that opens sockets cannot do so in a process that has given them up. */

@@ -9,7 +9,7 @@ import { CniError, codes } from "./error.ts";
 import type { Delegate, Plugin } from "./plugin.ts";
 import type { Surroundings } from "./request.ts";
 import { callPlugin } from "./request.ts";
-import { makeCall, spy } from "./testing.ts";
+import { makeCall, spy, testTraits } from "./testing.ts";
 import type { JsonObject } from "./types.ts";
 
 const ours = spy(anyObject(), { type: "ours" });
@@ -240,4 +240,46 @@ Deno.test({
   name: "a plugin that opens sockets is executed by a process that may not",
   permissions: { net: false },
   fn: async () => assertEquals(await runsInProcess(), false),
+});
+
+Deno.test("the traits of a delegate are those that our plugin of its type declares, whoever's file it is", async () => {
+  using recorder = new Recorder();
+  const traits = testTraits.leasing;
+  const declared = spy(anyObject(), { type: "theirs", ipam: traits }).plugin as Plugin;
+  const known = (type: string) => type === "theirs" ? Promise.resolve(declared) : undefined;
+  assertEquals(await (await theirs(recorder, { load: known })).traits(), traits);
+  assertEquals(recorder.log(), []);
+});
+
+Deno.test("the traits of a delegate that declares none, or that nobody knows, are careful ones", async () => {
+  using recorder = new Recorder();
+  assertEquals(await (await theirs(recorder)).traits(), testTraits.unknown);
+  assertEquals(await (await theirs(recorder, { load: undefined })).traits(), testTraits.unknown);
+  for (const type of ["ours", "../ours", ""]) {
+    assertEquals(await (await ipamOf({ ipam: { type } })).traits(), testTraits.unknown);
+  }
+  assertEquals(recorder.log(), []);
+});
+
+Deno.test("a configuration that cannot do with its IPAM plugin is refused, but for a removal", async () => {
+  const own = spy(anyObject(), {
+    ipamIssues: (_, { needsInterface }) =>
+      needsInterface ? [{ path: "mode", message: "has no interface" }] : [],
+  });
+  const callWith = (verb: "ADD" | "CHECK" | "STATUS" | "DEL" | "GC", type: string) => {
+    const config = { "ipam": { type }, "cni.dev/valid-attachments": [] };
+    return callPlugin(own.plugin as Plugin, verb, makeCall({ config }), { host: new FakeHost() });
+  };
+  for (const verb of ["ADD", "CHECK", "STATUS"] as const) {
+    const error = await assertRejects(() => callWith(verb, "theirs"), CniError);
+    assertEquals([error.code, error.msg], [
+      codes.invalidNetworkConfig,
+      "Cannot use network configuration: mode: has no interface",
+    ]);
+  }
+  assertEquals(own.seen, []);
+  await callWith("DEL", "theirs");
+  await callWith("GC", "theirs");
+  await callWith("ADD", "");
+  assertEquals(own.seen.map(({ verb }) => verb), ["DEL", "GC", "ADD"]);
 });

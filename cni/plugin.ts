@@ -6,8 +6,9 @@
 import type { Tool } from "../host/command.ts";
 import type { Host } from "../ns/machine.ts";
 import type { NetnsState } from "../ns/netns.ts";
-import type { Decoder } from "./decode.ts";
-import type { AttachmentKey, JsonObject, Result } from "./types.ts";
+import type { Decoder, Issue } from "./decode.ts";
+import type { AttachmentKey } from "./attachment_key.ts";
+import type { JsonObject, Result } from "./types.ts";
 
 /** The least a plugin needs; everything else is revoked before it is loaded. */
 export interface Permissions {
@@ -21,6 +22,16 @@ export interface Permissions {
   readonly env?: readonly string[];
   /** Whether it opens sockets itself; not when absent. Local ones count, too. */
   readonly net?: boolean;
+}
+
+/** What a plugin that calls an IPAM plugin must know of it. */
+export interface IpamTraits {
+  /** ADD may talk over the container's interface, which must be there and up. */
+  readonly needsInterface: boolean;
+  /** DEL and GC may talk over the container's interface, so they come before its removal. */
+  readonly releaseFirst: boolean;
+  /** ADD sends broadcasts over the container's interface. */
+  readonly needsBroadcast: boolean;
 }
 
 /** Everything a verb is told. */
@@ -65,6 +76,8 @@ export interface GcRequest<C> extends Request<C> {
 export interface Delegate {
   /** Its type; empty when the configuration names none ("layer 2"). */
   readonly type: string;
+  /** What the caller must know of it as its IPAM plugin. Executes nothing. */
+  traits(): Promise<IpamTraits>;
   /** Attaches, or reserves addresses; a later failure of the caller takes it back. */
   add(): Promise<Result>;
   /** Takes back; what is gone already is a success. */
@@ -92,6 +105,10 @@ export interface Plugin<C = unknown> {
    * longer validates must not block a removal.
    */
   readonly conf: Decoder<C>;
+  /** Its traits as an IPAM plugin; those of an unknown one when absent. */
+  readonly ipam?: IpamTraits;
+  /** Issues of a valid configuration with an IPAM plugin of these traits; none when absent. */
+  ipamIssues?(conf: C, traits: IpamTraits): Issue[];
   /** Versions it accepts, all seven when absent. */
   readonly versions?: readonly string[];
   /** Attaches the container; gives the result for the next plugin or the runtime. */

@@ -8,14 +8,22 @@
 import type { Host } from "../ns/machine.ts";
 import type { NetnsState } from "../ns/netns.ts";
 import { currentNetns, inspectNetns, sameNetns } from "../ns/netns.ts";
-import { decodeForRemoval, decodeOrThrow, expected, isObject, lookup } from "./decode.ts";
+import {
+  decodeForRemoval,
+  decodeOrThrow,
+  expected,
+  invalidConfig,
+  isObject,
+  lookup,
+} from "./decode.ts";
 import type { DelegatedVerb } from "./delegate.ts";
-import { execDelegate, ownPlugin } from "./delegate.ts";
+import { execDelegate, ipamTraits, ownPlugin } from "./delegate.ts";
 import { CniError, codes } from "./error.ts";
 import { checkNewIfName } from "./names.ts";
 import type { Delegate, GcRequest, Plugin, Request } from "./plugin.ts";
 import { parsePrevResult } from "./result.ts";
-import type { AttachmentKey, JsonObject, Result, Verb } from "./types.ts";
+import type { ContainerInterface } from "./attachment_key.ts";
+import type { JsonObject, Result, Verb } from "./types.ts";
 import { emptyResult } from "./types.ts";
 
 /** Finds a plugin of this project by type; `undefined` when it has none. */
@@ -63,6 +71,7 @@ export async function callPlugin(
   if (verb === "ADD") checkNewIfName(call.ifName);
   if (verb === "ADD" || verb === "DEL") refuseOwnNetns(call);
   const request = makeRequest(plugin, verb, call, surroundings);
+  if (!isRemoval(verb)) await refuseIpam(plugin, request);
   switch (verb) {
     case "ADD":
       return await plugin.add(request);
@@ -76,6 +85,21 @@ export async function callPlugin(
       return void await plugin.gc(gcRequest(request));
   }
 }
+
+/** A configuration that no longer validates must not block a removal. */
+function isRemoval(verb: Verb): boolean {
+  return verb === "DEL" || verb === "GC";
+}
+
+/** Throws code 7 where a plugin cannot do with the IPAM plugin that its configuration names. */
+async function refuseIpam(plugin: Plugin, { conf, ipam }: Request<unknown>): Promise<void> {
+  if (!plugin.ipamIssues || !ipam.type) return;
+  const issues = plugin.ipamIssues(conf, await ipam.traits());
+  if (issues.length > 0) throw invalidConfig(configuration, issues);
+}
+
+/** What messages call the configuration of a request. */
+const configuration = "network configuration";
 
 /** Puts back what is missing of an attachment; gives a line for each thing. */
 export async function repairWith(
@@ -114,10 +138,10 @@ function makeRequest(
   call: Call,
   surroundings: Surroundings,
 ): Request<unknown> {
-  const removal = verb === "DEL" || verb === "GC";
+  const removal = isRemoval(verb);
   const decode = removal ? decodeForRemoval : decodeOrThrow;
   return {
-    conf: decode(plugin.conf, call.config, "network configuration"),
+    conf: decode(plugin.conf, call.config, configuration),
     raw: call.config,
     text: call.text,
     network: String(lookup(call.config, "name")),
@@ -168,6 +192,7 @@ function createDelegate(
   };
   return {
     type,
+    traits: () => ipamTraits(type, surroundings),
     add: async () => await run("ADD") ?? emptyResult(),
     del: async () => void await run("DEL"),
     check: async () => void await run("CHECK"),
@@ -198,23 +223,24 @@ function gcRequest<C>(request: Request<C>): GcRequest<C> {
       'Cannot collect garbage: "cni.dev/valid-attachments" is absent, and an absent list does not mean an empty one',
     );
   }
-  const valid = keys.flatMap((key) => attachmentKeys(key, lookup(request.raw, key)));
+  const listed = keys.flatMap((key) => interfacesIn(key, lookup(request.raw, key)));
+  const valid = listed.map((it) => ({ network: request.network, ...it }));
   return Object.assign(Object.create(request), { valid }) as GcRequest<C>;
 }
 
-function attachmentKeys(key: string, value: unknown): AttachmentKey[] {
+function interfacesIn(key: string, value: unknown): ContainerInterface[] {
   const listed = value ?? [];
   if (!Array.isArray(listed)) throw notAList(key, listed);
-  return listed.map((entry) => attachmentKey(key, entry));
+  return listed.map((entry) => interfaceOf(key, entry));
 }
 
-function attachmentKey(list: string, entry: unknown): AttachmentKey {
-  const containerID = isObject(entry) && lookup(entry, "containerID");
-  const ifname = isObject(entry) && lookup(entry, "ifname");
-  if (typeof containerID !== "string" || typeof ifname !== "string") {
+function interfaceOf(list: string, entry: unknown): ContainerInterface {
+  const containerId = isObject(entry) && lookup(entry, "containerID");
+  const ifName = isObject(entry) && lookup(entry, "ifname");
+  if (typeof containerId !== "string" || typeof ifName !== "string") {
     throw notAList(list, entry);
   }
-  return { containerID, ifname };
+  return { containerId, ifName };
 }
 
 function notAList(key: string, value: unknown): CniError {

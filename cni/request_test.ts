@@ -146,22 +146,22 @@ async function valid(config: JsonObject): Promise<GcRequest<unknown>["valid"]> {
 
 const a = { containerID: "a", ifname: "eth0" };
 const b = { containerID: "b", ifname: "eth1" };
+const keyA = { network: "mynet", containerId: "a", ifName: "eth0" };
+const keyB = { network: "mynet", containerId: "b", ifName: "eth1" };
 
 Deno.test("GC reads the list under its name and under its first one", async () => {
-  assertEquals(await valid({ "cni.dev/valid-attachments": [a, b] }), [a, b]);
-  assertEquals(await valid({ "cni.dev/attachments": [a, b] }), [a, b]);
+  assertEquals(await valid({ "cni.dev/valid-attachments": [a, b] }), [keyA, keyB]);
+  assertEquals(await valid({ "cni.dev/attachments": [a, b] }), [keyA, keyB]);
   assertEquals(
     await valid({ "CNI.dev/Valid-Attachments": [{ ContainerID: "a", IfName: "eth0" }] }),
-    [
-      a,
-    ],
+    [keyA],
   );
 });
 
 Deno.test("GC keeps what either of two lists holds", async () => {
   const both = { "cni.dev/valid-attachments": [a], "cni.dev/attachments": [a, b] };
-  assertEquals(new Set((await valid(both)).map(({ containerID }) => containerID)), new Set("ab"));
-  assertEquals(await valid({ ...both, "cni.dev/valid-attachments": null }), [a, b]);
+  assertEquals(new Set((await valid(both)).map(({ containerId }) => containerId)), new Set("ab"));
+  assertEquals(await valid({ ...both, "cni.dev/valid-attachments": null }), [keyA, keyB]);
 });
 
 Deno.test("GC takes null for an empty list", async () => {
@@ -170,7 +170,7 @@ Deno.test("GC takes null for an empty list", async () => {
 });
 
 Deno.test("GC ignores what else an attachment carries", async () => {
-  assertEquals(await valid({ "cni.dev/valid-attachments": [{ ...a, extra: 1 }] }), [a]);
+  assertEquals(await valid({ "cni.dev/valid-attachments": [{ ...a, extra: 1 }] }), [keyA]);
 });
 
 Deno.test("GC without a list is refused: it is not an empty one", async () => {

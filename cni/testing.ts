@@ -7,7 +7,7 @@
 import type { Host } from "../ns/machine.ts";
 import { Machine } from "../ns/machine.ts";
 import type { Decoder } from "./decode.ts";
-import type { GcRequest, Plugin, Request } from "./plugin.ts";
+import type { GcRequest, IpamTraits, Plugin, Request } from "./plugin.ts";
 import type { Call } from "./request.ts";
 import { callPlugin } from "./request.ts";
 import type { JsonObject, Result, Verb } from "./types.ts";
@@ -42,6 +42,19 @@ export function call(
 export async function add(plugin: Plugin, test: TestCall): Promise<Result> {
   return (await call(plugin, "ADD", test))!;
 }
+
+const byItself: IpamTraits = {
+  needsInterface: false,
+  releaseFirst: false,
+  needsBroadcast: false,
+};
+
+/** Traits of IPAM plugins: one that keeps addresses itself, one that leases them, one nobody knows. */
+export const testTraits = {
+  local: byItself,
+  leasing: { needsInterface: true, releaseFirst: true, needsBroadcast: true },
+  unknown: { ...byItself, needsInterface: true },
+} as const satisfies Readonly<Record<string, IpamTraits>>;
 
 /** A plugin that notes its calls, and the calls it has noted. */
 export interface Spy<C> {

@@ -85,14 +85,6 @@ export interface Result {
 /** A verb of the protocol. */
 export type Verb = "ADD" | "DEL" | "CHECK" | "GC" | "STATUS" | "VERSION";
 
-/** The two names that make an attachment on one network. */
-export interface AttachmentKey {
-  /** `CNI_CONTAINERID` of its ADD. */
-  readonly containerID: string;
-  /** `CNI_IFNAME` of its ADD. */
-  readonly ifname: string;
-}
-
 /** A result that holds nothing. */
 export function emptyResult(): Result {
   return { interfaces: [], ips: [], routes: [], dns: {} };

@@ -27,7 +27,7 @@ import { formatIp, parseCidr } from "../host/ip.ts";
 import { showLink } from "../host/ip_link.ts";
 import { requirePrevResult } from "../recipes/check.ts";
 import { containerNetns } from "../recipes/container.ts";
-import { look } from "../recipes/look.ts";
+import { queryLinks } from "../recipes/links.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
 import { AgentClient, NotRunning } from "./dhcp/client.ts";
@@ -61,6 +61,7 @@ export const plugin = definePlugin<Conf>({
     net: true,
   },
   conf: confDecoder,
+  ipam: { needsInterface: true, releaseFirst: true, needsBroadcast: true },
   add: (req) => add(req),
   check: (req) => check(req),
   del: (req) => del(req),
@@ -193,7 +194,7 @@ async function checkInterface(
   const netns = containerNetns(req);
   const wanted = requirePrevResult(req).ips.map(({ address }) => parseCidr(address)!)
     .filter((cidr) => family === undefined || cidr.family === family).map(formatIp);
-  const [link] = await look(host, showLink(ifName, { netns }));
+  const [link] = await queryLinks(host, showLink(ifName, { netns }));
   const present = (link?.addresses ?? []).map(({ address }) => address);
   const missing = wanted.filter((ip) => !present.includes(ip));
   if (missing.length === 0) return;

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { GcRequest, Request } from "../cni/plugin.ts";
-import type { AttachmentKey, JsonObject, Result } from "../cni/types.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
+import type { JsonObject, Result } from "../cni/types.ts";
 import type { FakeAnswer } from "../ns/testing.ts";
 import type { Conf } from "./dhcp/conf.ts";
 import type { Goal } from "./dhcp/exchange.ts";
@@ -15,6 +16,7 @@ import { DryRun, Machine } from "../ns/machine.ts";
 import type { Host } from "../ns/machine.ts";
 import { inspectNetns } from "../ns/netns.ts";
 import { FakeHost } from "../ns/testing.ts";
+import { testTraits } from "../cni/testing.ts";
 import { plugin, verbs } from "./dhcp.ts";
 import { Daemon } from "./dhcp/daemon.ts";
 import { parseFlags } from "./dhcp/flags.ts";
@@ -70,6 +72,7 @@ function request(scene: Scene, parts: Parts = {}): GcRequest<Conf> {
   const unused = () => Promise.reject(new Error("unused"));
   const delegate = {
     type: "",
+    traits: unused,
     add: unused,
     del: unused,
     check: unused,
@@ -333,7 +336,7 @@ Deno.test("GC gives back what is not valid: by the agent, or without one", async
   using scene = new Scene();
   await left(scene, { agent: scene.socket });
   await left(scene, { agent: scene.socket, containerId: "c2" });
-  const valid = [{ containerID: "c2", ifname: "eth0" }];
+  const valid = [{ network: "net", containerId: "c2", ifName: "eth0" }];
   await verbs.gc(request(scene, { valid, host: new Machine(), removal: true }), scene);
   assertEquals(scene.store.all().map(({ containerId }) => containerId), ["c2"]);
   const { tools, daemon } = await startAgent(scene);
@@ -535,4 +538,8 @@ Deno.test("a namespace that is none is refused before anybody is asked", async (
     assertEquals(error.code, codes.invalidNetns);
   }
   assertEquals(scene.sent, []);
+});
+
+Deno.test("callers need an interface that carries broadcasts for it, and release first", () => {
+  assertEquals(plugin.ipam, testTraits.leasing);
 });

@@ -16,7 +16,8 @@
  * @module
  */
 import type { GcRequest, Request } from "../cni/plugin.ts";
-import type { AttachmentKey, Dns, Result } from "../cni/types.ts";
+import type { ContainerInterface } from "../cni/attachment_key.ts";
+import type { Dns, Result } from "../cni/types.ts";
 import type { Ip } from "../host/ip.ts";
 import type { Dead, Wish } from "./host-local/choose.ts";
 import type { Conf } from "./host-local/conf.ts";
@@ -44,6 +45,7 @@ export const plugin = definePlugin<Conf>({
   needs: "nothing",
   permissions: { run: [], read: true, write: true },
   conf: confDecoder,
+  ipam: { needsInterface: false, releaseFirst: false, needsBroadcast: false },
   add,
   check,
   del,
@@ -75,8 +77,8 @@ async function add(req: Request<Conf>): Promise<Result> {
 }
 
 /** The reference trims container IDs, too. */
-function keyOf({ containerId, ifName }: Request<Conf>): AttachmentKey {
-  return { containerID: containerId.trim(), ifname: ifName };
+function keyOf({ containerId, ifName }: Request<Conf>): ContainerInterface {
+  return { containerId: containerId.trim(), ifName };
 }
 
 function storeOptions({ conf, network, host }: Request<Conf>): StoreOptions {
@@ -128,9 +130,9 @@ async function check(req: Request<Conf>): Promise<void> {
 }
 
 /** What an attachment holds; files of old releases name the container alone. */
-function held(store: Store, key: AttachmentKey): Reservation[] {
+function held(store: Store, key: ContainerInterface): Reservation[] {
   const own = store.heldBy(key);
-  return own.length > 0 ? own : store.heldBy({ ...key, ifname: "" });
+  return own.length > 0 ? own : store.heldBy({ ...key, ifName: "" });
 }
 
 async function del(req: Request<Conf>): Promise<void> {
@@ -147,9 +149,9 @@ async function release(store: Store, reservations: readonly Reservation[]): Prom
 async function gc(req: GcRequest<Conf>): Promise<void> {
   using store = await openStoreIfExists(storeOptions(req));
   if (!store) return;
-  const valid = new Set(req.valid.flatMap(({ containerID, ifname }) => {
-    const key = { containerID: containerID.trim(), ifname };
-    return [formatKey(key), formatKey({ ...key, ifname: "" })];
+  const valid = new Set(req.valid.flatMap(({ containerId, ifName }) => {
+    const key = { containerId: containerId.trim(), ifName };
+    return [formatKey(key), formatKey({ ...key, ifName: "" })];
   }));
   const stale = store.all().filter(({ key }) => !key || !valid.has(formatKey(key)));
   await release(store, stale);

@@ -9,8 +9,9 @@ import {
 import { type CniError, codes, toCniError } from "../cni/error.ts";
 import { formatResult, stringifyResult } from "../cni/result.ts";
 import type { TestCall } from "../cni/testing.ts";
-import { add, call } from "../cni/testing.ts";
-import type { AttachmentKey, JsonObject, Result, Verb } from "../cni/types.ts";
+import { add, call, testTraits } from "../cni/testing.ts";
+import type { ContainerInterface } from "../cni/attachment_key.ts";
+import type { JsonObject, Result, Verb } from "../cni/types.ts";
 import { versions } from "../cni/version.ts";
 import { lockFile } from "../host/lock.ts";
 import { describe } from "../host/step.ts";
@@ -51,8 +52,12 @@ class Fixture implements Disposable {
     return this.run("DEL", containerId, rest);
   }
 
-  gc(...valid: AttachmentKey[]): Promise<Result | undefined> {
-    const config = this.config({ "cni.dev/valid-attachments": valid.map((key) => ({ ...key })) });
+  gc(...valid: ContainerInterface[]): Promise<Result | undefined> {
+    const listed = valid.map(({ containerId, ifName }) => ({
+      containerID: containerId,
+      ifname: ifName,
+    }));
+    const config = this.config({ "cni.dev/valid-attachments": listed });
     return this.run("GC", "", { config });
   }
 
@@ -865,9 +870,9 @@ Deno.test("GC removes what is not in the list, and only that", async () => {
   fixture.write("10.1.2.6", "older");
   await fixture.run("ADD", "other", { config: fixture.config({ name: "other" }) });
   await fixture.gc(
-    { containerID: "a", ifname: "eth1" },
-    { containerID: "c", ifname: "eth0" },
-    { containerID: "old", ifname: "eth7" },
+    { containerId: "a", ifName: "eth1" },
+    { containerId: "c", ifName: "eth0" },
+    { containerId: "old", ifName: "eth7" },
   );
   assertEquals(fixture.reserved, ["10.1.2.3", "10.1.2.5"]);
   assertEquals(fixture.read("last_reserved_ip.0"), "10.1.2.4");
@@ -947,4 +952,8 @@ Deno.test("the lock is free when a verb has ended, however it ended", async () =
   const locking = await lockFile(`${fixture.dir}/lock`, { mode: 0o750, deadline: 5000 });
   assert(locking.is === "locked");
   locking.file.close();
+});
+
+Deno.test("callers need no interface for it, and release last", () => {
+  assertEquals(plugin.ipam, testTraits.local);
 });

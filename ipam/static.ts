@@ -81,6 +81,7 @@ export const plugin = definePlugin<Conf>({
   needs: "nothing",
   permissions: { run: [], read: [], write: [] },
   conf: map(refine(shape, checkShape), toConf) satisfies Decoder<Conf>,
+  ipam: { needsInterface: false, releaseFirst: false, needsBroadcast: false },
   add,
   check,
   del: () => Promise.resolve(),

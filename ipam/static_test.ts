@@ -2,7 +2,7 @@ import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { codes, toCniError } from "../cni/error.ts";
 import { formatResult, stringifyResult } from "../cni/result.ts";
 import type { TestCall } from "../cni/testing.ts";
-import { add, call } from "../cni/testing.ts";
+import { add, call, testTraits } from "../cni/testing.ts";
 import type { JsonObject, Verb } from "../cni/types.ts";
 import { versions } from "../cni/version.ts";
 import { plugin } from "./static.ts";
@@ -208,4 +208,8 @@ Deno.test("DEL, GC and STATUS have nothing to do; DEL does not mind a broken con
   await call(plugin, "DEL", { config: { ipam: 7 }, containerId: "unknown", args: "nonsense" });
   await call(plugin, "GC", { config: { ipam: {}, "cni.dev/valid-attachments": [] } });
   await call(plugin, "STATUS", { config: { ipam: full } });
+});
+
+Deno.test("callers need no interface for it, and release last", () => {
+  assertEquals(plugin.ipam, testTraits.local);
 });

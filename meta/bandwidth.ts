@@ -18,22 +18,22 @@ import type { Interface, Result } from "../cni/types.ts";
 import type { Step } from "../host/step.ts";
 import type { Conf } from "./bandwidth/conf.ts";
 import type { IfbNames } from "./bandwidth/names.ts";
-import type { Surroundings } from "./bandwidth/place.ts";
+import type { ShapedLinkFacts } from "./bandwidth/shaped_link.ts";
 import type { Shaping } from "./bandwidth/plan.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
 import { showLinks } from "../host/ip_link.ts";
 import { requireChained } from "../recipes/chained.ts";
 import { report, requirePrevResult } from "../recipes/check.ts";
-import { look } from "../recipes/look.ts";
-import { staleLinks } from "../recipes/own.ts";
+import { queryLinks } from "../recipes/links.ts";
+import { staleLinks } from "../recipes/attachment.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
-import { oddBurst } from "./bandwidth/bucket.ts";
-import { conf, replacedBursts, shapes, wantedOf } from "./bandwidth/conf.ts";
+import { burstWarnings } from "./bandwidth/bucket.ts";
+import { conf, hasLimits, replacedBursts, requestedLimits } from "./bandwidth/conf.ts";
 import { neededModules, requireModules } from "./bandwidth/modules.ts";
 import { ifbKind, ifbNames, isOwnIfb, nameToFind, nameToMake } from "./bandwidth/names.ts";
-import { findLeft, observe, requirePlace } from "./bandwidth/place.ts";
+import { findLeftovers, queryShaping, requireShapedLink } from "./bandwidth/shaped_link.ts";
 import { compareShaping, planRemoval, planShaping, shapingOf } from "./bandwidth/plan.ts";
 
 /** The bandwidth plugin. */
@@ -52,38 +52,38 @@ export const plugin = definePlugin<Conf>({
 
 async function add(req: Request<Conf>): Promise<Result> {
   const prevResult = requireChained(req);
-  const wanted = wantedOf(req.conf);
-  if (!shapes(wanted)) return prevResult;
+  const limits = requestedLimits(req.conf);
+  if (!hasLimits(limits)) return prevResult;
   const names = await ifbNames(req);
-  const place = await requirePlace(req, { result: prevResult, names });
-  const from = nameToMake(place.links, names);
-  const shaping = shapingOf(wanted, { place, names, from });
+  const target = await requireShapedLink(req, { result: prevResult, names });
+  const from = nameToMake(target.links, names);
+  const shaping = shapingOf(limits, { target, names, from });
   note(req.conf, shaping);
-  await req.host.apply(await stepsFor(req, { shaping, place, names }));
+  await req.host.apply(await stepsFor(req, { shaping, target, names }));
   return { ...prevResult, interfaces: [...prevResult.interfaces, ...devicesOf(shaping, req)] };
 }
 
-/** What is there already and right stays as it is; what is not right goes first. */
+/** Leaves what is as it is planned, and removes anything else first. */
 async function stepsFor(
   { host }: Request<Conf>,
-  { shaping, place, names }: { shaping: Shaping; place: Surroundings; names: IfbNames },
+  { shaping, target, names }: { shaping: Shaping; target: ShapedLinkFacts; names: IfbNames },
 ): Promise<Step[]> {
-  const ifbs = place.links.filter((link) => isOwnIfb(link, names));
-  if (ifbs.length === 0 && place.link.qdisc !== "tbf") return planShaping(shaping);
-  if (compareShaping(shaping, await observe(host, place)).length === 0) return [];
-  return [...planRemoval({ ...place, ifbs }), ...planShaping(shaping)];
+  const ifbs = target.links.filter((link) => isOwnIfb(link, names));
+  if (ifbs.length === 0 && target.link.qdisc !== "tbf") return planShaping(shaping);
+  if (compareShaping(shaping, await queryShaping(host, target)).length === 0) return [];
+  return [...planRemoval({ ...target, ifbs }), ...planShaping(shaping)];
 }
 
-/** What the configuration asks for and cannot mean. */
-function note(conf: Conf, { lanes, link: { mtu } }: Shaping): void {
-  const lines = lanes.flatMap(({ way, tbf }) =>
-    oddBurst(tbf, { mtu, what: way === "to" ? "ingressBurst" : "egressBurst" })
+/** Warns of bursts that the configuration cannot mean. */
+function note(conf: Conf, { directions, link: { mtu } }: Shaping): void {
+  const lines = directions.flatMap(({ way, tbf }) =>
+    burstWarnings(tbf, { mtu, what: way === "to" ? "ingressBurst" : "egressBurst" })
   );
   for (const line of [...replacedBursts(conf), ...lines]) console.error(`bandwidth: ${line}`);
 }
 
-function devicesOf({ lanes, names, netns }: Shaping, req: Request<Conf>): Interface[] {
-  return lanes.filter(({ ifb }) => ifb).map(({ ifb }) => ({
+function devicesOf({ directions, names, netns }: Shaping, req: Request<Conf>): Interface[] {
+  return directions.filter(({ ifb }) => ifb).map(({ ifb }) => ({
     name: ifb!,
     mac: names.mac,
     ...(netns && { sandbox: req.netns }),
@@ -92,17 +92,17 @@ function devicesOf({ lanes, names, netns }: Shaping, req: Request<Conf>): Interf
 
 async function check(req: Request<Conf>): Promise<void> {
   const result = requirePrevResult(req);
-  const wanted = wantedOf(req.conf);
-  if (!shapes(wanted)) return;
+  const limits = requestedLimits(req.conf);
+  if (!hasLimits(limits)) return;
   const names = await ifbNames(req);
-  const place = await requirePlace(req, { result, names });
-  const from = nameToFind(place.links, names);
-  const shaping = shapingOf(wanted, { place, names, from });
-  report(req.network, compareShaping(shaping, await observe(req.host, place)));
+  const target = await requireShapedLink(req, { result, names });
+  const from = nameToFind(target.links, names);
+  const shaping = shapingOf(limits, { target, names, from });
+  report(req.network, compareShaping(shaping, await queryShaping(req.host, target)));
 }
 
 async function del(req: Request<Conf>): Promise<void> {
-  const left = await findLeft(req, await ifbNames(req));
+  const left = await findLeftovers(req, await ifbNames(req));
   await removeAll(left.map((one) => ({
     why: "lift the limits",
     run: async () => void await req.host.apply(planRemoval(one)),
@@ -110,7 +110,7 @@ async function del(req: Request<Conf>): Promise<void> {
 }
 
 async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
-  const links = (await look(host, showLinks())).filter(({ kind }) => kind === ifbKind);
+  const links = (await queryLinks(host, showLinks())).filter(({ kind }) => kind === ifbKind);
   await host.apply(planRemoval({ ifbs: await staleLinks(links, network, valid) }));
 }
 

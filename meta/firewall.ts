@@ -16,11 +16,11 @@
  * @module
  */
 import type { GcRequest, Request } from "../cni/plugin.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Result } from "../cni/types.ts";
 import type { Backend, Conf } from "./firewall/conf.ts";
 import type { Driver, Gone, Job } from "./firewall/driver.ts";
-import type { FirewallRecord, Told } from "./firewall/record.ts";
-import type { Attachment } from "../recipes/own.ts";
+import type { FirewallData, FirewallRecord } from "./firewall/record.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
 import { distinctCidrs, formatCidr, hostPrefix } from "../host/ip.ts";
@@ -33,14 +33,7 @@ import { conf } from "./firewall/conf.ts";
 import { firewalld, isRunning } from "./firewall/by_firewalld.ts";
 import { gcNft, nftables } from "./firewall/by_nftables.ts";
 import { ingressOf } from "./firewall/ingress.ts";
-import {
-  addressesToRemove,
-  foreignAddresses,
-  forget,
-  recordOf,
-  remember,
-  staleIn,
-} from "./firewall/record.ts";
+import { addressesToRemove, firewallRecords, foreignAddresses } from "./firewall/record.ts";
 
 const everyBackend: readonly Backend[] = ["iptables", "firewalld", "nftables"];
 
@@ -74,7 +67,7 @@ export const plugin = definePlugin<Conf>({
 
 async function add(req: Request<Conf>): Promise<Result> {
   const result = requireChained(req);
-  const record = await recordOf(req);
+  const record = await firewallRecords.find(req);
   const job = jobOf(req, { result, record });
   if (job.addresses.length > 0) await allow(job, record);
   return result;
@@ -100,15 +93,15 @@ async function allow(job: Job, record: FirewallRecord | undefined): Promise<void
     other !== backend
   );
   const used = [...new Set(others), backend];
-  await job.host.apply(await remember(job, toldOf(job, used)));
+  await job.host.apply(await firewallRecords.write(job, recordedData(job, used)));
   if (await drivers[backend].add(job)) return;
-  await job.host.apply(await remember(job, toldOf(job, [...used, "nftables"])));
+  await job.host.apply(await firewallRecords.write(job, recordedData(job, [...used, "nftables"])));
   await nftables.add(job);
 }
 
-function toldOf({ addresses, conf }: Job, backends: readonly Backend[]): Told {
+function recordedData({ addresses, conf }: Job, backends: readonly Backend[]): FirewallData {
   return {
-    backends,
+    backends: [...backends],
     addresses: addresses.map(formatCidr),
     zone: conf.firewalldZone,
     places: conf.insertInto,
@@ -125,7 +118,7 @@ async function chooseBackend({ host, conf }: Pick<Job, "host" | "conf">): Promis
 
 async function check(req: Request<Conf>): Promise<void> {
   const result = requirePrevResult(req);
-  const record = await recordOf(req);
+  const record = await firewallRecords.find(req);
   report(req.network, await missing(jobOf(req, { result, record }), record));
 }
 
@@ -134,20 +127,24 @@ async function missing(job: Job, record: FirewallRecord | undefined): Promise<st
   if (job.addresses.length === 0) return [];
   const backend = job.conf.backend ?? record?.data.backends.at(-1) ?? await chooseBackend(job);
   // Rules carry no name: without a record they may still be somebody else's.
-  const foreign = record ? [] : await foreignAddresses(job, job.addresses);
+  const foreign = record ? [] : foreignAddresses(job, job.addresses);
   return [...foreign, ...await drivers[backend].check(job)];
 }
 
 async function del(req: Request<Conf>): Promise<void> {
-  await remove(req, { ...attachmentOf(req), record: await recordOf(req), result: req.prevResult });
+  await remove(req, {
+    ...attachmentOf(req),
+    record: await firewallRecords.find(req),
+    result: req.prevResult,
+  });
 }
 
-function attachmentOf({ network, containerId, ifName }: Attachment): Attachment {
+function attachmentOf({ network, containerId, ifName }: AttachmentKey): AttachmentKey {
   return { network, containerId, ifName };
 }
 
 /** An attachment and all that is known of it. */
-interface Known extends Attachment {
+interface Known extends AttachmentKey {
   readonly record: FirewallRecord | undefined;
   readonly result: Result | undefined;
 }
@@ -157,7 +154,7 @@ async function remove({ host, conf }: Pick<Job, "host" | "conf">, known: Known):
   const { record } = known;
   const gone: Gone = {
     ...attachmentOf(known),
-    addresses: await addressesToRemove(known, known),
+    addresses: addressesToRemove(known, known),
     zone: record?.data.zone ?? conf.firewalldZone,
     places: record?.data.places ?? conf.insertInto,
   };
@@ -169,7 +166,7 @@ async function remove({ host, conf }: Pick<Job, "host" | "conf">, known: Known):
     })),
     {
       why: "forget firewall rules",
-      run: async () => void await host.apply(await forget(known)),
+      run: async () => void await host.apply(await firewallRecords.remove(known)),
       onlyIfClean: true,
     },
   ]);
@@ -178,7 +175,7 @@ async function remove({ host, conf }: Pick<Job, "host" | "conf">, known: Known):
 async function gc(req: GcRequest<Conf>): Promise<void> {
   const { host, conf, network, valid } = req;
   await removeAll([
-    ...staleIn(network, valid).map((record) => ({
+    ...firewallRecords.stale(req).map((record) => ({
       why: "remove stale firewall rules",
       run: () => remove(req, { ...record, record, result: undefined }),
     })),
@@ -196,7 +193,7 @@ async function status({ host, conf }: Request<Conf>): Promise<void> {
 }
 
 async function repair(req: Request<Conf>): Promise<string[]> {
-  const record = await recordOf(req);
+  const record = await firewallRecords.find(req);
   const job = jobOf(req, { result: requirePrevResult(req), record });
   if (job.addresses.length === 0) return [];
   const chosen = await chooseBackend(job);

@@ -137,7 +137,7 @@ async function gc(req: GcRequest<Conf>): Promise<void> {
   const paths = listNames(req.conf.dataDir).map((name) => `${req.conf.dataDir}/${name}`);
   const own = paths.filter((path) => nameIn(path) === req.network);
   const valid = new Set(
-    req.valid.map(({ containerID }) => pathOf({ conf: req.conf, containerId: containerID })),
+    req.valid.map(({ containerId }) => pathOf({ conf: req.conf, containerId })),
   );
   const config = kept(req, own[0]);
   await removeAll([

@@ -15,9 +15,9 @@
  * @module
  */
 import type { GcRequest, Request } from "../cni/plugin.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Result } from "../cni/types.ts";
 import type { Cidr, Family } from "../host/ip.ts";
-import type { Attachment } from "../recipes/own.ts";
 import type { Conf } from "./portmap/conf.ts";
 import type { Choice } from "./portmap/rules.ts";
 import { definePlugin } from "../cni/plugin.ts";
@@ -94,7 +94,7 @@ async function forward(req: Request<Conf>, choice: Choice): Promise<void> {
   if (guarded) await enableLocalnet(req, targets);
 }
 
-function attachment({ network, containerId, ifName }: Request<Conf>): Attachment {
+function attachment({ network, containerId, ifName }: Request<Conf>): AttachmentKey {
   return { network, containerId, ifName };
 }
 

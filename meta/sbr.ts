@@ -14,32 +14,30 @@
  * @module
  */
 import type { GcRequest, Request } from "../cni/plugin.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Result } from "../cni/types.ts";
 import type { NetnsRef } from "../host/command.ts";
 import type { Host } from "../ns/machine.ts";
-import type { Attachment } from "../recipes/own.ts";
 import type { Address } from "../recipes/configure.ts";
-import type { Kept } from "../recipes/record.ts";
 import type { Conf } from "./sbr/conf.ts";
-import type { Facts } from "./sbr/facts.ts";
-import type { Routed } from "./sbr/memory.ts";
-import type { Plan } from "./sbr/plan.ts";
+import type { SbrFacts } from "./sbr/facts.ts";
+import type { SbrRecord } from "./sbr/record.ts";
+import type { SbrPlan } from "./sbr/plan.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
 import { formatIp, parseIp } from "../host/ip.ts";
 import { ownAddresses, requireChained } from "../recipes/chained.ts";
 import { report, requirePrevResult } from "../recipes/check.ts";
-import { containerNetns, liveNetns } from "../recipes/container.ts";
+import { containerNetns } from "../recipes/container.ts";
 import { withNetnsLock } from "../recipes/netns_lock.ts";
-import { forgetRecord, staleRecords } from "../recipes/record.ts";
-import { recordedNetns, recordNetns } from "../recipes/recorded_netns.ts";
+import { netnsToRevert, recordedNetns, recordNetns } from "../recipes/recorded_netns.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
 import { conf } from "./sbr/conf.ts";
-import { gather } from "./sbr/facts.ts";
-import { knownPlan, recordKind, recordOf, remember } from "./sbr/memory.ts";
-import { nothing, planTables } from "./sbr/plan.ts";
+import { gatherSbrFacts } from "./sbr/facts.ts";
+import { recordedPlan, recordPlan, sbrRecords } from "./sbr/record.ts";
+import { emptyPlan, planTables } from "./sbr/plan.ts";
 import { comparePlan, planSteps, revertSteps, rulesFrom } from "./sbr/steps.ts";
 
 /** The sbr plugin. */
@@ -63,7 +61,7 @@ async function add(req: Request<Conf>): Promise<Result> {
   const netns = containerNetns(req);
   if (addresses.length > 0) {
     await withNetnsLock(host, netns, async () => {
-      const facts = await gather(host, { netns, ifName });
+      const facts = await gatherSbrFacts(host, { netns, ifName });
       if (!facts.link) throw noInterface(ifName);
       await route(req, { facts, addresses, netns });
     });
@@ -73,20 +71,20 @@ async function add(req: Request<Conf>): Promise<Result> {
 
 async function route(
   req: Request<Conf>,
-  { facts, addresses, netns }: { facts: Facts; addresses: readonly Address[]; netns: NetnsRef },
+  { facts, addresses, netns }: { facts: SbrFacts; addresses: readonly Address[]; netns: NetnsRef },
 ): Promise<void> {
   const { conf, ifName, host } = req;
-  const place = recordNetns(req);
-  const before = await recordOf(req);
-  const known = knownPlan(before, place);
+  const now = recordNetns(req);
+  const before = await sbrRecords.find(req);
+  const known = recordedPlan(before, now);
   const plan = planTables({ facts, ifName, addresses, conf, known });
   await host.apply([
-    ...await remember(req, { data: { ...place, ...plan }, before }),
+    ...await recordPlan(req, { data: { ...now, ...plan }, before }),
     ...planSteps(plan, { facts, netns }),
   ]);
 }
 
-/** The interface's addresses; those of other interfaces in the result are none of ours. */
+/** The interface's addresses, without those of other interfaces in the result. Throws code 7 when the result has none. */
 function addressesFor(req: Request<Conf>, result: Result): Address[] {
   if (result.ips.length > 0) return ownAddresses(req, result, { unmarked: true });
   throw new CniError(
@@ -107,19 +105,19 @@ async function check(req: Request<Conf>): Promise<void> {
   const addresses = addressesFor(req, requirePrevResult(req));
   const netns = containerNetns(req);
   if (addresses.length === 0) return;
-  const facts = await gather(host, { netns, ifName });
-  const known = knownPlan(await recordOf(req), recordNetns(req));
+  const facts = await gatherSbrFacts(host, { netns, ifName });
+  const known = recordedPlan(await sbrRecords.find(req), recordNetns(req));
   report(req.network, [
     ...(facts.link ? [] : [`container interface "${ifName}" is missing`]),
-    ...(known === nothing
+    ...(known === emptyPlan
       ? compareUnrecorded(facts, { addresses, table: conf.table })
       : comparePlan(known, facts)),
   ]);
 }
 
-/** What an ADD of the reference has made: each address has a rule, and its table has routes. */
+/** Compares with what an ADD of the reference makes: each address has a rule, and its table has routes. */
 function compareUnrecorded(
-  facts: Facts,
+  facts: SbrFacts,
   { addresses, table }: { addresses: readonly Address[]; table: number | undefined },
 ): string[] {
   return addresses.flatMap(({ cidr }) => {
@@ -135,50 +133,50 @@ function compareUnrecorded(
 
 async function del(req: Request<Conf>): Promise<void> {
   const { host, conf: { table } } = req;
-  const record = await recordOf(req);
-  const netns = record ? recordedNetns(record.data, req.sandbox) : liveNetns(req);
-  await revert(host, { attachment: req, netns, record, table });
+  const record = await sbrRecords.find(req);
+  await revert(host, { attachment: req, netns: netnsToRevert(req, record), record, table });
 }
 
 async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
-  const stale = staleRecords<Routed>(recordKind, { network, valid });
-  await removeAll(stale.map((record) => ({
-    why: `remove rules of container "${record.containerId}"`,
-    run: () => {
-      const netns = recordedNetns(record.data);
-      return revert(host, { attachment: record, netns, record, table: undefined });
-    },
-  })));
+  await removeAll(
+    sbrRecords.stale({ network, valid }).map((record) => ({
+      why: `remove rules of container "${record.containerId}"`,
+      run: () => {
+        const netns = recordedNetns(record.data);
+        return revert(host, { attachment: record, netns, record, table: undefined });
+      },
+    })),
+  );
 }
 
-/** What an attachment has left. */
-interface Left {
-  readonly attachment: Attachment;
-  /** Absent when everything is gone with it. */
+/** What a DEL or GC takes back. */
+interface Reverting {
+  readonly attachment: AttachmentKey;
+  /** Absent when it is gone, and everything with it. */
   readonly netns: NetnsRef | undefined;
-  readonly record: Kept<Routed> | undefined;
-  /** The table of the rules to remove where there is no record; any when absent. */
+  readonly record: SbrRecord | undefined;
+  /** Without a record: the table whose rules go; any when absent. */
   readonly table: number | undefined;
 }
 
-async function revert(host: Host, { attachment, netns, record, table }: Left): Promise<void> {
+async function revert(host: Host, { attachment, netns, record, table }: Reverting): Promise<void> {
   const { ifName } = attachment;
   if (netns) {
     await withNetnsLock(host, netns, async () => {
-      const facts = await gather(host, { netns, ifName });
+      const facts = await gatherSbrFacts(host, { netns, ifName });
       const plan = record?.data ?? unrecorded(facts, table);
       await host.apply(revertSteps(plan, { facts, netns }));
     });
   }
-  await host.apply(await forgetRecord(recordKind, attachment));
+  await host.apply(await sbrRecords.remove(attachment));
 }
 
-/** What the reference has made: rules from an address that the interface has. */
-function unrecorded(facts: Facts, table: number | undefined): Plan {
+/** What the reference has made: rules from the addresses of the interface. */
+function unrecorded(facts: SbrFacts, table: number | undefined): SbrPlan {
   const addresses = (facts.link?.addresses ?? []).flatMap(({ address }) => parseIp(address) ?? []);
   const rules = rulesFrom(facts, addresses)
     .filter((rule) => table === undefined || rule.table === table);
-  return { ...nothing, rules };
+  return { ...emptyPlan, rules };
 }
 
 function status(): Promise<void> {

@@ -1,7 +1,7 @@
 /**
  * tuning: sets kernel variables of the container's network and attributes of its
  * interface: hardware address, MTU, promiscuous and all-multicast mode, length of
- * the transmit queue. DEL puts back what ADD has found.
+ * the transmit queue. DEL restores them.
  *
  * Owns: `<dataDir>/<container>_<ifname>.json` with the attributes as they were, and
  * a record below `/run/cni/denocni/tuning` with the variables. Reads
@@ -15,39 +15,43 @@
  * @module
  */
 import type { GcRequest, Request } from "../cni/plugin.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Result } from "../cni/types.ts";
 import type { NetnsRef } from "../host/command.ts";
 import type { Link } from "../host/ip_link.ts";
 import type { Host } from "../ns/machine.ts";
-import type { Attachment } from "../recipes/own.ts";
-import type { Kept } from "../recipes/record.ts";
+import type { NetnsInterface } from "../recipes/container.ts";
 import type { Attributes, Conf } from "./tuning/conf.ts";
-import type { Tuned, TunedPlace, TunedVariable } from "./tuning/memory.ts";
-import type { Where } from "./tuning/plan.ts";
+import type { RecordedVariable, TuningData, TuningRecord } from "./tuning/record.ts";
 import type { Variable } from "./tuning/variables.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
 import { showLink } from "../host/ip_link.ts";
 import { report, requirePrevResult } from "../recipes/check.ts";
-import { containerNetns, liveNetns } from "../recipes/container.ts";
-import { look } from "../recipes/look.ts";
-import { staleRecords } from "../recipes/record.ts";
-import { recordedNetns, recordNetns } from "../recipes/recorded_netns.ts";
+import { containerNetns } from "../recipes/container.ts";
+import { queryLinks } from "../recipes/links.ts";
+import { netnsToRevert, recordedNetns, recordNetns } from "../recipes/recorded_netns.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools, requireUsable } from "../recipes/status.ts";
-import { conf, wantedOf } from "./tuning/conf.ts";
-import { backupPath, forget, readBackup, recordKind, recordOf, remember } from "./tuning/memory.ts";
+import { conf, requestedTuning } from "./tuning/conf.ts";
 import {
+  asRemoval,
   changedVariables,
   compareAttributes,
   compareVariables,
-  differing,
-  forGood,
+  differingAttributes,
+  restoringChanges,
   setAttributes,
   setVariables,
-  untouched,
 } from "./tuning/plan.ts";
+import {
+  backupPath,
+  readBackup,
+  removeSavedTuning,
+  saveTuning,
+  tuningRecords,
+} from "./tuning/record.ts";
 import {
   checkAllowlist,
   parseVariables,
@@ -71,27 +75,29 @@ export const plugin = definePlugin<Conf>({
 });
 
 async function add(req: Request<Conf>): Promise<Result> {
-  const { attributes, sysctl } = wantedOf(req);
+  const { attributes, sysctl } = requestedTuning(req);
   requireAllowed(Object.keys(sysctl));
   const variables = variablesOf(sysctl, req.ifName);
   const prevResult = requirePrevResult(req);
-  const where = { netns: containerNetns(req), ifName: req.ifName };
-  const now = await lookAtVariables(req.host, where.netns, variables);
-  const changes = changedVariables(variables, now);
-  const from = asksFor(attributes) ? differing(await requireLink(req.host, where), attributes) : {};
+  const target = { netns: containerNetns(req), ifName: req.ifName };
+  const values = await queryVariables(req.host, target.netns, variables);
+  const changes = changedVariables(variables, values);
+  const from = hasAny(attributes)
+    ? differingAttributes(await requireLink(req.host, target), attributes)
+    : {};
   await req.host.apply([
-    ...await remember({ attachment: req, now: place(req), attributes: from, changes }),
-    ...setVariables(where, changes),
-    ...setAttributes(where, { to: attributes, from }),
+    ...await saveTuning({ attachment: req, now: nowOf(req), attributes: from, changes }),
+    ...setVariables(target, changes),
+    ...setAttributes(target, { to: attributes, from }),
   ]);
   return tunedResult(prevResult, { ifName: req.ifName, attributes });
 }
 
-function place(req: Request<Conf>): TunedPlace {
+function nowOf(req: Request<Conf>): Omit<TuningData, "variables"> {
   return { ...recordNetns(req), backup: backupPath(req.conf.dataDir, req) };
 }
 
-async function lookAtVariables(
+async function queryVariables(
   host: Host,
   netns: NetnsRef,
   variables: readonly Pick<Variable, "key">[],
@@ -102,17 +108,17 @@ async function lookAtVariables(
   return parseVariables(text ?? "", keys);
 }
 
-function asksFor(attributes: Attributes): boolean {
+function hasAny(attributes: Attributes): boolean {
   return Object.keys(attributes).length > 0;
 }
 
-async function requireLink(host: Host, { netns, ifName }: Where): Promise<Link> {
-  const [link] = await look(host, showLink(ifName, { netns }));
+async function requireLink(host: Host, { netns, ifName }: NetnsInterface): Promise<Link> {
+  const [link] = await queryLinks(host, showLink(ifName, { netns }));
   if (link) return link;
   throw new CniError(codes.objectMissing, `Cannot find container link "${ifName}": no such link`);
 }
 
-/** The result as it is now: the container's interface has another hardware address, and another MTU. */
+/** The result with the hardware address and the MTU that the container's interface has by now. */
 export function tunedResult(
   result: Result,
   { ifName, attributes: { mac, mtu } }: { ifName: string; attributes: Attributes },
@@ -128,67 +134,72 @@ export function tunedResult(
 }
 
 async function check(req: Request<Conf>): Promise<void> {
-  const { attributes, sysctl } = wantedOf(req);
+  const { attributes, sysctl } = requestedTuning(req);
   const variables = variablesOf(sysctl, req.ifName);
   requirePrevResult(req);
   const netns = containerNetns(req);
-  const now = await lookAtVariables(req.host, netns, variables);
-  const [link] = asksFor(attributes) ? await look(req.host, showLink(req.ifName, { netns })) : [];
+  const now = await queryVariables(req.host, netns, variables);
+  const [link] = hasAny(attributes)
+    ? await queryLinks(req.host, showLink(req.ifName, { netns }))
+    : [];
   report(req.network, [
     ...compareVariables(variables, now),
     ...(link ? compareAttributes(link, attributes) : []),
-    ...(asksFor(attributes) && !link ? [`container interface "${req.ifName}" is missing`] : []),
+    ...(hasAny(attributes) && !link ? [`container interface "${req.ifName}" is missing`] : []),
   ]);
 }
 
 async function del(req: Request<Conf>): Promise<void> {
-  const record = await recordOf(req);
-  const own = backupPath(req.conf.dataDir, req);
-  const netns = record ? recordedNetns(record.data, req.sandbox) : liveNetns(req);
-  await revert(req.host, { attachment: req, netns, record, backups: [own] });
+  const record = await tuningRecords.find(req);
+  const backups = [backupPath(req.conf.dataDir, req)];
+  await revert(req.host, { attachment: req, netns: netnsToRevert(req, record), record, backups });
 }
 
 async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
-  const stale = staleRecords<Tuned>(recordKind, { network, valid });
-  await removeAll(stale.map((record) => ({
-    why: `restore what container "${record.containerId}" has tuned`,
-    run: () => {
-      const netns = recordedNetns(record.data);
-      return revert(host, { attachment: record, netns, record, backups: [] });
-    },
-  })));
+  await removeAll(
+    tuningRecords.stale({ network, valid }).map((record) => ({
+      why: `restore what container "${record.containerId}" has tuned`,
+      run: () => {
+        const netns = recordedNetns(record.data);
+        return revert(host, { attachment: record, netns, record, backups: [] });
+      },
+    })),
+  );
 }
 
-/** What an attachment has left. */
-interface Left {
-  readonly attachment: Attachment;
+/** What a DEL or GC takes back. */
+interface Reverting {
+  readonly attachment: AttachmentKey;
   /** Absent when nothing is to be restored any more. */
   readonly netns: NetnsRef | undefined;
-  readonly record: Kept<Tuned> | undefined;
+  readonly record: TuningRecord | undefined;
   /** Files with attributes, besides the record's own. */
   readonly backups: readonly string[];
 }
 
-/** Puts back what is not in other hands meanwhile, then forgets it. */
-async function revert(host: Host, { attachment, netns, record, backups }: Left): Promise<void> {
+/** Restores what still is as ADD has set it, then removes the files and the record. */
+async function revert(
+  host: Host,
+  { attachment, netns, record, backups }: Reverting,
+): Promise<void> {
   const { ifName } = attachment;
   const paths = [...new Set([...record ? [record.data.backup] : [], ...backups])];
   const attributes = Object.assign({}, ...paths.toReversed().map(readBackup)) as Attributes;
-  const where = netns && { netns, ifName };
+  const target = netns && { netns, ifName };
   await removeAll([
     {
       why: "restore kernel variables",
-      when: where !== undefined,
-      run: () => restoreVariables(host, where!, record?.data.variables ?? []),
+      when: target !== undefined,
+      run: () => restoreVariables(host, target!, record?.data.variables ?? []),
     },
     {
       why: `restore container interface "${ifName}"`,
-      when: where !== undefined,
-      run: () => restoreAttributes(host, where!, attributes),
+      when: target !== undefined,
+      run: () => restoreAttributes(host, target!, attributes),
     },
     {
       why: "forget what was before",
-      run: async () => void await host.apply(await forget(attachment, paths)),
+      run: async () => void await host.apply(await removeSavedTuning(attachment, paths)),
       onlyIfClean: true,
     },
   ]);
@@ -196,23 +207,23 @@ async function revert(host: Host, { attachment, netns, record, backups }: Left):
 
 async function restoreVariables(
   host: Host,
-  where: Where,
-  variables: readonly TunedVariable[],
+  target: NetnsInterface,
+  variables: readonly RecordedVariable[],
 ): Promise<void> {
-  const now = await lookAtVariables(host, where.netns, variables);
-  await host.apply(forGood(setVariables(where, untouched(variables, now))));
+  const now = await queryVariables(host, target.netns, variables);
+  await host.apply(asRemoval(setVariables(target, restoringChanges(variables, now))));
 }
 
 async function restoreAttributes(
   host: Host,
-  where: Where,
+  target: NetnsInterface,
   attributes: Attributes,
 ): Promise<void> {
-  if (!asksFor(attributes)) return;
-  const [link] = await look(host, showLink(where.ifName, { netns: where.netns }));
+  if (!hasAny(attributes)) return;
+  const [link] = await queryLinks(host, showLink(target.ifName, { netns: target.netns }));
   if (!link) return;
-  const from = differing(link, attributes);
-  await host.apply(forGood(setAttributes(where, { to: attributes, from })));
+  const from = differingAttributes(link, attributes);
+  await host.apply(asRemoval(setAttributes(target, { to: attributes, from })));
 }
 
 function status(): Promise<void> {

@@ -17,10 +17,9 @@ import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { Result } from "../cni/types.ts";
 import type { NetnsRef } from "../host/command.ts";
 import type { Host } from "../ns/machine.ts";
-import type { Kept } from "../recipes/record.ts";
-import type { Joined } from "./vrf/memory.ts";
-import type { Facts } from "./vrf/facts.ts";
-import type { Leaving } from "./vrf/plan.ts";
+import type { VrfFacts } from "./vrf/facts.ts";
+import type { LeavePlan } from "./vrf/leave.ts";
+import type { VrfData, VrfRecord } from "./vrf/record.ts";
 import { integer, object, optional, refine, string, withDefault } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { isNewIfName } from "../cni/names.ts";
@@ -29,30 +28,18 @@ import { serve } from "../cni/serve.ts";
 import { mainTable } from "../host/ip_route.ts";
 import { ownAddresses } from "../recipes/chained.ts";
 import { report } from "../recipes/check.ts";
-import { containerNetns, liveNetns } from "../recipes/container.ts";
+import { containerNetns } from "../recipes/container.ts";
 import { withNetnsLock } from "../recipes/netns_lock.ts";
-import {
-  dropRecord,
-  forgetRecord,
-  keepRecord,
-  recordPath,
-  staleRecords,
-} from "../recipes/record.ts";
-import { recordedNetns, recordNetns } from "../recipes/recorded_netns.ts";
+import { removeRecord } from "../recipes/record.ts";
+import { netnsToRevert, recordedNetns, recordNetns } from "../recipes/recorded_netns.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
-import { gather, gatherRules6 } from "./vrf/facts.ts";
-import { recordKind, recordOf } from "./vrf/memory.ts";
-import {
-  carriedFrom,
-  compareMembership,
-  freeTable,
-  heldAddresses,
-  joinSteps,
-  lasting,
-  leaveSteps,
-  requireJoinable,
-} from "./vrf/plan.ts";
+import { compareMembership, presentAddresses } from "./vrf/compare.ts";
+import { gatherRules6, gatherVrfFacts } from "./vrf/facts.ts";
+import { freeTable, joinSteps, requireJoinable } from "./vrf/join.ts";
+import { leaveSteps } from "./vrf/leave.ts";
+import { vrfRecords } from "./vrf/record.ts";
+import { interfaceState, permanentState } from "./vrf/state.ts";
 
 const fields = object({
   vrfname: optional(string(), "Name of the VRF; it is made when it is not there."),
@@ -101,32 +88,31 @@ async function join(
   req: Request<Conf>,
   { netns, prevResult }: { netns: NetnsRef; prevResult: Result },
 ): Promise<void> {
-  const { host, ifName, network, containerId, conf } = req;
+  const { host, ifName, conf } = req;
   const name = conf.vrfname!;
-  const facts = await gather(host, { netns, ifName });
+  const facts = await gatherVrfFacts(host, { netns, ifName });
   const { link, vrf } = requireJoinable(facts, { name, table: conf.table, ifName });
   const table = vrf?.vrfTable ?? (conf.table || await chooseTable(host, { netns, facts }));
-  const carried = carriedFrom(mainTable, { facts, ifName });
-  const data: Joined = {
+  const state = interfaceState(mainTable, { facts, ifName });
+  const data: VrfData = {
     ...recordNetns(req),
-    ...lasting(carried),
+    ...permanentState(state),
     vrf: name,
     table,
     index: link.index,
-    held: heldAddresses(link, ownAddresses(req, prevResult, { unmarked: true })),
+    held: presentAddresses(link, ownAddresses(req, prevResult, { unmarked: true })),
   };
-  const path = await recordPath(recordKind, req);
-  const back = { netns, ifName, name, found: { ...carried, index: link.index }, keepVrf: !!vrf };
+  const back = { netns, ifName, name, found: { ...state, index: link.index }, keepVrf: !!vrf };
   host.onRollback(`join VRF "${name}"`, () => leave(host, back));
   await host.apply([
-    ...keepRecord({ path, network, containerId, ifName, data }, { before: await recordOf(req) }),
-    ...joinSteps({ name, table, vrf, netns, ifName, carried, facts }),
+    ...await vrfRecords.write(req, data),
+    ...joinSteps({ name, table, vrf, netns, ifName, state, facts }),
   ]);
 }
 
 async function chooseTable(
   host: Host,
-  { netns, facts }: { netns: NetnsRef; facts: Facts },
+  { netns, facts }: { netns: NetnsRef; facts: VrfFacts },
 ): Promise<number> {
   return freeTable({ ...facts, rules: [...facts.rules, ...await gatherRules6(host, netns)] });
 }
@@ -134,8 +120,8 @@ async function chooseTable(
 async function check(req: Request<Conf>): Promise<void> {
   const { host, ifName, network, conf } = req;
   requireEarlier(req);
-  const facts = await gather(host, { netns: containerNetns(req), ifName });
-  const found = (await recordOf(req))?.data;
+  const facts = await gatherVrfFacts(host, { netns: containerNetns(req), ifName });
+  const found = (await vrfRecords.find(req))?.data;
   report(
     network,
     compareMembership({ name: conf.vrfname!, table: conf.table, ifName, found }, facts),
@@ -143,33 +129,34 @@ async function check(req: Request<Conf>): Promise<void> {
 }
 
 async function del(req: Request<Conf>): Promise<void> {
-  const { host, ifName, sandbox, conf } = req;
-  const record = await recordOf(req);
-  const netns = record ? recordedNetns(record.data, sandbox) : liveNetns(req);
+  const { host, ifName, conf } = req;
+  const record = await vrfRecords.find(req);
+  const netns = netnsToRevert(req, record);
   const name = record?.data.vrf ?? conf.vrfname;
   if (netns && name) await leave(host, { netns, ifName, name, found: record?.data });
-  await host.apply(await forgetRecord(recordKind, req));
+  await host.apply(await vrfRecords.remove(req));
 }
 
 async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
-  const stale = staleRecords<Joined>(recordKind, { network, valid });
-  await removeAll(stale.map((record) => ({
-    why: `take container "${record.containerId}" out of VRF "${record.data.vrf}"`,
-    run: () => leaveRecorded(host, record),
-  })));
+  await removeAll(
+    vrfRecords.stale({ network, valid }).map((record) => ({
+      why: `take container "${record.containerId}" out of VRF "${record.data.vrf}"`,
+      run: () => leaveRecorded(host, record),
+    })),
+  );
 }
 
-async function leaveRecorded(host: Host, record: Kept<Joined>): Promise<void> {
+async function leaveRecorded(host: Host, record: VrfRecord): Promise<void> {
   const { ifName, data } = record;
   const netns = recordedNetns(data);
   if (netns) await leave(host, { netns, ifName, name: data.vrf, found: data });
-  await host.apply(dropRecord(record));
+  await host.apply(removeRecord(record));
 }
 
 /** Takes the interface out of the VRF, one at a time in a namespace. */
-async function leave(host: Host, plan: Omit<Leaving, "facts">): Promise<void> {
+async function leave(host: Host, plan: Omit<LeavePlan, "facts">): Promise<void> {
   await withNetnsLock(host, plan.netns, async () => {
-    await host.apply(leaveSteps({ ...plan, facts: await gather(host, plan) }));
+    await host.apply(leaveSteps({ ...plan, facts: await gatherVrfFacts(host, plan) }));
   });
 }
 

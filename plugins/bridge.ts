@@ -39,10 +39,10 @@ import { knownAddresses, waitForDetection } from "../recipes/configure.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { overrideDns } from "../recipes/dns.ts";
 import { addAddresses, delWithIpam, gcWithIpam, needsInterface } from "../recipes/ipam.ts";
-import { look } from "../recipes/look.ts";
+import { queryLinks } from "../recipes/links.ts";
 import { requestedMac } from "../recipes/mac.ts";
 import { masquerade } from "../recipes/masquerade.ts";
-import { ownNames, sharedMac } from "../recipes/own.ts";
+import { attachmentNames, sharedMac } from "../recipes/attachment.ts";
 import { whileJoining } from "../recipes/shared_link.ts";
 import { spoofCheck } from "../recipes/spoof_check.ts";
 import { requireTools } from "../recipes/status.ts";
@@ -78,7 +78,7 @@ async function add(req: Request<Conf>): Promise<Result> {
   const netns = containerNetns(req);
   using _ = await whileJoining(req.host, req.conf.bridge);
   const facts = await gather(req, netns);
-  const early = needsInterface(req.conf);
+  const early = await needsInterface(req);
   if (early) await req.host.apply(planEarly(req.conf, facts));
   const result = resultOf(req, { facts, ipam: await addAddresses(req) });
   const layer3 = { ...facts, result };
@@ -99,8 +99,8 @@ function planEarly(conf: Conf, facts: Facts): Step[] {
 
 async function gather(req: Request<Conf>, netns: NetnsRef): Promise<Facts> {
   const { conf, host, ifName } = req;
-  const own = await ownNames(req);
-  const [bridge] = await look(host, showLink(conf.bridge));
+  const own = await attachmentNames(req);
+  const [bridge] = await queryLinks(host, showLink(conf.bridge));
   if (bridge && bridge.kind !== "bridge") throw notABridge(bridge);
   const ownMac = await sharedMac(conf.bridge);
   const healthy = bridge && !/^[0:]*$/.test(bridge.mac);
@@ -128,7 +128,7 @@ async function gatherVlanGateway(req: Request<Conf>): Promise<VlanGateway | unde
   const { bridge, vlan } = req.conf;
   if (!hasVlanGateway(req.conf)) return undefined;
   const names = await vlanGatewayNames(bridge, vlan);
-  const [link] = await look(req.host, showLink(names.name));
+  const [link] = await queryLinks(req.host, showLink(names.name));
   return { ...names, mac: link?.mac ?? names.mac, link };
 }
 
@@ -168,8 +168,8 @@ async function check(req: Request<Conf>): Promise<void> {
   const { compareBridge, comparePort } = await import("./bridge/check.ts");
   if (req.conf.ipam.type) await req.ipam.check();
   const { result, facts } = await gatherCheck(req);
-  const links = await look(req.host, showLinks());
-  const own = await ownNames(req);
+  const links = await queryLinks(req.host, showLinks());
+  const own = await attachmentNames(req);
   const vlans = usesVlans(req.conf)
     ? parseVlans(await req.host.query(showVlans()) ?? "")
     : undefined;
@@ -184,7 +184,7 @@ async function check(req: Request<Conf>): Promise<void> {
 
 async function del(req: Request<Conf>): Promise<void> {
   const { conf, host, ifName, prevResult } = req;
-  const own = await ownNames(req);
+  const own = await attachmentNames(req);
   const netns = liveNetns(req);
   let inside: Link | undefined;
   await delWithIpam(req, [
@@ -224,7 +224,7 @@ async function status(req: Request<Conf>): Promise<void> {
   const { conf } = req;
   requireTools(["ip", "bridge", "sh", "nsenter", ...(conf.macspoofchk ? ["nft"] as const : [])]);
   if (conf.ipMasq) masquerade(req).status();
-  const ports = await look(req.host, showPorts(conf.bridge));
+  const ports = await queryLinks(req.host, showPorts(conf.bridge));
   if (ports.length >= maxPorts) {
     throw new CniError(
       codes.notAvailable,

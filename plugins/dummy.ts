@@ -31,7 +31,7 @@ import {
   delContainerLink,
   gcContainerLink,
 } from "../recipes/container_link.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { requireTools } from "../recipes/status.ts";
 
 /** An ADD needs an IPAM plugin; a DEL without one still removes the link. */
@@ -64,7 +64,7 @@ export const plugin = definePlugin<Conf>({
 async function add(req: Request<Conf>): Promise<Result> {
   const { ifName } = req;
   const netns = containerNetns(req);
-  const own = await ownNames(req);
+  const own = await attachmentNames(req);
   const mac = own.containerMac;
   const create = createInside({
     own,

@@ -3,22 +3,23 @@ import { anyObject } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import type { Plugin } from "../cni/plugin.ts";
 import { callPlugin } from "../cni/request.ts";
-import { makeCall, spy } from "../cni/testing.ts";
+import { makeCall, spy, testTraits } from "../cni/testing.ts";
 import type { IpConfig, JsonObject, Result, Verb } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
 import { processes } from "../host/fold.ts";
 import { FakeHost } from "../ns/testing.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { plugin } from "./dummy.ts";
 
 const sandbox = "/proc/self/ns/net";
 const inside = `nsenter --net=${sandbox} ip`;
-const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+const own = await attachmentNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
 
 /** An IPAM plugin in process that hands these out. */
 function ipamWith(ips: readonly IpConfig[], type = "host-local") {
   const add = () => Promise.resolve({ ...emptyResult(), ips: [...ips], dns: { domain: "ipam" } });
-  return { ...spy(anyObject(), { type, add }), type };
+  const ipam = type === "dhcp" ? testTraits.leasing : testTraits.local;
+  return { ...spy(anyObject(), { type, ipam, add }), type };
 }
 
 const address = { address: "10.9.9.9/32" };

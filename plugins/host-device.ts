@@ -18,7 +18,7 @@ import type { Interface, Result } from "../cni/types.ts";
 import type { NetnsRef } from "../host/command.ts";
 import type { Link } from "../host/ip_link.ts";
 import type { Step } from "../host/step.ts";
-import type { Conf, Selection } from "./host-device/conf.ts";
+import type { Conf, DeviceSelection } from "./host-device/conf.ts";
 import type { DeviceRecord } from "./host-device/record.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
@@ -29,20 +29,18 @@ import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { compareUp, configured } from "../recipes/container_link.ts";
 import { overrideDns } from "../recipes/dns.ts";
 import { addAddresses, needsInterface } from "../recipes/ipam.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools, requireUsable } from "../recipes/status.ts";
-import { conf, select, selects } from "./host-device/conf.ts";
+import { conf, selectDevice, selectsDevice } from "./host-device/conf.ts";
 import { findFreeDevice, requireDevice } from "./host-device/device.ts";
-import { giveBack, giveBackByAlias, placesOf } from "./host-device/give_back.ts";
+import { candidateNetns, giveBack, giveBackByAlias } from "./host-device/give_back.ts";
 import {
-  deviceOf,
+  deviceFromLink,
+  deviceRecords,
   findRecorded,
-  forget,
-  keep,
-  makeRecord,
-  readDeviceRecord,
-  staleDeviceRecords,
+  newDeviceRecord,
+  writeDeviceRecord,
 } from "./host-device/record.ts";
 
 /** The host-device plugin. */
@@ -62,26 +60,26 @@ export const plugin = definePlugin<Conf>({
 async function add(req: Request<Conf>): Promise<Result> {
   const { ifName: name, netns: sandbox } = req;
   const netns = containerNetns(req);
-  const selection = select(req.conf);
+  const selection = selectDevice(req.conf);
   if (selection.userSpace) {
     return resultOf(req, { name, sandbox, pciID: selection.pciId! }, await addAddresses(req));
   }
   const { link, addresses } = await findFreeDevice(req.host, { selection, attachment: req });
   const { folder } = selection;
-  const { passing } = await ownNames(req);
-  const device = deviceOf(link, addresses);
-  const record = await makeRecord(req, { device, netns: sandbox, passing, folder });
+  const { temporaryName: passing } = await attachmentNames(req);
+  const device = deviceFromLink(link, addresses);
+  const record = await newDeviceRecord(req, { device, netns: sandbox, passing, folder });
   const entry = { name, mac: link.mac, mtu: link.mtu, sandbox, ...pciIdOf(link, selection) };
   return await attach(req, { entry, record, netns });
 }
 
 /** The PCI address of a link, as far as selection or kernel tell it. */
-function pciIdOf({ hardware }: Link, selection: Selection): Pick<Interface, "pciID"> {
+function pciIdOf({ hardware }: Link, selection: DeviceSelection): Pick<Interface, "pciID"> {
   const pciID = selection.pciId ?? /^pci\/(.*)/.exec(hardware ?? "")?.[1];
   return pciID ? { pciID } : {};
 }
 
-/** A device on its way. */
+/** A device that moves into the container. */
 interface Attaching {
   readonly entry: Interface;
   readonly record: DeviceRecord;
@@ -91,7 +89,7 @@ interface Attaching {
 /** Takes the device and configures it: up, with the addresses and routes of IPAM, if there is one. */
 async function attach(req: Request<Conf>, device: Attaching): Promise<Result> {
   const target = { netns: device.netns, ifName: req.ifName };
-  const early = needsInterface(req.conf);
+  const early = await needsInterface(req);
   if (early) await take(req, device, bringUp(target));
   const result = resultOf(req, device.entry, await addAddresses(req));
   const steps = configured({ ...target, result, dad: true });
@@ -110,11 +108,11 @@ async function take(
   steps: readonly Step[],
 ): Promise<void> {
   const { device } = record.data;
-  host.onRollback(`take "${device.name}"`, () => giveBack(host, record, placesOf(record)));
+  host.onRollback(`take "${device.name}"`, () => giveBack(host, record, candidateNetns(record)));
   const printed = await host.apply([...planTake(record, netns), ...steps]);
   const [inside] = parseLinks(printed);
   if (!inside) return;
-  await host.apply(keep({ ...record, data: { ...record.data, index: inside.index } }));
+  await host.apply(writeDeviceRecord({ ...record, data: { ...record.data, index: inside.index } }));
 }
 
 /**
@@ -124,7 +122,7 @@ async function take(
 export function planTake(record: DeviceRecord, netns: NetnsRef): Step[] {
   const { ifName, data: { device: { name }, passing } } = record;
   return [
-    ...keep(record),
+    ...writeDeviceRecord(record),
     {
       why: `move "${name}" into the container`,
       do: setLink(name, { into: netns, rename: passing }),
@@ -151,20 +149,20 @@ function resultOf({ conf }: Request<Conf>, entry: Interface, ipam: Result): Resu
   };
 }
 
-/** Of a device of user space nothing else looks at the namespace. */
+/** The namespace is checked first: nothing else does so for a device of user space. */
 async function check(req: Request<Conf>): Promise<void> {
   containerNetns(req);
   if (req.conf.ipam.type) await req.ipam.check();
-  if (select(req.conf).userSpace) return void requirePrevResult(req);
+  if (selectDevice(req.conf).userSpace) return void requirePrevResult(req);
   const { result, facts } = await gatherCheck(req);
-  const record = await readDeviceRecord(req);
+  const record = await deviceRecords.find(req);
   report(req.network, [
     ...compareContainer(req, facts, { result }),
     ...(facts.link ? [...compareUp(facts.link), ...compareMark(facts.link, record)] : []),
   ]);
 }
 
-/** Whether DEL would find it, and know its name on the host. */
+/** A line when DEL would not find the device, or not know its name on the host. */
 function compareMark(link: Link, record: DeviceRecord | undefined): string[] {
   if (!record) {
     return link.alias ? [] : [`container interface "${link.name}" has lost its alias`];
@@ -173,7 +171,7 @@ function compareMark(link: Link, record: DeviceRecord | undefined): string[] {
   return same ? [] : [`container interface "${link.name}" is another device than ADD took`];
 }
 
-/** The addresses first: they are free even where the device cannot be given back. */
+/** Releases the addresses first: they are free even where the device cannot be given back. */
 async function del(req: Request<Conf>): Promise<void> {
   await removeAll([
     { why: "release addresses", when: req.conf.ipam.type !== "", run: () => req.ipam.del() },
@@ -182,26 +180,26 @@ async function del(req: Request<Conf>): Promise<void> {
 }
 
 async function release(req: Request<Conf>): Promise<void> {
-  const record = await readDeviceRecord(req);
-  if (record) return await giveBack(req.host, record, placesOf(record, req.sandbox));
+  const record = await deviceRecords.find(req);
+  if (record) return await giveBack(req.host, record, candidateNetns(record, req.sandbox));
   await giveBackByAlias(req, liveNetns(req));
-  await req.host.apply(await forget(req));
+  await req.host.apply(await deviceRecords.remove(req));
 }
 
 async function gc(req: GcRequest<Conf>): Promise<void> {
   await removeAll([
     { why: "release stale addresses", when: req.conf.ipam.type !== "", run: () => req.ipam.gc() },
-    ...staleDeviceRecords(req).map((record) => ({
+    ...deviceRecords.stale(req).map((record) => ({
       why: `give "${record.data.device.name}" back`,
-      run: () => giveBack(req.host, record, placesOf(record)),
+      run: () => giveBack(req.host, record, candidateNetns(record)),
     })),
   ]);
 }
 
 async function status(req: Request<Conf>): Promise<void> {
   requireTools(["ip", "sh", "nsenter"]);
-  if (selects(req.conf)) {
-    const selection = requireUsable(() => select(req.conf));
+  if (selectsDevice(req.conf)) {
+    const selection = requireUsable(() => selectDevice(req.conf));
     if (!selection.userSpace) await requireDevice(req.host, selection);
   }
   if (req.conf.ipam.type) await req.ipam.status();

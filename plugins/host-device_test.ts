@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { anyObject } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
-import type { Plugin } from "../cni/plugin.ts";
+import type { IpamTraits, Plugin } from "../cni/plugin.ts";
 import { callPlugin } from "../cni/request.ts";
-import { makeCall, spy } from "../cni/testing.ts";
+import { makeCall, spy, testTraits } from "../cni/testing.ts";
 import type { JsonObject, Result, Verb } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
 import { processes } from "../host/fold.ts";
@@ -11,8 +11,8 @@ import { describe } from "../host/step.ts";
 import type { FakeAnswer } from "../ns/testing.ts";
 import { FakeHost, testLink } from "../ns/testing.ts";
 import { configured } from "../recipes/container_link.ts";
-import { ownNames } from "../recipes/own.ts";
-import { deviceOf, makeRecord } from "./host-device/record.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
+import { deviceFromLink, newDeviceRecord } from "./host-device/record.ts";
 import { planTake, plugin } from "./host-device.ts";
 
 const sandbox = "/proc/self/ns/net";
@@ -28,11 +28,11 @@ const card = {
   addr_info: [{ family: "inet", local: "192.0.2.1", prefixlen: 24, scope: "global" }],
 };
 const attachment = { network: "mynet", containerId: "dummy", ifName: "eth0" };
-const { passing } = await ownNames(attachment);
+const { temporaryName: passing } = await attachmentNames(attachment);
 
-const record = await makeRecord(
+const record = await newDeviceRecord(
   { ...attachment, sandbox: { is: "missing", path: "" } },
-  { device: deviceOf(testLink({ name: "eth1" }), []), netns: netns.path, passing },
+  { device: deviceFromLink(testLink({ name: "eth1" }), []), netns: netns.path, passing },
 );
 
 Deno.test("planTake() moves by one message under a name of its own, then names and marks", () => {
@@ -144,14 +144,17 @@ Deno.test("ADD asks an IPAM plugin that may need the device when it is there, an
       return super.apply(steps);
     }
   }
-  const ipam = spy(anyObject(), {
-    add() {
-      order.push("IPAM");
-      return Promise.resolve({ ...emptyResult(), ips: [{ address: "10.1.1.2/24" }] });
-    },
-  });
+  const ipamOf = (traits: IpamTraits) =>
+    spy(anyObject(), {
+      ipam: traits,
+      add() {
+        order.push("IPAM");
+        return Promise.resolve({ ...emptyResult(), ips: [{ address: "10.1.1.2/24" }] });
+      },
+    });
   for (const [type, first] of [["spy", 'set container interface "eth0" up'], ["static", "IPAM"]]) {
     order.length = 0;
+    const ipam = ipamOf(type === "spy" ? testTraits.unknown : testTraits.local);
     const config: JsonObject = { device: "eth1", ipam: { type: type! } };
     await call("ADD", { config, host: new Watched(shown), ipam });
     const at = order.indexOf("IPAM");
@@ -163,7 +166,8 @@ Deno.test("ADD asks an IPAM plugin that may need the device when it is there, an
 Deno.test("an IPAM plugin without an address is refused before the device moves", async () => {
   const host = new FakeHost(shown);
   const config = { device: "eth1", ipam: { type: "static" } };
-  const error = await assertRejects(() => call("ADD", { config, host }), CniError);
+  const ipam = spy(anyObject(), { ipam: testTraits.local });
+  const error = await assertRejects(() => call("ADD", { config, host, ipam }), CniError);
   assertEquals(error.code, codes.noAddress);
   assertEquals(host.lines, []);
 });

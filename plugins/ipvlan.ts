@@ -15,13 +15,13 @@
  *
  * @module
  */
-import type { Infer } from "../cni/decode.ts";
-import type { Request } from "../cni/plugin.ts";
+import type { Infer, Issue } from "../cni/decode.ts";
+import type { IpamTraits, Request } from "../cni/plugin.ts";
 import type { Result } from "../cni/types.ts";
 import type { Step } from "../host/step.ts";
 import type { ContainerLink } from "../recipes/container_link.ts";
 import type { Master } from "../recipes/master.ts";
-import { map, object, oneOf, optional, refine, withDefault } from "../cni/decode.ts";
+import { map, object, oneOf, optional, withDefault } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { dnsDecoder, ipamDecoder } from "../cni/sections.ts";
@@ -42,38 +42,32 @@ import {
   requireMaster,
   takenMaster,
 } from "../recipes/master.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { requireTools } from "../recipes/status.ts";
 
-const conf = refine(
-  object({
-    ...masterFields,
-    master: withDefault(
-      masterFields.master.decoder,
-      "",
-      "Link to stand on.",
-      "the only link of the plugins before it, else the default route's",
-    ),
-    mode: withDefault(
-      map(oneOf(["l2", "l3", "l3s", ""]), (mode) => mode || "l2"),
-      "l2",
-      "`l2` switches packets; `l3` routes them, without broadcasts; `l3s` too, through the host's netfilter. All links of one master are in the mode of the last one made.",
-    ),
-    ipam: withDefault(
-      ipamDecoder,
-      { type: "" },
-      "IPAM plugin and its options; may be absent where a plugin before it gives addresses.",
-    ),
-    dns: optional(
-      dnsDecoder,
-      "Name resolution for the result, in place of the IPAM plugin's or the plugins' before it.",
-    ),
-  }),
-  ({ mode, ipam }, report) => {
-    if (ipam.type !== "dhcp" || mode === "l2") return;
-    report("mode", `"${mode}" carries no broadcasts, which "dhcp" needs: use "l2"`);
-  },
-);
+const conf = object({
+  ...masterFields,
+  master: withDefault(
+    masterFields.master.decoder,
+    "",
+    "Link to stand on.",
+    "the only link of the plugins before it, else the default route's",
+  ),
+  mode: withDefault(
+    map(oneOf(["l2", "l3", "l3s", ""]), (mode) => mode || "l2"),
+    "l2",
+    "`l2` switches packets; `l3` routes them, without broadcasts; `l3s` too, through the host's netfilter. All links of one master are in the mode of the last one made.",
+  ),
+  ipam: withDefault(
+    ipamDecoder,
+    { type: "" },
+    "IPAM plugin and its options; may be absent where a plugin before it gives addresses.",
+  ),
+  dns: optional(
+    dnsDecoder,
+    "Name resolution for the result, in place of the IPAM plugin's or the plugins' before it.",
+  ),
+});
 type Conf = Infer<typeof conf>;
 
 /** The ipvlan plugin. */
@@ -83,6 +77,7 @@ export const plugin = definePlugin<Conf>({
   needs: "iproute2; `ipvlan`",
   permissions: { run: "any", read: true, write: true },
   conf,
+  ipamIssues,
   add,
   check,
   del: (req) => delContainerLink(req, { kind: "ipvlan" }),
@@ -90,11 +85,18 @@ export const plugin = definePlugin<Conf>({
   status,
 });
 
+/** The modes that route carry no broadcasts. */
+function ipamIssues({ mode, ipam }: Conf, { needsBroadcast }: IpamTraits): Issue[] {
+  if (!needsBroadcast || mode === "l2") return [];
+  const message = `"${mode}" carries no broadcasts, which "${ipam.type}" needs: use "l2"`;
+  return [{ path: "mode", message }];
+}
+
 async function add(req: Request<Conf>): Promise<Result> {
   const { conf, ifName } = req;
   const addresses = chainedAddresses(req);
   const netns = containerNetns(req);
-  const own = await ownNames(req);
+  const own = await attachmentNames(req);
   const master = await findMaster(req, conf.master || chainedMaster(req));
   const mtu = mtuBelow(master, conf);
   return await attach(req, {

@@ -4,7 +4,7 @@ import { anyObject, decodeForRemoval, decodeOrThrow } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import type { Plugin } from "../cni/plugin.ts";
 import { callPlugin } from "../cni/request.ts";
-import { makeCall, spy } from "../cni/testing.ts";
+import { makeCall, spy, testTraits } from "../cni/testing.ts";
 import type { JsonObject, Result, Verb } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
 import { processes } from "../host/fold.ts";
@@ -12,10 +12,10 @@ import { describe } from "../host/step.ts";
 import type { FakeAnswer } from "../ns/testing.ts";
 import { FakeHost, testLink } from "../ns/testing.ts";
 import { configured } from "../recipes/container_link.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { planLink, plugin } from "./ipvlan.ts";
 
-const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+const own = await attachmentNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
 const netns = { path: "/run/netns/c1" };
 const inside = "nsenter --net=/run/netns/c1 ip";
 const link = testLink({ name: "out0", mac: "02:00:00:00:00:09" });
@@ -23,7 +23,11 @@ const facts = { own, netns, ifName: "eth0", mtu: 0 };
 
 function issuesOf(config: JsonObject): string[] {
   const issues: Issue[] = [];
-  plugin.conf.decode(config, "", issues);
+  const conf = plugin.conf.decode(config, "", issues);
+  if (conf && issues.length === 0) {
+    const traits = conf.ipam.type === "dhcp" ? testTraits.leasing : testTraits.unknown;
+    issues.push(...plugin.ipamIssues!(conf, traits));
+  }
   return issues.map(({ path, message }) => `${path}: ${message}`);
 }
 
@@ -71,8 +75,8 @@ Deno.test("planLink() makes the link on the host and names it in the container",
     master: { link, netns: undefined },
   });
   assertEquals(steps.map(({ do: action }) => describe(action)), [
-    `ip link add link out0 name ${own.passing} mtu 1400 netns /run/netns/c1 type ipvlan mode l3s`,
-    `${inside} link set dev ${own.passing} name eth0 alias cni:mynet/dummy/eth0`,
+    `ip link add link out0 name ${own.temporaryName} mtu 1400 netns /run/netns/c1 type ipvlan mode l3s`,
+    `${inside} link set dev ${own.temporaryName} name eth0 alias cni:mynet/dummy/eth0`,
   ]);
   assertEquals(steps[0]!.meaning, {
     unsupported: 'the kernel lacks the module for it, or "out0" takes none',
@@ -86,7 +90,7 @@ Deno.test("planLink() makes a link on a master of the container inside it", () =
   const [create] = planLink({ mode: "l2" }, { ...facts, master: { link, netns } });
   assertEquals(
     describe(create!.do),
-    `${inside} link add link out0 name ${own.passing} type ipvlan mode l2`,
+    `${inside} link add link out0 name ${own.temporaryName} type ipvlan mode l2`,
   );
 });
 

@@ -25,7 +25,7 @@ import { parseLinks, setLink, showLink } from "../host/ip_link.ts";
 import { report } from "../recipes/check.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { requireTools } from "../recipes/status.ts";
-import { look } from "../recipes/look.ts";
+import { queryLinks } from "../recipes/links.ts";
 
 /** `CNI_IFNAME` is checked by the protocol and otherwise ignored. */
 const ifName = "lo";
@@ -109,7 +109,7 @@ function status(): Promise<void> {
 
 async function check(req: Request<Conf>): Promise<void> {
   const netns = containerNetns(req);
-  const [link] = await look(req.host, showLink(ifName, { netns }));
+  const [link] = await queryLinks(req.host, showLink(ifName, { netns }));
   report(req.network, link?.up ? [] : ["loopback interface is down"]);
 }
 

@@ -44,7 +44,7 @@ import {
   requireMaster,
   takenMaster,
 } from "../recipes/master.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { requireTools } from "../recipes/status.ts";
 
 const conf = object({
@@ -84,7 +84,7 @@ export const plugin = definePlugin<Conf>({
 async function add(req: Request<Conf>): Promise<Result> {
   const { conf, ifName } = req;
   const netns = containerNetns(req);
-  const own = await ownNames(req);
+  const own = await attachmentNames(req);
   const master = await findMaster(req);
   const mtu = mtuBelow(master, conf);
   const asked = requestedMac(req);

@@ -13,10 +13,10 @@ import { describe } from "../host/step.ts";
 import { FakeHost, testLink } from "../ns/testing.ts";
 import { configured } from "../recipes/container_link.ts";
 import type { Master } from "../recipes/master.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { planLink, plugin } from "./macvlan.ts";
 
-const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+const own = await attachmentNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
 const netns = { path: "/run/netns/c1" };
 const inside = "nsenter --net=/run/netns/c1 ip";
 const link = testLink({ name: "out0", mac: "02:00:00:00:00:09" });
@@ -37,7 +37,7 @@ function lines(steps: readonly Step[]): string[] {
   return steps.map(({ do: action }) => describe(action));
 }
 
-const adopted = `${inside} link set dev ${own.passing} name eth0 alias cni:mynet/dummy/eth0`;
+const adopted = `${inside} link set dev ${own.temporaryName} name eth0 alias cni:mynet/dummy/eth0`;
 
 Deno.test("conf has a mode without one, and takes every key in any case", () => {
   for (const keys of [{}, { mode: "" }, { mode: null }]) {
@@ -85,7 +85,7 @@ Deno.test("conf gives all issues at once", () => {
 Deno.test("planLink() makes the link on the host and names it in the container", () => {
   const steps = planLink(configuration(), { ...facts, mac: undefined });
   assertEquals(lines(steps), [
-    `ip link add link out0 name ${own.passing} address ${own.containerMac} netns /run/netns/c1 ` +
+    `ip link add link out0 name ${own.temporaryName} address ${own.containerMac} netns /run/netns/c1 ` +
     "type macvlan mode bridge",
     adopted,
   ]);
@@ -96,7 +96,7 @@ Deno.test("planLink() takes a mode, a queue length, an MTU and an address", () =
   const [create] = lines(planLink(conf, { ...facts, mtu: 1400, mac: "02:00:00:00:00:07" }));
   assertEquals(
     create,
-    `ip link add link out0 name ${own.passing} mtu 1400 address 02:00:00:00:00:07 ` +
+    `ip link add link out0 name ${own.temporaryName} mtu 1400 address 02:00:00:00:00:07 ` +
       "netns /run/netns/c1 type macvlan mode private bcqueuelen 500",
   );
 });
@@ -104,7 +104,7 @@ Deno.test("planLink() takes a mode, a queue length, an MTU and an address", () =
 Deno.test("planLink() makes a link on a master of the container inside it", () => {
   const steps = planLink(configuration(), { ...facts, master: { link, netns } });
   assertEquals(lines(steps), [
-    `${inside} link add link out0 name ${own.passing} address ${own.containerMac} ` +
+    `${inside} link add link out0 name ${own.temporaryName} address ${own.containerMac} ` +
     "type macvlan mode bridge",
     adopted,
   ]);
@@ -112,7 +112,7 @@ Deno.test("planLink() makes a link on a master of the container inside it", () =
 
 Deno.test("planLink() leaves a link in mode passthru the master's address, or sets another after", () => {
   const conf = configuration({ mode: "passthru" });
-  const create = `ip link add link out0 name ${own.passing} netns /run/netns/c1 ` +
+  const create = `ip link add link out0 name ${own.temporaryName} netns /run/netns/c1 ` +
     "type macvlan mode passthru";
   assertEquals(lines(planLink(conf, facts)), [create, adopted]);
   assertEquals(lines(planLink(conf, { ...facts, mac: "02:00:00:00:00:07" })), [

@@ -24,7 +24,8 @@ import type { Link } from "../host/ip_link.ts";
 import type { Step } from "../host/step.ts";
 import type { RouteSpec } from "../host/ip_route.ts";
 import type { Address } from "../recipes/configure.ts";
-import type { OwnNames } from "../recipes/own.ts";
+import type { AttachmentNames } from "../recipes/attachment.ts";
+import type { VethPlan } from "../recipes/veth.ts";
 import { boolean, integer, object, optional, refine, withDefault } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
@@ -44,17 +45,18 @@ import {
 import {
   addressesOf,
   addRoutes,
+  bringUp,
   configureInterface,
   knownAddresses,
 } from "../recipes/configure.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { overrideDns } from "../recipes/dns.ts";
 import { enableForwarding } from "../recipes/forwarding.ts";
-import { delWithIpam, gcWithIpam } from "../recipes/ipam.ts";
+import { addAddresses, delWithIpam, gcWithIpam, needsInterface } from "../recipes/ipam.ts";
 import { masquerade, masqueradeField } from "../recipes/masquerade.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { requireTools } from "../recipes/status.ts";
-import { look } from "../recipes/look.ts";
+import { queryLinks } from "../recipes/links.ts";
 import { createVeth, distrust, enableFamilies, gcVeths, removeVeth } from "../recipes/veth.ts";
 
 /** An ADD needs an IPAM plugin; a DEL without one still removes the pair. */
@@ -104,13 +106,13 @@ export const plugin = definePlugin<Conf>({
 });
 
 async function add(req: Request<Conf>): Promise<Result> {
-  const netns = containerNetns(req);
-  const own = await ownNames(req);
-  const result = resultOf(req, { own, ipam: await req.ipam.add() });
-  const addresses = gatewayed(result);
-  await req.host.apply(
-    planAdd({ own, netns, ifName: req.ifName, mtu: req.conf.mtu, result }),
-  );
+  const own = await attachmentNames(req);
+  const pair = { own, netns: containerNetns(req), ifName: req.ifName, mtu: req.conf.mtu };
+  const early = await needsInterface(req);
+  if (early) await req.host.apply(planEarly(pair));
+  const result = resultOf(req, { own, ipam: await addAddresses(req) });
+  const addresses = requireGateways(result);
+  await req.host.apply(early ? planLayer3({ ...pair, result }) : planAdd({ ...pair, result }));
   if (req.conf.ipMasq) {
     await masquerade(req).add(addresses.map(({ cidr }) => cidr));
   }
@@ -119,7 +121,7 @@ async function add(req: Request<Conf>): Promise<Result> {
 
 function resultOf(
   req: Request<Conf>,
-  { own, ipam }: { own: OwnNames; ipam: Result },
+  { own, ipam }: { own: AttachmentNames; ipam: Result },
 ): Result {
   const mtu = req.conf.mtu > 0 ? { mtu: req.conf.mtu } : {};
   return {
@@ -134,11 +136,8 @@ function resultOf(
 }
 
 /** ptp routes everything through gateways: each address must have one. */
-function gatewayed(result: Result): Address[] {
+function requireGateways(result: Result): Address[] {
   const addresses = addressesOf(result);
-  if (addresses.length === 0) {
-    throw new CniError(codes.noAddress, "IPAM plugin returned missing IP config");
-  }
   const without = addresses.find(({ gateway }) => !gateway);
   if (without) {
     throw new CniError(
@@ -149,24 +148,32 @@ function gatewayed(result: Result): Address[] {
   return addresses;
 }
 
-/** What {@linkcode planAdd} needs to know. */
-export interface AddFacts {
-  readonly own: OwnNames;
-  readonly netns: NetnsRef;
-  readonly ifName: string;
-  readonly mtu: number;
+/** The pair, and the result that it is configured from. */
+export interface AddFacts extends VethPlan {
   readonly result: Result;
 }
 
-/** Two processes: one on the host, one in the container. */
+/** Plans everything in two processes: one on the host, one in the container. */
 export function planAdd(facts: AddFacts): Step[] {
-  const { own, netns, ifName, result } = facts;
+  return [...planPair(facts), ...planLayer3(facts)];
+}
+
+/** Plans what needs no address, for an IPAM plugin that talks over the interface. */
+export function planEarly(pair: VethPlan): Step[] {
+  return [...planPair(pair), ...hostUp(pair), ...bringUp(pair)];
+}
+
+function planPair(pair: VethPlan): Step[] {
+  return [...createVeth(pair), ...distrust(pair.own.hostVeth)];
+}
+
+/** Plans addresses and routes of both ends, which may be up already. */
+export function planLayer3({ own, netns, ifName, result }: AddFacts): Step[] {
   const addresses = addressesOf(result);
   const families = addresses.map(({ cidr }) => cidr.family);
   return [
-    ...createVeth(facts),
-    ...distrust(own.hostVeth),
     ...enableFamilies(own.hostVeth, families),
+    ...hostUp({ own }),
     ...hostEnd(own.hostVeth, addresses),
     ...enableForwarding(families),
     ...configureInterface({ netns, ifName, result, dad: false, prefixRoutes: false }),
@@ -175,10 +182,13 @@ export function planAdd(facts: AddFacts): Step[] {
   ];
 }
 
+function hostUp({ own: { hostVeth } }: Pick<VethPlan, "own">): Step[] {
+  return [{ why: `set host interface "${hostVeth}" up`, do: setLink(hostVeth, { up: true }) }];
+}
+
 /** The host end holds each gateway once, and a route to each of the container's addresses. */
 function hostEnd(dev: string, addresses: readonly Address[]): Step[] {
   return [
-    { why: `set host interface "${dev}" up`, do: setLink(dev, { up: true }) },
     ...distinctCidrs(addresses.map(({ gateway }) => hostPrefix(gateway!))).map((cidr) => ({
       why: `add gateway ${formatCidr(cidr)} to host interface "${dev}"`,
       do: addAddress(dev, { cidr, nodad: true }),
@@ -216,7 +226,7 @@ function gatewayRoutes(
 async function check(req: Request<Conf>): Promise<void> {
   await req.ipam.check();
   const { result, facts } = await gatherCheck(req);
-  const own = await ownNames(req);
+  const own = await attachmentNames(req);
   report(req.network, [
     ...compareContainer(req, facts, { result, kind: "veth" }),
     ...await compareHostEnd(req, { result, own }),
@@ -227,11 +237,11 @@ async function check(req: Request<Conf>): Promise<void> {
 /** The recorded host end: a veth of that address, up. */
 async function compareHostEnd(
   req: Request<Conf>,
-  { result, own }: { result: Result; own: OwnNames },
+  { result, own }: { result: Result; own: AttachmentNames },
 ): Promise<string[]> {
   const entry = result.interfaces.find(({ sandbox }) => !sandbox);
   const name = entry?.name ?? own.hostVeth;
-  const [link] = await look(req.host, showLink(name));
+  const [link] = await queryLinks(req.host, showLink(name));
   if (!link) return [`host interface "${name}" is missing`];
   return [
     ...compareLink(link, { kind: "veth", mac: entry?.mac, where: "host interface" }),
@@ -240,7 +250,7 @@ async function compareHostEnd(
 }
 
 async function del(req: Request<Conf>): Promise<void> {
-  const own = await ownNames(req);
+  const own = await attachmentNames(req);
   const netns = liveNetns(req);
   const { ifName, prevResult } = req;
   let inside: Link | undefined;

@@ -3,20 +3,20 @@ import { anyObject } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import type { Plugin } from "../cni/plugin.ts";
 import { callPlugin } from "../cni/request.ts";
-import { makeCall, spy } from "../cni/testing.ts";
+import { makeCall, spy, testTraits } from "../cni/testing.ts";
 import type { IpConfig, JsonObject, Result, Verb } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
 import { processes } from "../host/fold.ts";
 import { describe } from "../host/step.ts";
 import type { FakeAnswer } from "../ns/testing.ts";
 import { FakeHost } from "../ns/testing.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { planAdd, plugin } from "./ptp.ts";
 
 const facts = {
   own: {
     hostVeth: "veth00000001",
-    passing: "cni000000000001",
+    temporaryName: "cni000000000001",
     hostMac: "02:00:00:00:00:01",
     containerMac: "02:00:00:00:00:02",
     alias: "cni:net/c1/eth0",
@@ -97,7 +97,8 @@ Deno.test("planAdd() enables IPv6 on the host's end before it gets the gateway",
 
 /** An IPAM plugin in process that hands these out. */
 function ipamWith(ips: readonly IpConfig[]) {
-  return spy(anyObject(), { add: () => Promise.resolve({ ...emptyResult(), ips: [...ips] }) });
+  const add = () => Promise.resolve({ ...emptyResult(), ips: [...ips] });
+  return spy(anyObject(), { ipam: testTraits.local, add });
 }
 
 async function call(
@@ -115,7 +116,7 @@ async function call(
 
 Deno.test("ADD reports both ends and gives the addresses to the container's", async () => {
   const ips = [{ address: "10.1.1.2/24", gateway: "10.1.1.1" }];
-  const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+  const own = await attachmentNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
   const sandbox = "/proc/self/ns/net";
   const config = { ipam: { type: "spy" }, mtu: 1400, dns: { nameservers: ["10.9.9.9"] } };
   assertEquals(await call("ADD", { config, ipam: ipamWith(ips) }), {
@@ -127,6 +128,32 @@ Deno.test("ADD reports both ends and gives the addresses to the container's", as
     routes: [],
     dns: { nameservers: ["10.9.9.9"] },
   });
+});
+
+Deno.test("ADD asks an IPAM plugin that may use the network when both ends are up", async () => {
+  const ips = [{ address: "10.1.1.2/24", gateway: "10.1.1.1" }];
+  const own = await attachmentNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+  const inside = "nsenter --net=/proc/self/ns/net ip";
+  const host = new FakeHost();
+  const before: string[] = [];
+  const ipam = spy(anyObject(), {
+    ipam: testTraits.unknown,
+    add() {
+      before.push(...host.lines.filter((line) => line.includes("ip ")));
+      return Promise.resolve({ ...emptyResult(), ips });
+    },
+  });
+  await call("ADD", { host, ipam });
+  assertEquals(before, [
+    `ip link add name ${own.hostVeth} address ${own.hostMac} type veth peer name eth0 ` +
+    `address ${own.containerMac} netns /proc/self/ns/net`,
+    `ip link set dev ${own.hostVeth} alias ${own.alias}`,
+    `ip link set dev ${own.hostVeth} up`,
+    `${inside} link set dev eth0 up`,
+  ]);
+  const whole = new FakeHost();
+  await call("ADD", { host: whole, ipam: ipamWith(ips) });
+  assertEquals(new Set(host.lines), new Set(whole.lines));
 });
 
 Deno.test("ADD refuses what it cannot route before it changes anything", async () => {
@@ -159,7 +186,7 @@ Deno.test("ADD, CHECK and STATUS need an IPAM plugin", async () => {
   }
 });
 
-const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+const own = await attachmentNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
 const named = `ip -d -j addr show dev ${own.hostVeth}`;
 const pair = {
   ifindex: 7,
@@ -186,7 +213,8 @@ Deno.test("DEL and GC remove the pair and release the addresses, in the order of
       const host = new FakeHost({ [named]: [pair], "ip -d -j addr show": [pair] });
       const before: string[][] = [];
       const note = () => Promise.resolve(void before.push(host.lines));
-      const ipam = spy(anyObject(), { del: note, gc: note });
+      const traits = order[0] === "IPAM" ? testTraits.leasing : testTraits.local;
+      const ipam = spy(anyObject(), { ipam: traits, del: note, gc: note });
       await call(verb, { config: { ...config, "cni.dev/valid-attachments": [] }, host, ipam });
       const released = before.map((lines) => [...lines, "IPAM"]);
       const events = [...released.flat(), ...host.lines.slice(before[0]?.length ?? 0)];

@@ -20,7 +20,7 @@ import type { AccountKind } from "../host/accounts.ts";
 import type { NetnsRef } from "../host/command.ts";
 import type { Link, TunLink } from "../host/ip_link.ts";
 import type { Step } from "../host/step.ts";
-import type { OwnNames } from "../recipes/own.ts";
+import type { AttachmentNames } from "../recipes/attachment.ts";
 import {
   boolean,
   integer,
@@ -49,9 +49,9 @@ import {
   delContainerLink,
   gcContainerLink,
 } from "../recipes/container_link.ts";
-import { look } from "../recipes/look.ts";
+import { queryLinks } from "../recipes/links.ts";
 import { macField, macFields, requestedMac } from "../recipes/mac.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { requireTools } from "../recipes/status.ts";
 
 /** The kernel's own bound for such a device. */
@@ -107,7 +107,7 @@ export const plugin = definePlugin<Conf>({
 async function add(req: Request<Conf>): Promise<Result> {
   const { conf, ifName } = req;
   const netns = containerNetns(req);
-  const own = await ownNames(req);
+  const own = await attachmentNames(req);
   const mac = requestedMac(req) ?? own.containerMac;
   if (conf.bridge) await requireBridge(req, netns);
   const create = planTap(conf, { own, netns, ifName, mac });
@@ -116,7 +116,7 @@ async function add(req: Request<Conf>): Promise<Result> {
 
 /** The bridge must be there, in the container. Throws codes 103 and 7. */
 async function requireBridge({ conf, host }: Request<Conf>, netns: NetnsRef): Promise<void> {
-  const links = await look(host, showLinks({ netns }));
+  const links = await queryLinks(host, showLinks({ netns }));
   const found = links.find(({ name }) => name === conf.bridge);
   if (found?.kind === "bridge") return;
   const bridges = links.filter(({ kind }) => kind === "bridge").map(({ name }) => `"${name}"`);
@@ -129,7 +129,7 @@ async function requireBridge({ conf, host }: Request<Conf>, netns: NetnsRef): Pr
 
 /** What {@linkcode planTap} needs to know. */
 export interface TapFacts {
-  readonly own: OwnNames;
+  readonly own: AttachmentNames;
   readonly netns: NetnsRef;
   readonly ifName: string;
   readonly mac: string;

@@ -7,7 +7,7 @@ import type { JsonObject, Result, Verb } from "../cni/types.ts";
 import { processes } from "../host/fold.ts";
 import { describe } from "../host/step.ts";
 import { FakeHost, testLink } from "../ns/testing.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { compareTap, planTap, plugin } from "./tap.ts";
 
 const conf = (config: JsonObject) => decodeOrThrow(plugin.conf, config, "configuration") as Conf;
@@ -16,7 +16,7 @@ type Conf = Parameters<typeof planTap>[0];
 const facts = {
   own: {
     hostVeth: "veth00000001",
-    passing: "cni000000000001",
+    temporaryName: "cni000000000001",
     hostMac: "02:00:00:00:00:01",
     containerMac: "02:00:00:00:00:02",
     alias: "cni:net/c1/tap0",
@@ -105,7 +105,7 @@ Deno.test("the configuration is checked as a whole", async () => {
 });
 
 const sandbox = "/proc/self/ns/net";
-const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+const own = await attachmentNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
 const all = `nsenter --net=${sandbox} ip -d -j addr show`;
 
 /** A link as iproute2 shows it. */

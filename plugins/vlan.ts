@@ -42,7 +42,7 @@ import {
   mtuBelow,
   requireMaster,
 } from "../recipes/master.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { requireTools } from "../recipes/status.ts";
 
 /** The highest number of a VLAN. */
@@ -91,7 +91,7 @@ export const plugin = definePlugin<Conf>({
 async function add(req: Request<Conf>): Promise<Result> {
   const { conf, ifName } = req;
   const netns = containerNetns(req);
-  const own = await ownNames(req);
+  const own = await attachmentNames(req);
   const master = await findMaster(req);
   const mtu = mtuBelow(master, conf);
   requireUp(master.link);

@@ -12,10 +12,10 @@ import { describe } from "../host/step.ts";
 import type { FakeAnswer } from "../ns/testing.ts";
 import { FakeHost, testLink } from "../ns/testing.ts";
 import { configured } from "../recipes/container_link.ts";
-import { ownNames } from "../recipes/own.ts";
+import { attachmentNames } from "../recipes/attachment.ts";
 import { planLink, plugin } from "./vlan.ts";
 
-const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+const own = await attachmentNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
 const netns = { path: "/run/netns/c1" };
 const inside = "nsenter --net=/run/netns/c1 ip";
 const link = testLink({ name: "out0", mac: "02:00:00:00:00:09" });
@@ -61,8 +61,8 @@ Deno.test("planLink() makes the link on the host and names it in the container",
     master: { link, netns: undefined },
   });
   assertEquals(steps.map(({ do: action }) => describe(action)), [
-    `ip link add link out0 name ${own.passing} mtu 1400 netns /run/netns/c1 type vlan id 100`,
-    `${inside} link set dev ${own.passing} name eth0 alias cni:mynet/dummy/eth0`,
+    `ip link add link out0 name ${own.temporaryName} mtu 1400 netns /run/netns/c1 type vlan id 100`,
+    `${inside} link set dev ${own.temporaryName} name eth0 alias cni:mynet/dummy/eth0`,
   ]);
   assertEquals(steps[0]!.meaning, {
     unsupported: 'the kernel lacks the module for it, or "out0" takes none',
@@ -75,7 +75,7 @@ Deno.test("planLink() makes a link on a master of the container inside it", () =
   const [create] = planLink({ vlanId: 0 }, { ...facts, master: { link, netns } });
   assertEquals(
     describe(create!.do),
-    `${inside} link add link out0 name ${own.passing} type vlan id 0`,
+    `${inside} link add link out0 name ${own.temporaryName} type vlan id 0`,
   );
 });
 

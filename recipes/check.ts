@@ -15,7 +15,7 @@ import type { KernelRoute } from "../host/ip_route.ts";
 import { mainTable, parseRoutes, showRoutes } from "../host/ip_route.ts";
 import type { Host } from "../ns/machine.ts";
 import { containerNetns } from "./container.ts";
-import { look } from "./look.ts";
+import { queryLinks } from "./links.ts";
 
 /** What CHECK sees inside the container. */
 export interface ContainerFacts {
@@ -29,7 +29,7 @@ export async function containerFacts(
   host: Host,
   { netns, ifName }: { netns: NetnsRef; ifName: string },
 ): Promise<ContainerFacts> {
-  const [link] = await look(host, showLink(ifName, { netns }));
+  const [link] = await queryLinks(host, showLink(ifName, { netns }));
   const families = await Promise.all(([4, 6] as const).map(async (family) => {
     const text = await host.query(showRoutes(family, { netns }), {
       why: "look at routes in the container",

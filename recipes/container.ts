@@ -8,6 +8,12 @@ import type { Request } from "../cni/plugin.ts";
 import type { NetnsRef } from "../host/command.ts";
 import { currentNetns, sameNetns } from "../ns/netns.ts";
 
+/** A container's interface, by its namespace and its name. */
+export interface NetnsInterface {
+  readonly netns: NetnsRef;
+  readonly ifName: string;
+}
+
 /** The namespace at `CNI_NETNS`, for ADD and CHECK. Throws code 8 when there is none. */
 export function containerNetns(
   { netns, sandbox }: Pick<Request<unknown>, "netns" | "sandbox">,

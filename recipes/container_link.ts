@@ -16,10 +16,10 @@ import { addRoutes, bringUp, configureInterface, waitForDetection } from "./conf
 import { containerNetns, liveNetns } from "./container.ts";
 import { overrideDns } from "./dns.ts";
 import { addAddresses, delWithIpam, needsInterface } from "./ipam.ts";
-import { look } from "./look.ts";
+import { queryLinks } from "./links.ts";
 import type { Master } from "./master.ts";
-import type { OwnNames } from "./own.ts";
-import { isContradicted, ownNames } from "./own.ts";
+import type { AttachmentNames } from "./attachment.ts";
+import { attachmentNames, contradictsResult } from "./attachment.ts";
 
 /** What the configuration of such a plugin has. */
 export interface ContainerLinkConf {
@@ -29,7 +29,7 @@ export interface ContainerLinkConf {
 
 /** A new link of a container. */
 export interface ContainerLink {
-  readonly own: OwnNames;
+  readonly own: AttachmentNames;
   readonly netns: NetnsRef;
   readonly ifName: string;
   /** Kind and its own words, as after `ip link add … type`. */
@@ -43,17 +43,17 @@ export interface ContainerLink {
 }
 
 /**
- * Makes a link below a master: under a passing name, for it may be made from a
+ * Makes a link below a master: under a temporary name, for it may be made from a
  * namespace that has a link of the wanted name; then named and marked.
  */
 export function createBelow(master: Master, link: ContainerLink): Step[] {
-  const { own: { passing }, netns, type, mtu, mac: address, meaning } = link;
+  const { own: { temporaryName }, netns, type, mtu, mac: address, meaning } = link;
   const parent = master.link.name;
   return [
     {
       why: `create ${type[0]} on "${parent}"`,
       do: addLink({
-        name: passing,
+        name: temporaryName,
         parent,
         mtu,
         address,
@@ -61,13 +61,13 @@ export function createBelow(master: Master, link: ContainerLink): Step[] {
         netns: master.netns,
         into: master.netns ? undefined : netns,
       }),
-      undo: deleteLink(passing, { netns }),
+      undo: deleteLink(temporaryName, { netns }),
       meaning: {
         unsupported: `the kernel lacks the module for it, or "${parent}" takes none`,
         ...meaning,
       },
     },
-    ...adopt(passing, link),
+    ...adopt(temporaryName, link),
   ];
 }
 
@@ -134,7 +134,7 @@ export async function attach(req: Request<ContainerLinkConf>, link: Attaching): 
   const { ifName } = req;
   const target = { netns: containerNetns(req), ifName, refusals: link.refusals };
   let create = link.create;
-  if (!link.addresses && needsInterface(req.conf)) {
+  if (!link.addresses && await needsInterface(req)) {
     await req.host.apply([...create, ...bringUp(target)]);
     create = [];
   }
@@ -204,8 +204,8 @@ export async function delContainerLink(
 async function removeContainerLink(req: Request<unknown>, kind: string): Promise<void> {
   const netns = liveNetns(req);
   if (!netns) return;
-  const own = await ownNames(req);
-  const links = await look(req.host, showLinks({ netns }));
+  const own = await attachmentNames(req);
+  const links = await queryLinks(req.host, showLinks({ netns }));
   const found = links.find((link) => isMarked(link, own)) ??
     links.find((link) => link.kind === kind && isUnmarked(link, req));
   if (!found) return;
@@ -217,14 +217,14 @@ async function removeContainerLink(req: Request<unknown>, kind: string): Promise
 }
 
 /** A link that an ADD of ours has made, and may not have finished. */
-function isMarked({ name, alias }: Link, own: OwnNames): boolean {
-  return alias === own.alias || name === own.passing;
+function isMarked({ name, alias }: Link, own: AttachmentNames): boolean {
+  return alias === own.alias || name === own.temporaryName;
 }
 
 /** A link that the reference has made, or an ADD of ours that was killed before the mark. */
 function isUnmarked(link: Link, req: Request<unknown>): boolean {
   if (link.name !== req.ifName || link.alias?.startsWith("cni:")) return false;
-  return !isContradicted(link, req);
+  return !contradictsResult(link, req);
 }
 
 /** GC: the links go with their namespaces; what IPAM keeps does not. */

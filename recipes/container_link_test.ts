@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { CniError, codes } from "../cni/error.ts";
 import type { GcRequest, Request } from "../cni/plugin.ts";
+import { testTraits } from "../cni/testing.ts";
 import type { Dns, IpConfig, JsonObject, Result } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
 import { processes } from "../host/fold.ts";
@@ -18,10 +19,10 @@ import {
   delContainerLink,
   gcContainerLink,
 } from "./container_link.ts";
-import { ownNames } from "./own.ts";
+import { attachmentNames } from "./attachment.ts";
 
 const attachment = { network: "net", containerId: "c1", ifName: "eth0" };
-const own = await ownNames(attachment);
+const own = await attachmentNames(attachment);
 const netns = { path: "/run/netns/c1" };
 const inside = "nsenter --net=/run/netns/c1 ";
 const master = { link: testLink({ name: "out0" }), netns: undefined };
@@ -38,17 +39,17 @@ function undos(steps: readonly Step[]): (string | undefined)[] {
   return steps.map(({ undo }) => undo && describe(undo));
 }
 
-const adopted = `${inside}ip link set dev ${own.passing} name eth0 alias cni:net/c1/eth0`;
+const adopted = `${inside}ip link set dev ${own.temporaryName} name eth0 alias cni:net/c1/eth0`;
 
-Deno.test("createBelow() makes a link in place under a passing name, then names and marks it", () => {
+Deno.test("createBelow() makes a link in place under a temporary name, then names and marks it", () => {
   const steps = createBelow(master, link({ mtu: 1400, mac: "02:00:00:00:00:07" }));
   assertEquals(lines(steps), [
-    `ip link add link out0 name ${own.passing} mtu 1400 address 02:00:00:00:00:07 ` +
+    `ip link add link out0 name ${own.temporaryName} mtu 1400 address 02:00:00:00:00:07 ` +
     "netns /run/netns/c1 type macvlan mode bridge",
     adopted,
   ]);
   assertEquals(undos(steps), [
-    `${inside}ip link del dev ${own.passing}`,
+    `${inside}ip link del dev ${own.temporaryName}`,
     `${inside}ip link del dev eth0`,
   ]);
   assertEquals(processes(steps), 2);
@@ -57,7 +58,7 @@ Deno.test("createBelow() makes a link in place under a passing name, then names 
 Deno.test("createBelow() makes a link on a master of the container inside it", () => {
   const steps = createBelow({ ...master, netns }, link());
   assertEquals(lines(steps), [
-    `${inside}ip link add link out0 name ${own.passing} type macvlan mode bridge`,
+    `${inside}ip link add link out0 name ${own.temporaryName} type macvlan mode bridge`,
     adopted,
   ]);
   assertEquals(processes(steps), 1);
@@ -112,6 +113,7 @@ interface TestRequest {
 
 /** A request, and all that happens in its order: calls of IPAM and steps. */
 function request(test: TestRequest = {}) {
+  const traits = test.type === "dhcp" ? testTraits.leasing : testTraits.local;
   const { type = "", dns, ips = [], ipamDns = {}, answers = {}, sandbox = live } = test;
   const host = new FakeHost(answers);
   const events: string[] = [];
@@ -128,7 +130,7 @@ function request(test: TestRequest = {}) {
     ...attachment,
     conf: { ipam: { type }, ...(dns && { dns }) },
     host,
-    ipam: { type, ...ipam },
+    ipam: { type, ...ipam, traits: () => Promise.resolve(traits) },
     netns: netns.path,
     sandbox,
     prevResult: test.prevResult,
@@ -231,7 +233,7 @@ const removals: readonly (readonly [string, JsonObject[], Partial<TestRequest>, 
     {},
     ["eth0"],
   ],
-  ["a link that was to be named", [raw(own.passing)], {}, [own.passing]],
+  ["a link that was to be named", [raw(own.temporaryName)], {}, [own.temporaryName]],
   ["the marked one of two", [raw("eth0"), raw("net9", { ifalias: own.alias })], {}, ["net9"]],
   ["a link without a mark", [raw("eth0")], {}, ["eth0"]],
   ["a link with somebody's alias", [raw("eth0", { ifalias: "uplink" })], {}, ["eth0"]],

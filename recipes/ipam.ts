@@ -1,5 +1,5 @@
 /**
- * When and how a plugin asks its IPAM plugin for addresses, and when it gives them back.
+ * Asks an IPAM plugin for addresses, and releases them, in the order that it needs.
  *
  * @module
  */
@@ -14,15 +14,9 @@ interface IpamConf {
   readonly ipam: { readonly type: string };
 }
 
-/**
- * Plugins known to choose addresses without the network. Any other (`dhcp`) may
- * talk through the container's interface, which then must be there and up.
- */
-const choosesByItself: ReadonlySet<string> = new Set(["host-local", "static"]);
-
 /** Whether the container's interface must be there, and up, before IPAM is asked. */
-export function needsInterface({ ipam }: IpamConf): boolean {
-  return ipam.type !== "" && !choosesByItself.has(ipam.type);
+export async function needsInterface({ conf, ipam }: Request<IpamConf>): Promise<boolean> {
+  return conf.ipam.type !== "" && (await ipam.traits()).needsInterface;
 }
 
 /** The addresses of an attachment: none without an IPAM plugin. Throws code 104 when it gives none. */
@@ -35,30 +29,31 @@ export async function addAddresses({ conf, ipam }: Request<IpamConf>): Promise<R
 
 /** DEL: removes what the plugin has made, and releases the addresses in their place. */
 export async function delWithIpam(
-  { conf, ipam }: Request<IpamConf>,
+  req: Request<IpamConf>,
   removals: readonly Removal[],
 ): Promise<void> {
-  const release = { why: "release addresses", run: () => ipam.del() };
-  await removeAll(withRelease(conf, { release, removals }));
+  const release = { why: "release addresses", run: () => req.ipam.del() };
+  await removeAll(await withRelease(req, { release, removals }));
 }
 
-/** GC: the same for what is stale. */
+/** GC: removes what is stale, and releases the stale addresses in their place. */
 export async function gcWithIpam(
-  { conf, ipam }: GcRequest<IpamConf>,
+  req: GcRequest<IpamConf>,
   removals: readonly Removal[],
 ): Promise<void> {
-  const release = { why: "release stale addresses", run: () => ipam.gc() };
-  await removeAll(withRelease(conf, { release, removals }));
+  const release = { why: "release stale addresses", run: () => req.ipam.gc() };
+  await removeAll(await withRelease(req, { release, removals }));
 }
 
 /**
- * A lease is given back over the interface: `dhcp` goes first. Any other goes last, and only
- * when nothing is left that may have the address.
+ * An IPAM plugin that gives an address back over the interface goes first. Any other goes last,
+ * and only when nothing is left that may have the address.
  */
-function withRelease(
-  conf: IpamConf,
+async function withRelease(
+  { conf, ipam }: Request<IpamConf>,
   { release, removals }: { readonly release: Removal; readonly removals: readonly Removal[] },
-): Removal[] {
-  if (conf.ipam.type === "dhcp") return [release, ...removals];
-  return [...removals, { ...release, when: conf.ipam.type !== "", onlyIfClean: true }];
+): Promise<readonly Removal[]> {
+  if (conf.ipam.type === "") return removals;
+  if ((await ipam.traits()).releaseFirst) return [release, ...removals];
+  return [...removals, { ...release, onlyIfClean: true }];
 }

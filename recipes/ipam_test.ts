@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { CniError, codes } from "../cni/error.ts";
-import type { GcRequest } from "../cni/plugin.ts";
+import type { GcRequest, IpamTraits } from "../cni/plugin.ts";
+import { testTraits } from "../cni/testing.ts";
 import type { Result } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
 import { addAddresses, delWithIpam, gcWithIpam, needsInterface } from "./ipam.ts";
@@ -13,10 +14,15 @@ function request(type: string, result?: Result): IpamRequest {
   return { conf: { ipam: { type } }, ipam: { type, add } } as IpamRequest;
 }
 
-Deno.test("needsInterface() is true of every plugin that may use the network", () => {
-  const needs = (type: string) => needsInterface({ ipam: { type } });
-  assertEquals(["", "host-local", "static"].map(needs), [false, false, false]);
-  assertEquals(["dhcp", "whereabouts", "Host-Local"].map(needs), [true, true, true]);
+const { local, leasing, unknown } = testTraits;
+
+Deno.test("needsInterface() is true of every plugin that may use the network", async () => {
+  const needs = (traits: IpamTraits) => {
+    const ipam = { type: "any", traits: () => Promise.resolve(traits) };
+    return needsInterface({ conf: { ipam }, ipam } as unknown as IpamRequest);
+  };
+  assertEquals(await Promise.all([local, leasing, unknown].map(needs)), [false, true, true]);
+  assertEquals(await needsInterface(request("")), false);
 });
 
 Deno.test("addAddresses() gives what the IPAM plugin gives", async () => {
@@ -36,9 +42,9 @@ Deno.test("addAddresses() wants at least one address", async () => {
   ]);
 });
 
-/** What a DEL and a GC do with an IPAM plugin of this type, in order, and the codes of their failures. */
+/** What a DEL and a GC do with an IPAM plugin of these traits, in order, and the codes of their failures. */
 async function removals(
-  type: string,
+  traits: IpamTraits | undefined,
   failing: { link?: CniError; release?: CniError } = {},
 ): Promise<string[]> {
   const events: string[] = [];
@@ -47,7 +53,9 @@ async function removals(
     return error ? Promise.reject(error) : Promise.resolve();
   };
   const [del, gc] = ["ipam del", "ipam gc"].map((name) => run(name, failing.release));
-  const req = { conf: { ipam: { type } }, ipam: { type, del, gc } } as unknown as IpamRequest;
+  const type = traits ? "any" : "";
+  const ipam = { type, del, gc, traits: () => Promise.resolve(traits) };
+  const req = { conf: { ipam: { type } }, ipam } as unknown as IpamRequest;
   const tasks = [
     { why: "remove the link", run: run("link", failing.link) },
     { why: "remove the rules", run: run("rules") },
@@ -60,36 +68,34 @@ async function removals(
 
 Deno.test("delWithIpam() and gcWithIpam() release last, so that nobody else gets an address in use", async () => {
   const [link, release] = [new CniError(codes.refused, "no"), new CniError(11, "not now")];
-  for (const type of ["host-local", "static", "whereabouts"]) {
-    assertEquals(await removals(type), [
+  for (const traits of [local, unknown]) {
+    assertEquals(await removals(traits), [
       ...["link", "rules", "ipam del"],
       ...["link", "rules", "ipam gc"],
     ]);
-    assertEquals(await removals(type, { release }), [
+    assertEquals(await removals(traits, { release }), [
       ...["link", "rules", "ipam del", "code 11"],
       ...["link", "rules", "ipam gc", "code 11"],
     ]);
     const kept = ["link", "rules", "code 100"];
-    assertEquals(await removals(type, { link }), [...kept, ...kept]);
+    assertEquals(await removals(traits, { link }), [...kept, ...kept]);
   }
 });
 
 Deno.test("delWithIpam() and gcWithIpam() release a lease first, over the interface", async () => {
   const [link, release] = [new CniError(codes.refused, "no"), new CniError(11, "not now")];
-  for (const type of ["dhcp"]) {
-    assertEquals(await removals(type), [
-      ...["ipam del", "link", "rules"],
-      ...["ipam gc", "link", "rules"],
+  assertEquals(await removals(leasing), [
+    ...["ipam del", "link", "rules"],
+    ...["ipam gc", "link", "rules"],
+  ]);
+  for (const [failing, code] of [[{ release }, 11], [{ link }, 100]] as const) {
+    assertEquals(await removals(leasing, failing), [
+      ...["ipam del", "link", "rules", `code ${code}`],
+      ...["ipam gc", "link", "rules", `code ${code}`],
     ]);
-    for (const [failing, code] of [[{ release }, 11], [{ link }, 100]] as const) {
-      assertEquals(await removals(type, failing), [
-        ...["ipam del", "link", "rules", `code ${code}`],
-        ...["ipam gc", "link", "rules", `code ${code}`],
-      ]);
-    }
   }
 });
 
 Deno.test("delWithIpam() and gcWithIpam() release nothing without an IPAM plugin", async () => {
-  assertEquals(await removals(""), ["link", "rules", "link", "rules"]);
+  assertEquals(await removals(undefined), ["link", "rules", "link", "rules"]);
 });

@@ -7,7 +7,7 @@
  */
 import type { Decoder } from "../cni/decode.ts";
 import { expected, optional } from "../cni/decode.ts";
-import type { AttachmentKey } from "../cni/types.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Tool } from "../host/command.ts";
 import type { Cidr } from "../host/ip.ts";
 import { hasTool } from "../host/spawn.ts";

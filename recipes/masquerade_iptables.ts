@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../cni/types.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Cidr, Family } from "../host/ip.ts";
 import { formatCidr, formatIp, network as networkOf, parseIpOrCidr, sameIp } from "../host/ip.ts";
 import type { SavedRule, SavedTable } from "../host/iptables.ts";
@@ -257,7 +257,7 @@ export async function gcIptables(
   { host, network }: MasqueradeOwner,
   { family, valid }: { readonly family: Family; readonly valid: readonly AttachmentKey[] },
 ): Promise<void> {
-  const chains = valid.map(({ containerID }) => masqueradeChain(network, containerID));
+  const chains = valid.map(({ containerId }) => masqueradeChain(network, containerId));
   const keep = new Set(await Promise.all(chains));
   await applyListed(host, {
     list: () => listIptables(host, { family, table: "nat" }),

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../cni/types.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Cidr } from "../host/ip.ts";
 import { formatCidr, formatIp, network as networkOf, parseIpOrCidr, sameIp } from "../host/ip.ts";
 import type { NftListing, NftRule, TableName } from "../host/nft.ts";
@@ -21,7 +21,6 @@ import {
   ownerOf,
   takeBackRules,
 } from "./netfilter.ts";
-import type { Attachment } from "./own.ts";
 
 /** The table that all networks share. */
 export const masqueradeTable: TableName = { family: "inet", name: "cni_plugins_masquerade" };
@@ -31,7 +30,7 @@ const checks = "masq_checks";
 const where = `${table} ${checks}`;
 
 /** Whose rules they are. */
-export interface NftMasqueradeOwner extends Attachment {
+export interface NftMasqueradeOwner extends AttachmentKey {
   readonly host: Host;
 }
 
@@ -147,13 +146,7 @@ export async function gcNft(
   valid: readonly AttachmentKey[],
 ): Promise<void> {
   const first = await networkIdentity(network);
-  const keep = new Set(
-    await Promise.all(
-      valid.map(async ({ containerID, ifname }) =>
-        (await ownerOf({ network, containerId: containerID, ifName: ifname })).identity
-      ),
-    ),
-  );
+  const keep = new Set((await Promise.all(valid.map(ownerOf))).map(({ identity }) => identity));
   await applyListed(host, {
     list: () => listNft(host, masqueradeTable),
     plan: ({ rules }) =>

@@ -13,7 +13,7 @@ import { showLink, showLinks } from "../host/ip_link.ts";
 import type { KernelRoute } from "../host/ip_route.ts";
 import { parseRoutes, showDefaultRoutes } from "../host/ip_route.ts";
 import { containerNetns } from "./container.ts";
-import { look } from "./look.ts";
+import { queryLinks } from "./links.ts";
 
 /** The configuration keys of a plugin with a master. */
 export const masterFields = {
@@ -80,9 +80,9 @@ async function seekMaster(req: MasterRequest, configured: string): Promise<Maste
       placeOf(netns)
     }, and "master" is not set`;
   }
-  const [link] = await look(req.host, showLink(name, { netns }));
+  const [link] = await queryLinks(req.host, showLink(name, { netns }));
   if (link) return { link, netns };
-  const links = (await look(req.host, showLinks({ netns }))).filter(isCandidate);
+  const links = (await queryLinks(req.host, showLinks({ netns }))).filter(isCandidate);
   const names = links.map(({ name }) => `"${name}"`).join(", ") || "none";
   return `Cannot use master "${name}": no such link ${placeOf(netns)}; there are: ${names}`;
 }
@@ -159,7 +159,7 @@ async function compareMaster(req: MasterRequest, link: Link): Promise<string[]> 
   const { host, conf: { master: name } } = req;
   if (!name) return [];
   const netns = masterNetns(req);
-  const [master] = await look(host, showLink(name, { netns }));
+  const [master] = await queryLinks(host, showLink(name, { netns }));
   if (!master) return [`master "${name}" is missing ${placeOf(netns)}`];
   const same = netns
     ? link.linkName === master.name

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Attachment } from "./own.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
 
 /** Lower-case hex SHA-512 of a text. */
 export async function sha512(text: string): Promise<string> {
@@ -19,8 +19,8 @@ export async function sha512(text: string): Promise<string> {
 }
 
 /** 32 hexadecimal digits that stand for an attachment in the name of a file. */
-export async function attachmentName(
-  { network, containerId, ifName }: Attachment,
+export async function attachmentHash(
+  { network, containerId, ifName }: AttachmentKey,
 ): Promise<string> {
   return (await sha512(`${network}\0${containerId}\0${ifName}`)).slice(0, 32);
 }

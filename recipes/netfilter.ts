@@ -16,7 +16,7 @@ import { hasTool } from "../host/spawn.ts";
 import type { Step } from "../host/step.ts";
 import type { Host } from "../ns/machine.ts";
 import { run } from "../ns/machine.ts";
-import type { Attachment } from "./own.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
 import { sha512 } from "./names.ts";
 import { removeAll } from "./removal.ts";
 
@@ -209,7 +209,7 @@ export interface Owner {
 export const identityLength = 33;
 
 /** Derives the owner that an attachment's objects carry. */
-export async function ownerOf({ network, containerId, ifName }: Attachment): Promise<Owner> {
+export async function ownerOf({ network, containerId, ifName }: AttachmentKey): Promise<Owner> {
   const first = await networkIdentity(network);
   const second = (await sha512(`${ifName}:${containerId}`)).slice(0, 16);
   const identity = `${first}-${second}`;

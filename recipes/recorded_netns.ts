@@ -4,10 +4,12 @@
  *
  * @module
  */
+import type { Request } from "../cni/plugin.ts";
 import type { NetnsRef } from "../host/command.ts";
 import type { NetnsIdentity, NetnsState } from "../ns/netns.ts";
+import { integer, object, required, string } from "../cni/decode.ts";
 import { inspectNetns, sameNetns } from "../ns/netns.ts";
-import { containerNetns } from "./container.ts";
+import { containerNetns, liveNetns } from "./container.ts";
 
 /** A namespace in a record. */
 export interface RecordedNetns {
@@ -16,6 +18,18 @@ export interface RecordedNetns {
   /** What stood there. */
   readonly identity: NetnsIdentity;
 }
+
+/** The fields of a namespace in a record, for its decoder. */
+export const recordedNetnsFields = {
+  netns: required(string(), "`CNI_NETNS` of the ADD."),
+  identity: required(
+    object({
+      dev: required(integer({ min: 0 }), "Device number of the namespace file."),
+      ino: required(integer({ min: 0 }), "Inode number of the namespace file."),
+    }),
+    "What stood there.",
+  ),
+};
 
 /** What a record says of the namespace at `CNI_NETNS`. Throws code 8 when there is none. */
 export function recordNetns(req: Parameters<typeof containerNetns>[0]): RecordedNetns {
@@ -36,4 +50,15 @@ export function recordedNetns(
     state.is === "namespace" && sameNetns(state.identity, identity)
   );
   return found?.is === "namespace" ? found.netns : undefined;
+}
+
+/**
+ * The namespace in which a DEL takes something back: the recorded one, or without a record the
+ * one at `CNI_NETNS`; absent when it is gone.
+ */
+export function netnsToRevert(
+  req: Pick<Request<unknown>, "sandbox">,
+  record: { readonly data: RecordedNetns } | undefined,
+): NetnsRef | undefined {
+  return record ? recordedNetns(record.data, req.sandbox) : liveNetns(req);
 }

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../cni/types.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
 import { showLinks } from "../host/ip_link.ts";
 import type { NftListing, NftRule, TableName } from "../host/nft.ts";
 import {
@@ -19,7 +19,7 @@ import {
 import type { Step } from "../host/step.ts";
 import type { Host } from "../ns/machine.ts";
 import { applyListed, deleteChains, deleteRules, listNft, takeBackRules } from "./netfilter.ts";
-import { look } from "./look.ts";
+import { queryLinks } from "./links.ts";
 
 /** The table that all bridges share. */
 export const spoofCheckTable: TableName = { family: "bridge", name: "nat" };
@@ -189,14 +189,12 @@ function portOf({ expr }: NftRule): unknown {
 
 /** Names do not tell the network: what is stale is told by its host interface, which no longer exists. */
 async function gc(host: Host, valid: readonly AttachmentKey[]): Promise<void> {
-  const keep = valid.map(({ containerID, ifname }) =>
-    spoofCheckNames({ containerId: containerID, ifName: ifname }).iface
-  );
+  const keep = valid.map((key) => spoofCheckNames(key).iface);
   await applyListed(host, {
     list: async () => {
       const listing = await listNft(host, spoofCheckTable);
       // Links are looked at last: a rule comes after its link, and goes after it.
-      return listing && { listing, links: await look(host, showLinks()) };
+      return listing && { listing, links: await queryLinks(host, showLinks()) };
     },
     plan: ({ listing, links }) => {
       const stale = stalePorts(listing, links.map(({ name }) => name));

@@ -11,14 +11,15 @@ import { addVeth, deleteLink, setLink, showLink, showLinks } from "../host/ip_li
 import type { Step } from "../host/step.ts";
 import { sysctl } from "../host/step.ts";
 import type { Host } from "../ns/machine.ts";
-import type { AttachmentKey, Result } from "../cni/types.ts";
-import type { OwnNames } from "./own.ts";
-import { look } from "./look.ts";
-import { isContradicted, isOwn, staleLinks } from "./own.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
+import type { Result } from "../cni/types.ts";
+import type { AttachmentNames } from "./attachment.ts";
+import { queryLinks } from "./links.ts";
+import { contradictsResult, isHostEndOf, staleLinks } from "./attachment.ts";
 
 /** What a new pair is. */
 export interface VethPlan {
-  readonly own: OwnNames;
+  readonly own: AttachmentNames;
   /** Hardware address asked for; the attachment's own when absent. */
   readonly mac?: string | undefined;
   /** Name inside the container. */
@@ -74,7 +75,7 @@ export function enableFamilies(dev: string, families: readonly Family[]): Step[]
 
 /** Where a DEL looks for the pair. */
 export interface VethSearch {
-  readonly own: OwnNames;
+  readonly own: AttachmentNames;
   readonly ifName: string;
   /** The container's namespace while it is alive. */
   readonly netns: NetnsRef | undefined;
@@ -99,12 +100,12 @@ export async function findVeth(
   search: VethSearch,
 ): Promise<FoundVeth | undefined> {
   const { own, ifName, netns } = search;
-  const [named] = await look(host, showLink(own.hostVeth));
-  if (named && isOwn(named, own)) return { link: named };
+  const [named] = await queryLinks(host, showLink(own.hostVeth));
+  if (named && isHostEndOf(named, own)) return { link: named };
   if (!netns) return undefined;
-  const [inside] = await look(host, showLink(ifName, { netns }));
+  const [inside] = await queryLinks(host, showLink(ifName, { netns }));
   if (!inside || inside.kind !== "veth") return undefined;
-  const link = (await look(host, showLinks())).find((link) => isPair(link, inside));
+  const link = (await queryLinks(host, showLinks())).find((link) => isPair(link, inside));
   return link && !isForeign(link, inside, search) ? { link, inside } : undefined;
 }
 
@@ -117,7 +118,7 @@ export function isPair(link: Link, inside: Link): boolean {
 /** A path may have come to name another container's namespace (a reused process id). */
 function isForeign(link: Link, inside: Link, search: VethSearch): boolean {
   if (link.alias?.startsWith("cni:")) return link.alias !== search.own.alias;
-  return !isRecorded(link, search.prevResult) && isContradicted(inside, search);
+  return !isRecorded(link, search.prevResult) && contradictsResult(inside, search);
 }
 
 /** Of an interface that tuning has given its own address back only the host end is as it is recorded. */
@@ -150,7 +151,7 @@ export async function gcVeths(
     readonly valid: readonly AttachmentKey[];
   },
 ): Promise<void> {
-  const links = await look(host, showLinks());
+  const links = await queryLinks(host, showLinks());
   const stale = await staleLinks(links, network, valid);
   await host.apply(stale.map(removal));
 }

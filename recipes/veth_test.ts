@@ -6,12 +6,12 @@ import type { Step } from "../host/step.ts";
 import { describe } from "../host/step.ts";
 import type { FakeAnswer } from "../ns/testing.ts";
 import { FakeHost } from "../ns/testing.ts";
-import { ownNames } from "./own.ts";
+import { attachmentNames } from "./attachment.ts";
 import type { FoundVeth } from "./veth.ts";
-import { look } from "./look.ts";
+import { queryLinks } from "./links.ts";
 import { createVeth, distrust, enableFamilies, findVeth, gcVeths, removeVeth } from "./veth.ts";
 
-const own = await ownNames({ network: "net", containerId: "c1", ifName: "eth0" });
+const own = await attachmentNames({ network: "net", containerId: "c1", ifName: "eth0" });
 const netns = { path: "/run/netns/c1" };
 
 function lines(steps: readonly Step[]): string[] {
@@ -20,7 +20,7 @@ function lines(steps: readonly Step[]): string[] {
 
 const short = {
   hostVeth: "veth00000001",
-  passing: "cni000000000001",
+  temporaryName: "cni000000000001",
   hostMac: "02:00:00:00:00:01",
   containerMac: "02:00:00:00:00:02",
   alias: "cni:net/c1/eth0",
@@ -236,10 +236,10 @@ Deno.test("findVeth() does not take a look that failed for a link that is missin
   );
 });
 
-Deno.test("look() gives no links where there is none", async () => {
+Deno.test("queryLinks() gives no links where there is none", async () => {
   const cmd = { kind: "command", tool: "ip", args: ["x"] } as const;
-  assertEquals(await look(new FakeHost({ "ip x": missing }), cmd), []);
-  assertEquals(await look(new FakeHost({ "ip x": [] }), cmd), []);
+  assertEquals(await queryLinks(new FakeHost({ "ip x": missing }), cmd), []);
+  assertEquals(await queryLinks(new FakeHost({ "ip x": [] }), cmd), []);
 });
 
 Deno.test("removeVeth() removes what it finds and gives what stood inside", async () => {
@@ -264,7 +264,10 @@ Deno.test("gcVeths() removes the network's pairs that are not listed", async () 
     raw("veth4"),
   ];
   const host = new FakeHost({ [all]: links });
-  await gcVeths(host, { network: "net", valid: [{ containerID: "a", ifname: "eth0" }] });
+  await gcVeths(host, {
+    network: "net",
+    valid: [{ network: "net", containerId: "a", ifName: "eth0" }],
+  });
   assertEquals(host.lines, ["ip link del dev veth2"]);
   assertEquals(host.steps[0]!.tolerate, ["missing"]);
 });

@@ -48,10 +48,10 @@ const usual: Budget = { lines: 220, bytes: 280_000 };
 const budgets: Readonly<Record<string, Partial<Budget>>> = {
   loopback: { lines: 110 },
   ptp: { lines: 260 },
-  bridge: { lines: 330, bytes: 290_000 },
+  bridge: { lines: 330, bytes: 294_000 },
   dhcp: { lines: 240, bytes: 300_000 },
   // Two back ends, and each looks for what the other has left.
-  portmap: { bytes: 285_000 },
+  portmap: { bytes: 290_000 },
 };
 
 /** What a plugin may be at most. */

@@ -67,22 +67,19 @@ for (const row of delegating) {
     }
   });
 
-  // ptp asks first, as the reference does: its routes need the gateway.
-  if (row.type !== "ptp") {
-    rowTest(
-      row,
-      "an IPAM plugin that may ask the network finds the interface up",
-      async (sandbox) => {
-        using recorder = new Recorder();
-        const show = 'nsenter "--net=$CNI_NETNS" ip -o link show dev "$CNI_IFNAME" up';
-        recorder.add(ipamType, { ADD: { ...prints(address), run: `[ "$(${show})" ] || exit 9` } });
-        const { attachment, call } = await recorded(sandbox, recorder);
-        attachment.result = await succeed(sandbox, call("ADD"));
-        await succeed(sandbox, call("CHECK"));
-        await succeed(sandbox, call("DEL"));
-      },
-    );
-  }
+  rowTest(
+    row,
+    "an IPAM plugin that may ask the network finds the interface up",
+    async (sandbox) => {
+      using recorder = new Recorder();
+      const show = 'nsenter "--net=$CNI_NETNS" ip -o link show dev "$CNI_IFNAME" up';
+      recorder.add(ipamType, { ADD: { ...prints(address), run: `[ "$(${show})" ] || exit 9` } });
+      const { attachment, call } = await recorded(sandbox, recorder);
+      attachment.result = await succeed(sandbox, call("ADD"));
+      await succeed(sandbox, call("CHECK"));
+      await succeed(sandbox, call("DEL"));
+    },
+  );
 
   rowTest(
     row,
@@ -112,8 +109,6 @@ for (const row of delegating) {
         await succeed(sandbox, { ...attachment.gcCall([]), env });
         await succeed(sandbox, call("DEL"));
       });
-      // ptp makes it only when it has the addresses.
-      if (row.type === "ptp") return;
       await test.step("a failed ADD", async () => {
         using recorder = new Recorder();
         recorder.add(leases, { ADD: fails(123, "no address for you"), DEL: looks });

@@ -9,7 +9,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import type { JsonObject } from "../cni/types.ts";
 import { listNames } from "../host/files.ts";
 import { claimDirs } from "../meta/portmap/claims.ts";
-import { attachmentName } from "../recipes/names.ts";
+import { attachmentHash } from "../recipes/names.ts";
 import { addChain, chainCall, checkChain, delChain } from "./harness/chain.ts";
 import type { Chain } from "./harness/chain.ts";
 import { Faults } from "./harness/fault.ts";
@@ -509,7 +509,7 @@ variantTest("what a killed ADD has left of its claims goes with DEL", [], async 
   const mappings = [{ hostPort: 8080, containerPort: 80, protocol: "tcp" }];
   const a = await attach(sandbox, variant, "a", { mappings });
   const self = { network: "net1", containerId: "a", ifName: "eth0" };
-  const name = `.tmp-${await attachmentName(self)}`;
+  const name = `.tmp-${await attachmentHash(self)}`;
   Deno.writeTextFileSync(`${claimDirs.ports}/${name}`, "net1\na");
   // The repetition of the ADD has its ports, and nothing else reads the file.
   await succeed(sandbox, portmapCall(a, "ADD"));

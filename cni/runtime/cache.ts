@@ -10,6 +10,7 @@ import { isObject } from "../decode.ts";
 import { CniError, codes } from "../error.ts";
 import { parseJson } from "../json.ts";
 import { formatResult, parseResult } from "../result.ts";
+import type { AttachmentKey } from "../attachment_key.ts";
 import type { Json, JsonObject } from "../types.ts";
 import { oldest } from "../version.ts";
 import { systemReason, wrap } from "./errors.ts";
@@ -19,18 +20,8 @@ export const defaultCacheDir = "/var/lib/cni";
 
 const kind = "cniCacheV1";
 
-/** The three names that make an attachment. */
-export interface CacheKey {
-  /** Name of the network. */
-  readonly network: string;
-  /** Identifier of the container. */
-  readonly containerId: string;
-  /** Name of the interface inside the container. */
-  readonly ifName: string;
-}
-
 /** An attachment as it was at its ADD. */
-export interface CachedAttachment extends CacheKey {
+export interface CachedAttachment extends AttachmentKey {
   /** Path of the namespace; empty when it is not known. */
   readonly netns: string;
   /** JSON text of the network's list, or of the single plugin's configuration. */
@@ -64,7 +55,7 @@ export class Cache {
   }
 
   /** Forgets an attachment; one that is not known is a success. */
-  remove(key: CacheKey): void {
+  remove(key: AttachmentKey): void {
     removeFile(this.#path(key));
   }
 
@@ -73,7 +64,7 @@ export class Cache {
    * no file, or none that can be read. Throws a `CniError` when the file holds no
    * result or its result cannot be written in that version.
    */
-  result(key: CacheKey, cniVersion: string): JsonObject | undefined {
+  result(key: AttachmentKey, cniVersion: string): JsonObject | undefined {
     const text = this.#read(key);
     if (text === undefined) return undefined;
     const { result } = parseResult(resultIn(text), oldest);
@@ -89,7 +80,7 @@ export class Cache {
   }
 
   /** An attachment with all that is known of it; `undefined` when there is no file. */
-  attachment(key: CacheKey): CachedAttachment | undefined {
+  attachment(key: AttachmentKey): CachedAttachment | undefined {
     const text = this.#read(key);
     if (text === undefined) return undefined;
     const value = parseOrThrow(
@@ -121,11 +112,11 @@ export class Cache {
     }
   }
 
-  #read(key: CacheKey): string | undefined {
+  #read(key: AttachmentKey): string | undefined {
     return readIfPossible(this.#path(key));
   }
 
-  #path({ network, containerId, ifName }: CacheKey): string {
+  #path({ network, containerId, ifName }: AttachmentKey): string {
     if (!network || !containerId || !ifName) {
       throw new CniError(
         codes.invalidNetworkConfig,

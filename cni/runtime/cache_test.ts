@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { CniError } from "../error.ts";
-import type { CachedAttachment, CacheKey } from "./cache.ts";
+import type { AttachmentKey } from "../attachment_key.ts";
+import type { CachedAttachment } from "./cache.ts";
 import { Cache } from "./cache.ts";
 
 /** A cache in a directory that vanishes at the end of the scope. */
@@ -10,7 +11,7 @@ class TempCache extends Cache implements Disposable {
   }
 
   /** Puts bytes where an attachment is remembered. */
-  plant({ network, containerId, ifName }: CacheKey, text: string): string {
+  plant({ network, containerId, ifName }: AttachmentKey, text: string): string {
     Deno.mkdirSync(`${this.dir}/results`, { recursive: true });
     const path = `${this.dir}/results/${network}-${containerId}-${ifName}`;
     Deno.writeTextFileSync(path, text);
@@ -22,7 +23,7 @@ class TempCache extends Cache implements Disposable {
   }
 }
 
-const key: CacheKey = { network: "cachetest", containerId: "c1", ifName: "eth0" };
+const key: AttachmentKey = { network: "cachetest", containerId: "c1", ifName: "eth0" };
 const result = { cniVersion: "1.1.0", ips: [{ address: "10.1.2.3/24" }] };
 const attachment: CachedAttachment = {
   ...key,
@@ -95,7 +96,7 @@ Deno.test("remove forgets one attachment, and once more is a success", () => {
   assertEquals(cache.attachments().map(({ ifName }) => ifName), ["eth1"]);
 });
 
-const incomplete: readonly [Partial<CacheKey>, string][] = [
+const incomplete: readonly [Partial<AttachmentKey>, string][] = [
   [
     { network: "" },
     'cache file path requires network name (""), container ID ("c1"), and interface name ("eth0")',

@@ -7,9 +7,9 @@ import { CniError, codes, toCniError } from "../error.ts";
 import { parseJson } from "../json.ts";
 import { checkContainerId, checkIfName, checkNetworkName } from "../names.ts";
 import { formatResult, parseResult } from "../result.ts";
+import type { AttachmentKey } from "../attachment_key.ts";
 import type { Json, JsonObject, Verb } from "../types.ts";
 import { atLeast, oldest } from "../version.ts";
-import type { CacheKey } from "./cache.ts";
 import type { NetworkConfig, PluginConfig } from "./config.ts";
 import { inject } from "./config.ts";
 import { wrap } from "./errors.ts";
@@ -50,8 +50,8 @@ export function chainOfOne(plugin: PluginConfig): Chain {
   return { name, cniVersion, plugins: [plugin], text, describes: false };
 }
 
-/** Where an attachment is remembered. */
-export function cacheKey({ name }: Chain, { containerId, ifName }: Attachment): CacheKey {
+/** The names of an attachment to the network of a chain. */
+export function keyOf({ name }: Chain, { containerId, ifName }: Attachment): AttachmentKey {
   return { network: name, containerId, ifName };
 }
 

@@ -10,21 +10,22 @@
  * @module
  */
 import { CniError, codes, toCniError } from "../error.ts";
-import type { AttachmentKey, Json, JsonObject } from "../types.ts";
+import type { AttachmentKey, ContainerInterface } from "../attachment_key.ts";
+import { staleOn } from "../attachment_key.ts";
+import type { Json, JsonObject } from "../types.ts";
 import { atLeast, oldest } from "../version.ts";
-import type { CachedAttachment, CacheKey } from "./cache.ts";
 import { Cache } from "./cache.ts";
 import type { Attachment, Chain } from "./chain.ts";
 import {
   addOne,
   allows,
   attachmentCall,
-  cacheKey,
   chainOf,
   chainOfOne,
   checkNames,
   declared,
   described,
+  keyOf,
   networkCall,
   requestConfig,
 } from "./chain.ts";
@@ -126,11 +127,11 @@ export class Runtime {
    * (from 1.1.0 on) runs GC of every plugin. Goes on after failures and throws
    * them together.
    */
-  async gc(network: NetworkConfig, valid: readonly AttachmentKey[]): Promise<void> {
+  async gc(network: NetworkConfig, valid: readonly ContainerInterface[]): Promise<void> {
     if (network.disableGC) return;
     const failures = await this.#removeStale(network, valid);
     if (allows(network, "1.1.0")) {
-      const listed = valid.map(({ containerID, ifname }): Json => ({ containerID, ifname }));
+      const listed = valid.map(toProtocol);
       const keys = { "cni.dev/valid-attachments": listed, "cni.dev/attachments": listed };
       for (const plugin of network.plugins) {
         await collect(failures, `failed to GC plugin ${plugin.type}: `, async () => {
@@ -225,7 +226,7 @@ export class Runtime {
 
   #rememberedOrThrow(chain: Chain, attachment: Attachment): JsonObject | undefined {
     try {
-      return this.cache.result(cacheKey(chain, attachment), chain.cniVersion);
+      return this.cache.result(keyOf(chain, attachment), chain.cniVersion);
     } catch (error) {
       throw wrap(`failed to get network ${JSON.stringify(chain.name)} cached result: `, error);
     }
@@ -248,11 +249,11 @@ export class Runtime {
       if (failures.length > 0 && !bestEffort) break;
     }
     if (failures.length > 0) throw join(failures);
-    this.#forget(cacheKey(chain, attachment));
+    this.#forget(keyOf(chain, attachment));
   }
 
   #rememberedOrForget(chain: Chain, attachment: Attachment): JsonObject | undefined {
-    const key = cacheKey(chain, attachment);
+    const key = keyOf(chain, attachment);
     try {
       return this.cache.result(key, chain.cniVersion);
     } catch {
@@ -261,7 +262,7 @@ export class Runtime {
     }
   }
 
-  #forget(key: CacheKey): void {
+  #forget(key: AttachmentKey): void {
     if (this.#dryRun) return;
     try {
       this.cache.remove(key);
@@ -273,11 +274,12 @@ export class Runtime {
   /** Runs DEL for remembered attachments that are not listed; gives the failures. */
   async #removeStale(
     network: NetworkConfig,
-    valid: readonly AttachmentKey[],
+    valid: readonly ContainerInterface[],
   ): Promise<CniError[]> {
     const failures: CniError[] = [];
+    const stale = staleOn(network.name, valid);
     for (const found of this.cache.attachments()) {
-      if (found.network !== network.name || isListed(found, valid)) continue;
+      if (!stale(found)) continue;
       const { containerId, ifName } = found;
       const prefix = `failed to delete stale attachment ${containerId} ${ifName}: `;
       await collect(failures, prefix, () => this.del(network, found));
@@ -286,8 +288,9 @@ export class Runtime {
   }
 }
 
-function isListed({ containerId, ifName }: CachedAttachment, valid: readonly AttachmentKey[]) {
-  return valid.some(({ containerID, ifname }) => containerID === containerId && ifname === ifName);
+/** An attachment as GC lists it. */
+function toProtocol({ containerId, ifName }: ContainerInterface): Json {
+  return { containerID: containerId, ifname: ifName };
 }
 
 async function collect(

@@ -561,9 +561,10 @@ Deno.test("gc removes what is not listed, then tells every plugin what is", asyn
   using bench = new Bench();
   addThree(bench);
   await bench.runtime.add(network(), attachment);
-  const valid = [{ containerID: attachment.containerId, ifname: "eth0" }];
+  const { containerId } = attachment;
+  const valid = [{ containerID: containerId, ifname: "eth0" }];
   await bench.runtime.gc(network({ disableGC: true }), []);
-  await bench.runtime.gc(network(), valid);
+  await bench.runtime.gc(network(), [{ containerId, ifName: "eth0" }]);
   await bench.runtime.gc(network(), []);
   const calls = bench.calls("first");
   assertEquals(calls.map(({ verb }) => verb), ["ADD", "GC", "DEL", "GC"]);
@@ -590,7 +591,7 @@ Deno.test("gc leaves other networks and attachments of other interfaces alone", 
   await bench.runtime.add(network({ name: "other" }), attachment);
   await bench.runtime.add(network(), { ...attachment, ifName: "eth1" });
   await bench.runtime.add(network(), attachment);
-  await bench.runtime.gc(network(), [{ containerID: attachment.containerId, ifname: "eth1" }]);
+  await bench.runtime.gc(network(), [{ containerId: attachment.containerId, ifName: "eth1" }]);
   assertEquals(bench.cached(), [
     "other-some-container-id-eth0",
     "some-list-some-container-id-eth1",

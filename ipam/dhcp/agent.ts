@@ -4,8 +4,9 @@
  *
  * @module
  */
-import type { AttachmentKey, Result } from "../../cni/types.ts";
-import type { Attachment } from "../../recipes/own.ts";
+import type { AttachmentKey, ContainerInterface } from "../../cni/attachment_key.ts";
+import { staleOn } from "../../cni/attachment_key.ts";
+import type { Result } from "../../cni/types.ts";
 import type { AllocateArgs, LeaseAgent } from "./lease_rpc.ts";
 import type { AgentTools, Wanted } from "./leases.ts";
 import type { OwnAgent } from "./own_rpc.ts";
@@ -14,7 +15,6 @@ import { parseJson } from "../../cni/json.ts";
 import { checkContainerId, checkIfName, checkNetworkName } from "../../cni/names.ts";
 import { formatIp } from "../../host/ip.ts";
 import { sameNetns } from "../../ns/netns.ts";
-import { staleOn } from "../../recipes/record.ts";
 import { questionOf } from "./ask.ts";
 import { confDecoder, familiesOf } from "./conf.ts";
 import { families } from "./entry.ts";
@@ -27,7 +27,7 @@ import { together } from "./together.ts";
 const answering = 2000;
 
 /** A lease as people see it. Times are milliseconds since 1970; none is without an end. */
-export interface Listed extends Attachment {
+export interface Listed extends AttachmentKey {
   readonly address: string;
   readonly netns: string;
   readonly phase: string;
@@ -116,7 +116,7 @@ export class Agent implements LeaseAgent, OwnAgent {
   }
 
   /** Gives up every lease of a network that belongs to none of these attachments. */
-  async gc(network: string, valid: readonly AttachmentKey[]): Promise<void> {
+  async gc(network: string, valid: readonly ContainerInterface[]): Promise<void> {
     await this.#leases.giveUpAll(staleOn(network, valid));
   }
 

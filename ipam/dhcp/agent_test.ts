@@ -489,7 +489,7 @@ Deno.test("gc gives up what is not in the list, on this network", async () => {
   const elsewhere = { ...left, path: "/leases/4.json", network: "other" };
   const others = { ...left, path: "/leases/5.json", agent: "/run/other.sock" };
   for (const entry of [left, lives, elsewhere, others]) tools.disk.set(entry.path, entry);
-  await agent.gc("net", [{ containerID: "c3", ifname: "eth0" }]);
+  await agent.gc("net", [{ containerId: "c3", ifName: "eth0" }]);
   assertEquals(agent.size, 0);
   assertEquals([...tools.disk.values()].map(({ path }) => path).sort(), [
     "/leases/3.json",
@@ -694,7 +694,7 @@ Deno.test("the own methods pass through the protocol", async () => {
     "bound",
     "/run/netns/c1",
   ]);
-  await callGc(connect(agent), { network: "net", valid: [{ containerID: "c1", ifname: "eth0" }] });
+  await callGc(connect(agent), { network: "net", valid: [{ containerId: "c1", ifName: "eth0" }] });
   assertEquals(agent.size, 1);
   await callGc(connect(agent), { network: "net", valid: [] });
   assertEquals(agent.size, 0);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { staleOn } from "../../cni/attachment_key.ts";
 import type { GcRequest, Request } from "../../cni/plugin.ts";
 import type { Result } from "../../cni/types.ts";
 import type { Host } from "../../ns/machine.ts";
@@ -12,7 +13,6 @@ import type { Refusals, Ways } from "./family.ts";
 import type { Means } from "./place.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { sameNetns } from "../../ns/netns.ts";
-import { staleOn } from "../../recipes/record.ts";
 import { recordedNetns, recordNetns } from "../../recipes/recorded_netns.ts";
 import { questionOf } from "./ask.ts";
 import { splitCounts } from "./client.ts";

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { AttachmentKey, Result } from "../../cni/types.ts";
+import type { ContainerInterface } from "../../cni/attachment_key.ts";
+import type { Result } from "../../cni/types.ts";
 import type { AllocateArgs, CallOptions } from "./lease_rpc.ts";
 import type { ByteStream } from "./rpc.ts";
 import { CniError, codes } from "../../cni/error.ts";
@@ -55,7 +56,7 @@ export class AgentClient {
   }
 
   /** Gives up every lease of a network but these; nothing where the agent cannot do it. */
-  async gc(network: string, valid: readonly AttachmentKey[]): Promise<void> {
+  async gc(network: string, valid: readonly ContainerInterface[]): Promise<void> {
     await this.#call("Denocni.GC", async (stream, options) => {
       await callGc(stream, { network, valid }, options).catch(undefinedIfForeign);
     });

@@ -6,7 +6,7 @@
 import type { Decoder, Infer } from "../../cni/decode.ts";
 import type { Provided, Requested } from "./options.ts";
 import type { Ask, Family } from "./entry.ts";
-import type { Attachment } from "../../recipes/own.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import {
   boolean,
   integer,
@@ -150,7 +150,7 @@ export function familiesOf({ ipv4, ipv6 }: Pick<Conf, "ipv4" | "ipv6">): WantedF
 
 /** Whose the questions are. */
 export interface Asking {
-  readonly attachment: Attachment;
+  readonly attachment: AttachmentKey;
   /** `CNI_ARGS` */
   readonly args: string;
   /** Wants broadcast answers of DHCPv4 servers. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Attachment } from "../../recipes/own.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import { sha512 } from "../../recipes/names.ts";
 import { concat } from "./packet.ts";
 
@@ -40,7 +40,7 @@ const duidUuid = Uint8Array.of(0, 4);
  * servers and people who look at nothing else.
  */
 export async function identityOf(
-  { network, containerId, ifName }: Attachment,
+  { network, containerId, ifName }: AttachmentKey,
   { host = "" }: HostIdentity = {},
 ): Promise<Identity> {
   const hash = await sha512(`dhcp6\0${network}\0${containerId}\0${ifName}\0${host}`);

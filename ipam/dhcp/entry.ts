@@ -5,10 +5,10 @@
  * @module
  */
 import type { Decoder, Issue } from "../../cni/decode.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { JsonObject } from "../../cni/types.ts";
-import type { Attachment } from "../../recipes/own.ts";
 import type { RecordedNetns } from "../../recipes/recorded_netns.ts";
-import type { Kept } from "../../recipes/record.ts";
+import type { AttachmentRecord } from "../../recipes/record.ts";
 import type { Goal } from "./exchange.ts";
 import type { Client as Client6, Goal as Goal6 } from "./exchange6.ts";
 import type { Lease } from "./lease.ts";
@@ -62,7 +62,7 @@ export interface Words {
 }
 
 /** An {@linkcode Intent} of one family. */
-export interface IntentOf<F extends Family> extends Attachment, RecordedNetns {
+export interface IntentOf<F extends Family> extends AttachmentKey, RecordedNetns {
   readonly family: F;
   /** File of the lease. */
   readonly path: string;
@@ -90,7 +90,7 @@ export type Entry = { readonly [F in Family]: EntryOf<F> }[Family];
 export type Intent = { readonly [F in Family]: IntentOf<F> }[Family];
 
 /** A lease as the disk has it. */
-export function entryRecord(entry: Entry): Kept<JsonObject> {
+export function entryRecord(entry: Entry): AttachmentRecord<JsonObject> {
   const { data, ...rest } = intentRecord(entry);
   return {
     ...rest,
@@ -111,7 +111,7 @@ function leaseJson(entry: Entry): JsonObject {
 }
 
 /** An acquisition as the disk has it. */
-export function intentRecord(intent: Intent): Kept<JsonObject> {
+export function intentRecord(intent: Intent): AttachmentRecord<JsonObject> {
   const { path, network, containerId, ifName, family, netns, identity, agent } = intent;
   return {
     path,

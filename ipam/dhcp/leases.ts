@@ -4,9 +4,9 @@
  *
  * @module
  */
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { Result } from "../../cni/types.ts";
 import type { NetnsIdentity, NetnsState } from "../../ns/netns.ts";
-import type { Attachment } from "../../recipes/own.ts";
 import type { Entry, EntryOf, Family, Intent, IntentOf, Words } from "./entry.ts";
 import type { Ending, Refusals } from "./family.ts";
 import type { Tools } from "./keeper.ts";
@@ -44,7 +44,7 @@ export interface AgentTools extends Tools {
 /** A lease that a plugin asks for. */
 export interface Wanted<F extends Family = Family> {
   readonly family: F;
-  readonly attachment: Attachment;
+  readonly attachment: AttachmentKey;
   /** File of the lease. */
   readonly path: string;
   /** Path of the namespace, with the prefix. */
@@ -161,7 +161,7 @@ export class Leases {
   }
 
   /** Gives up every lease that is of no use. */
-  async giveUpAll(isStale: (attachment: Attachment) => boolean): Promise<void> {
+  async giveUpAll(isStale: (attachment: AttachmentKey) => boolean): Promise<void> {
     this.#refuseIfClosed();
     const keepers = this.keepers.filter(({ entry }) => isStale(entry));
     await Promise.all(keepers.map((keeper) => this.#stop(keeper)));

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { AttachmentKey, Result } from "../../cni/types.ts";
+import type { ContainerInterface } from "../../cni/attachment_key.ts";
+import type { Result } from "../../cni/types.ts";
 import type { GobStruct, GobValue, StructType } from "./gob.ts";
 import type { AllocateArgs, CallOptions } from "./lease_rpc.ts";
 import type { ByteStream, RpcMethods } from "./rpc.ts";
@@ -22,7 +23,7 @@ export interface OwnAgent {
   /** The lease of an attachment, if it has one that may be used. */
   check(args: AllocateArgs): Promise<Result>;
   /** Gives up every lease of a network that belongs to none of these attachments. */
-  gc(network: string, valid: readonly AttachmentKey[]): Promise<void>;
+  gc(network: string, valid: readonly ContainerInterface[]): Promise<void>;
   /** Every lease that is kept, as JSON can hold it. */
   list(): readonly object[];
 }
@@ -117,12 +118,12 @@ async function callForResult(
 /** Gives up what belongs to no valid attachment; for errors see {@linkcode callRpc}. */
 export async function callGc(
   stream: ByteStream,
-  { network, valid }: { readonly network: string; readonly valid: readonly AttachmentKey[] },
+  { network, valid }: { readonly network: string; readonly valid: readonly ContainerInterface[] },
   { signal }: CallOptions = {},
 ): Promise<void> {
-  const keys = valid.map(({ containerID, ifname }) => ({
-    ContainerID: containerID,
-    IfName: ifname,
+  const keys = valid.map(({ containerId, ifName }) => ({
+    ContainerID: containerId,
+    IfName: ifName,
   }));
   const args = { Network: network, Valid: keys };
   await callRpc(stream, { method: `${service}.GC`, type: gcType, args, signal });
@@ -143,14 +144,14 @@ export async function callList(
   return JSON.parse(textOf(Leases));
 }
 
-function readGc(value: GobValue): { network: string; valid: AttachmentKey[] } {
+function readGc(value: GobValue): { network: string; valid: ContainerInterface[] } {
   const { Network = "", Valid = [] } = structOf(value);
   if (!Array.isArray(Valid)) throw new GobError("Cannot read GC: Valid is no list");
   return {
     network: textOf(Network),
     valid: Valid.map((key) => {
       const { ContainerID = "", IfName = "" } = structOf(key);
-      return { containerID: textOf(ContainerID), ifname: textOf(IfName) };
+      return { containerId: textOf(ContainerID), ifName: textOf(IfName) };
     }),
   };
 }

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { Attachment } from "../../recipes/own.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { Family } from "./entry.ts";
 import type { holdExchange, releaseFromHost } from "./hold.ts";
 import type { holdExchange6 } from "./hold6.ts";
 import { listNames } from "../../host/files.ts";
-import { attachmentName } from "../../recipes/names.ts";
+import { attachmentHash } from "../../recipes/names.ts";
 
 /** What a plugin works with. */
 export interface Means {
@@ -28,10 +28,10 @@ const suffix: Readonly<Record<Family, string>> = { 4: "", 6: ".v6" };
 
 /** Where the lease of an attachment is kept. */
 export async function leasePath(
-  attachment: Attachment,
+  attachment: AttachmentKey,
   { dir, family = 4 }: Pick<Means, "dir"> & { readonly family?: Family | undefined },
 ): Promise<string> {
-  return `${dir}/${await attachmentName(attachment)}${suffix[family]}.json`;
+  return `${dir}/${await attachmentHash(attachment)}${suffix[family]}.json`;
 }
 
 /** The family of a lease, by the path of its file. */

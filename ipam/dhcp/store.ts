@@ -5,14 +5,14 @@
  *
  * @module
  */
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { JsonObject } from "../../cni/types.ts";
 import type { Step } from "../../host/step.ts";
-import type { Attachment } from "../../recipes/own.ts";
-import type { Kept } from "../../recipes/record.ts";
+import type { AttachmentRecord } from "../../recipes/record.ts";
 import type { Entry, Family, Intent } from "./entry.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { failureOf, readFileIfExists, removeFile, writeFileAtomic } from "../../host/files.ts";
-import { dropRecord, keepRecord, temporaryOf } from "../../recipes/record.ts";
+import { removeRecord, temporaryOf, writeRecord } from "../../recipes/record.ts";
 import { entryRecord, intentRecord, parseEntry, parseIntent } from "./entry.ts";
 import { familyOf, leaseFiles, leasePath, usual } from "./place.ts";
 
@@ -43,7 +43,7 @@ export class Store {
   }
 
   /** Where the lease of an attachment is kept. */
-  pathOf(attachment: Attachment, family: Family = 4): Promise<string> {
+  pathOf(attachment: AttachmentKey, family: Family = 4): Promise<string> {
     return leasePath(attachment, { dir: this.dir, family });
   }
 
@@ -166,14 +166,14 @@ function intentPath(path: string): string {
 
 /** Steps that write a lease as {@linkcode Store.write} does, for a plugin; a rollback removes it. */
 export function storeSteps(entry: Entry): Step[] {
-  return keepRecord(entryRecord(entry));
+  return writeRecord(entryRecord(entry));
 }
 
 /** Steps that remove a lease. */
 export function dropSteps({ path }: Pick<Entry, "path">): Step[] {
-  return dropRecord({ path });
+  return removeRecord({ path });
 }
 
-function textOf({ network, containerId, ifName, data }: Kept<JsonObject>): string {
+function textOf({ network, containerId, ifName, data }: AttachmentRecord<JsonObject>): string {
   return `${JSON.stringify({ network, containerId, ifName, data })}\n`;
 }

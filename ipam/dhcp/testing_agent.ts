@@ -3,9 +3,9 @@
  *
  * @module
  */
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { JsonObject } from "../../cni/types.ts";
 import type { NetnsState } from "../../ns/netns.ts";
-import type { Attachment } from "../../recipes/own.ts";
 import type { Entry, Family, Intent } from "./entry.ts";
 import type { AllocateArgs } from "./lease_rpc.ts";
 import type { AgentTools } from "./leases.ts";
@@ -59,7 +59,7 @@ export class FakeAgentTools extends FakeTools implements AgentTools {
     forget: (path: string) => void this.intents.delete(path),
     intent: (path: string) => this.intents.get(path),
     intents: () => [...this.intents.values()],
-    pathOf: ({ network, containerId, ifName }: Attachment, family: Family = 4) => {
+    pathOf: ({ network, containerId, ifName }: AttachmentKey, family: Family = 4) => {
       const end = family === 6 ? ".v6.json" : ".json";
       return Promise.resolve(`/leases/${network}-${containerId}-${ifName}${end}`);
     },

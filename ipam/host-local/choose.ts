@@ -4,7 +4,8 @@
  * @module
  */
 import { CniError, codes } from "../../cni/error.ts";
-import type { AttachmentKey } from "../../cni/types.ts";
+import type { ContainerInterface } from "../../cni/attachment_key.ts";
+import { isSameInterface } from "../../cni/attachment_key.ts";
 import type { Ip } from "../../host/ip.ts";
 import { formatIp, parseIp, sameIp } from "../../host/ip.ts";
 import { formatAge } from "../../host/lock.ts";
@@ -19,7 +20,7 @@ import type { EntryChange } from "./layout.ts";
 import type { Decision } from "./plan.ts";
 import { entriesWithout } from "./plan.ts";
 import type { Reservation } from "./reservation.ts";
-import { describeKey, sameKey } from "./reservation.ts";
+import { describeKey } from "./reservation.ts";
 import type { Store } from "./store.ts";
 
 /** The address chosen from one range set. */
@@ -40,7 +41,7 @@ export interface Dead {
 
 /** Who asks, and for what. */
 export interface Wish {
-  readonly key: AttachmentKey;
+  readonly key: ContainerInterface;
   /** The namespace of the attachment, when there is one. */
   readonly netns: Netns | undefined;
   readonly requests: readonly Ip[];
@@ -76,7 +77,9 @@ function entriesAfter(
   { key, netns }: Wish,
   { names, dead }: { readonly names: readonly string[]; readonly dead: readonly Dead[] },
 ): EntryChange[] {
-  const lost = dead.map(({ reservation }) => reservation).filter((one) => !sameKey(one.key, key));
+  const lost = dead.map(({ reservation }) => reservation).filter((one) =>
+    !one.key || !isSameInterface(one.key, key)
+  );
   const before = store.entry(key);
   const sameBoot = before?.boot === store.boot ? before?.netns : undefined;
   const known = netns ?? sameBoot;
@@ -127,7 +130,7 @@ function keptAddresses(
   conf: Conf,
   { key, netns, own }: Wish & { readonly own: readonly string[] },
 ): Ip[] {
-  const legacy = store.heldBy({ ...key, ifname: "" }).map(({ name }) => parseIp(name)!)
+  const legacy = store.heldBy({ ...key, ifName: "" }).map(({ name }) => parseIp(name)!)
     .filter((ip) => store.standing(ip).is === "held");
   const addresses = [...own.map((name) => parseIp(name)!), ...legacy]
     .filter((ip) => conf.sets.some((set) => rangeOf(set, ip)));
@@ -146,19 +149,19 @@ function keptAddresses(
   return addresses;
 }
 
-function duplicate(ip: Ip, { containerID }: AttachmentKey): CniError {
+function duplicate(ip: Ip, { containerId }: ContainerInterface): CniError {
   return new CniError(
     codes.alreadyExists,
     `Cannot reserve an address: ${
       formatIp(ip)
-    } has been allocated to ${containerID}, duplicate allocation is not allowed`,
+    } has been allocated to ${containerId}, duplicate allocation is not allowed`,
   );
 }
 
 function keep(
   { set, index }: Place,
   own: Ip,
-  wish: { readonly request: Ip | undefined; readonly key: AttachmentKey },
+  wish: { readonly request: Ip | undefined; readonly key: ContainerInterface },
 ): Choice {
   if (wish.request && !sameIp(wish.request, own)) {
     throw new CniError(

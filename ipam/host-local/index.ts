@@ -11,7 +11,7 @@
  * @module
  */
 import { isObject } from "../../cni/decode.ts";
-import type { AttachmentKey } from "../../cni/types.ts";
+import type { ContainerInterface } from "../../cni/attachment_key.ts";
 import type { DirStamp } from "../../host/dir_stamp.ts";
 import { isUnchanged, stampDir } from "../../host/dir_stamp.ts";
 import { changeCache, readOwnJson, removeFile, writeFileAtomic } from "../../host/files.ts";
@@ -55,14 +55,14 @@ export class Index {
   }
 
   /** What is known of an attachment; its files may say otherwise. */
-  read(key: AttachmentKey): Entry | undefined {
+  read(key: ContainerInterface): Entry | undefined {
     const path = this.#layout.entryPath(key);
     const value = path === undefined ? undefined : objectIn(path);
     return Array.isArray(value?.names) ? value as unknown as Entry : undefined;
   }
 
   /** Time of the last change of an entry, milliseconds since 1970; 0 when there is none. */
-  changedAt(key: AttachmentKey): number {
+  changedAt(key: ContainerInterface): number {
     const path = this.#layout.entryPath(key);
     return path === undefined ? 0 : Deno.statSync(path).mtime?.getTime() ?? 0;
   }

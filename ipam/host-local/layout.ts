@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../../cni/types.ts";
+import type { ContainerInterface } from "../../cni/attachment_key.ts";
 import type { RemoveFile, WriteFile } from "../../host/step.ts";
 import type { Netns } from "./liveness.ts";
 import type { Reservation } from "./reservation.ts";
@@ -22,7 +22,7 @@ export interface Entry {
 
 /** A change of what is known of an attachment. */
 export interface EntryChange {
-  readonly key: AttachmentKey;
+  readonly key: ContainerInterface;
   readonly before: Entry | undefined;
   /** `undefined` when nothing is known any more. */
   readonly after: Entry | undefined;
@@ -63,7 +63,7 @@ export class Layout {
   }
 
   /** Makes a reservation; it fails when the address has a file already. */
-  reserve(name: string, key: AttachmentKey): WriteFile {
+  reserve(name: string, key: ContainerInterface): WriteFile {
     return { ...this.#write(`${this.dir}/${name}`, formatKey(key)), exclusive: true };
   }
 
@@ -92,14 +92,17 @@ export class Layout {
   }
 
   /** Path of an attachment's entry; `undefined` when its names are too long for one. */
-  entryPath({ containerID, ifname }: AttachmentKey): string | undefined {
+  entryPath({ containerId, ifName }: ContainerInterface): string | undefined {
     // `abc:eth0`; a colon or slash inside a name is escaped.
-    const name = `${encodeURIComponent(containerID)}:${encodeURIComponent(ifname)}`;
+    const name = `${encodeURIComponent(containerId)}:${encodeURIComponent(ifName)}`;
     return name.length > maxName ? undefined : `${this.entries}/${name}`;
   }
 
   /** Writes an attachment's entry, or removes it. Nothing when it cannot have one. */
-  changeEntry(key: AttachmentKey, entry: Entry | undefined): WriteFile | RemoveFile | undefined {
+  changeEntry(
+    key: ContainerInterface,
+    entry: Entry | undefined,
+  ): WriteFile | RemoveFile | undefined {
     const path = this.entryPath(key);
     if (path === undefined) return undefined;
     if (!entry) return { kind: "remove", path };

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../../cni/types.ts";
+import type { ContainerInterface } from "../../cni/attachment_key.ts";
 import { formatIp } from "../../host/ip.ts";
 import type { Step } from "../../host/step.ts";
 import type { Choice, Dead } from "./choose.ts";
@@ -14,7 +14,7 @@ import { describeKey, formatKey } from "./reservation.ts";
 
 /** What an ADD changes. */
 export interface Decision {
-  readonly key: AttachmentKey;
+  readonly key: ContainerInterface;
   readonly choices: readonly Choice[];
   /** Reservations that go first. */
   readonly dead: readonly Dead[];
@@ -43,7 +43,7 @@ export function planReserve(layout: Layout, { key, choices, dead, entries }: Dec
 }
 
 /** The undo leaves alone what is not this attachment's. */
-function reserve(layout: Layout, key: AttachmentKey, { ip }: Choice): Step {
+function reserve(layout: Layout, key: ContainerInterface, { ip }: Choice): Step {
   const write = layout.reserve(formatIp(ip), key);
   return {
     why: `reserve "${formatIp(ip)}" for ${describeKey(key)}`,
@@ -78,9 +78,9 @@ export function planRelease(
 /** What is known of the owners of reservations once these are released. */
 export function entriesWithout(
   reservations: readonly Reservation[],
-  known: (key: AttachmentKey) => Entry | undefined,
+  known: (key: ContainerInterface) => Entry | undefined,
 ): EntryChange[] {
-  const released = new Map<string, { key: AttachmentKey; names: string[] }>();
+  const released = new Map<string, { key: ContainerInterface; names: string[] }>();
   for (const { key, name } of reservations) {
     if (!key) continue;
     const owner = released.get(formatKey(key)) ?? { key, names: [] };

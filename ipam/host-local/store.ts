@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../../cni/types.ts";
+import type { ContainerInterface } from "../../cni/attachment_key.ts";
+import { isSameInterface } from "../../cni/attachment_key.ts";
 import { isDirectory, readFileIfExists } from "../../host/files.ts";
 import type { Ip } from "../../host/ip.ts";
 import { formatIp, parseIp } from "../../host/ip.ts";
@@ -19,7 +20,7 @@ import { Layout } from "./layout.ts";
 import type { Netns } from "./liveness.ts";
 import { bootId, bootTime, isGone } from "./liveness.ts";
 import type { Reservation } from "./reservation.ts";
-import { formatKey, parseKey, sameKey } from "./reservation.ts";
+import { formatKey, parseKey } from "./reservation.ts";
 
 /** Where and how a network's reservations are kept. */
 export interface StoreOptions {
@@ -129,11 +130,11 @@ export class Store implements Disposable {
   }
 
   /** What an attachment holds. */
-  heldBy(key: AttachmentKey): Reservation[] {
+  heldBy(key: ContainerInterface): Reservation[] {
     if (!this.#current || this.layout.entryPath(key) === undefined) this.#readAll();
     const names = this.#found?.get(formatKey(key)) ?? this.#index.read(key)?.names ?? [];
     const held = names.map((name) => this.read(name))
-      .filter((one) => one !== undefined && sameKey(one.key, key)) as Reservation[];
+      .filter((one) => one?.key && isSameInterface(one.key, key)) as Reservation[];
     if (held.length === names.length || this.#found) return held;
     // Somebody wrote into a file, which the directory does not show.
     this.#readAll();
@@ -141,7 +142,7 @@ export class Store implements Disposable {
   }
 
   /** What is known of an attachment beyond its files. */
-  entry(key: AttachmentKey): Entry | undefined {
+  entry(key: ContainerInterface): Entry | undefined {
     if (!this.#current) this.#readAll();
     return this.#current ? this.#index.read(key) : undefined;
   }
@@ -260,7 +261,7 @@ export class Store implements Disposable {
 
 /** An attachment and all of its files. */
 interface Owner {
-  readonly key: AttachmentKey;
+  readonly key: ContainerInterface;
   readonly names: string[];
   /** Time of the latest change of one, milliseconds since 1970. */
   madeAt: number;

@@ -1,12 +1,12 @@
 /**
- * From a rate and a burst to a token bucket, with the reference's arithmetic.
+ * Computes a token bucket from a rate and a burst, with the reference's arithmetic.
  *
  * @module
  */
 import type { Tbf } from "../../host/tc.ts";
 import { longestBurst } from "../../host/tc.ts";
 import type { Bucket } from "./conf.ts";
-import { mostBytes } from "./conf.ts";
+import { maxBytes } from "./conf.ts";
 
 /** Seconds of the rate that a default burst holds: enough that the wakeups of a busy host cost nothing. */
 const defaultSeconds = 0.025;
@@ -18,7 +18,7 @@ const smallestDefault = 16_384;
 const header = 18;
 
 /** The link of a token bucket, and how long packets wait. */
-export interface Around {
+export interface BucketLink {
   /** Bytes. */
   readonly mtu: number;
   /** Milliseconds. */
@@ -26,10 +26,10 @@ export interface Around {
 }
 
 /** The token bucket for a rate and a burst. */
-export function tbfOf({ rate, burst }: Bucket, { mtu, latency }: Around): Tbf {
+export function tbfOf({ rate, burst }: Bucket, { mtu, latency }: BucketLink): Tbf {
   const wanted = burst ?? defaultBurst(rate, mtu);
-  const fitting = Math.min(wanted, rate * longestBurst, mostBytes);
-  const limit = Math.min(Math.floor(rate * latency / 1000) + fitting, mostBytes);
+  const fitting = Math.min(wanted, rate * longestBurst, maxBytes);
+  const limit = Math.min(Math.floor(rate * latency / 1000) + fitting, maxBytes);
   return { rate, burst: fitting, limit };
 }
 
@@ -38,7 +38,7 @@ function defaultBurst(rate: number, mtu: number): number {
 }
 
 /** A line when packets of the link's size never pass, or when more than a second passes unlimited. */
-export function oddBurst(
+export function burstWarnings(
   { burst, rate }: Tbf,
   { mtu, what }: { mtu: number; what: string },
 ): string[] {

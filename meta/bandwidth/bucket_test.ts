@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { oddBurst, tbfOf } from "./bucket.ts";
+import { burstWarnings, tbfOf } from "./bucket.ts";
 
 const around = { mtu: 1500, latency: 25 };
 
@@ -46,7 +46,7 @@ Deno.test("a burst whose time the kernel cannot count is cut", () => {
 
 Deno.test("a burst smaller than a packet is worth a line", () => {
   const lines = (burst: number) =>
-    oddBurst({ rate: 2000, burst, limit: burst }, { mtu: 1500, what: "ingressBurst" });
+    burstWarnings({ rate: 2000, burst, limit: burst }, { mtu: 1500, what: "ingressBurst" });
   assertEquals(lines(1514), []);
   assertEquals(lines(1513), [
     "ingressBurst of 1513 bytes is smaller than a packet of MTU 1500: such packets get lost",

@@ -48,9 +48,9 @@ const settings = {
 const settingsDecoder = object(settings);
 
 /** Rates, bursts and subnets as they are configured. */
-export type Settings = Infer<typeof settingsDecoder>;
+export type BandwidthSettings = Infer<typeof settingsDecoder>;
 
-/** Where bursts come from: a default in place of none and of placeholders, or as the reference takes them. */
+/** Policies for a burst that is missing or a placeholder: a default in its place, or as the reference takes it. */
 export const burstPolicies = ["sane", "reference"] as const;
 
 /** What packets wait in. */
@@ -102,23 +102,23 @@ export const conf: Decoder<Options> = refine(options, (value, report) => {
 /** The configuration, decoded. */
 export type Conf = Options;
 
-/** A key at the top level, even one that says 0, makes what the runtime gives count for nothing. */
-function chosen(value: Options): { readonly at: string; readonly settings: Settings } {
-  const keys = Object.keys(settings) as (keyof Settings)[];
+/** A key at the top level, even with the value 0, overrides everything that the runtime gives. */
+function chosen(value: Options): { readonly at: string; readonly settings: BandwidthSettings } {
+  const keys = Object.keys(settings) as (keyof BandwidthSettings)[];
   const { bandwidth } = value.runtimeConfig;
   return !bandwidth || keys.some((key) => value[key] !== undefined)
     ? { at: "", settings: value }
     : { at: "runtimeConfig.bandwidth.", settings: bandwidth };
 }
 
-/** Fewer make no whole byte. */
+/** Bits of a whole byte. */
 const fewestBits = 8;
 
 /** The kernel counts a bucket's bytes in 32 bits. */
-export const mostBytes = 2 ** 32 - 1;
+export const maxBytes = 2 ** 32 - 1;
 
 function problemsOf(
-  settings: Settings,
+  settings: BandwidthSettings,
   { direction, policy }: { direction: "ingress" | "egress"; policy: Options["burstPolicy"] },
 ): [key: string, message: string][] {
   const { [`${direction}Rate` as const]: rate = 0, [`${direction}Burst` as const]: burst = 0 } =
@@ -128,13 +128,13 @@ function problemsOf(
     return [[burstKey, "if rate is set, burst must also be set"]];
   }
   if (burst > 0 && rate === 0) return [[rateKey, "if burst is set, rate must also be set"]];
-  if (Math.floor(burst / 8) >= mostBytes) return [[burstKey, "burst cannot be more than 4GB"]];
+  if (Math.floor(burst / 8) >= maxBytes) return [[burstKey, "burst cannot be more than 4GB"]];
   return ([[rateKey, rate], [burstKey, burst]] as const)
     .filter(([, bits]) => bits > 0 && bits < fewestBits)
     .map(([key, bits]) => [key, expected(`at least ${fewestBits} bits`, bits)]);
 }
 
-/** What one direction is limited to. */
+/** The limit of one direction. */
 export interface Bucket {
   /** Bytes a second. */
   readonly rate: number;
@@ -142,8 +142,8 @@ export interface Bucket {
   readonly burst: number | undefined;
 }
 
-/** What is to be shaped, and how. */
-export interface Wanted extends Pick<Conf, "latency" | "queue"> {
+/** The limits of both directions, and how packets wait. */
+export interface Limits extends Pick<Conf, "latency" | "queue"> {
   /** What goes to the container. */
   readonly to: Bucket | undefined;
   /** What comes from it. */
@@ -158,8 +158,8 @@ export interface Subnets {
   readonly list: readonly Cidr[];
 }
 
-/** What the configuration asks for. */
-export function wantedOf(value: Conf): Wanted {
+/** The limits that the configuration asks for. */
+export function requestedLimits(value: Conf): Limits {
   const { settings } = chosen(value);
   const { ingressRate, ingressBurst, egressRate, egressBurst } = settings;
   const policy = value.burstPolicy;
@@ -172,7 +172,7 @@ export function wantedOf(value: Conf): Wanted {
   };
 }
 
-/** What Kubernetes gives where nobody named a burst: it would let 256 MiB pass at once. */
+/** The burst in bits that Kubernetes gives where nobody named one: it would let 256 MiB pass at once. */
 const placeholder = 2 ** 31 - 1;
 
 function bucketOf(
@@ -187,13 +187,15 @@ function bucketOf(
   };
 }
 
-function subnetsOf({ shapedSubnets = [], unshapedSubnets = [] }: Settings): Subnets | undefined {
+function subnetsOf(
+  { shapedSubnets = [], unshapedSubnets = [] }: BandwidthSettings,
+): Subnets | undefined {
   if (shapedSubnets.length > 0) return { shaped: true, list: shapedSubnets };
   return unshapedSubnets.length > 0 ? { shaped: false, list: unshapedSubnets } : undefined;
 }
 
 /** Whether anything is to be shaped. */
-export function shapes({ to, from }: Wanted): boolean {
+export function hasLimits({ to, from }: Limits): boolean {
   return to !== undefined || from !== undefined;
 }
 

@@ -2,10 +2,10 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { decodeForRemoval, decodeOrThrow } from "../../cni/decode.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { formatCidr } from "../../host/ip.ts";
-import { conf, replacedBursts, shapes, wantedOf } from "./conf.ts";
+import { conf, hasLimits, replacedBursts, requestedLimits } from "./conf.ts";
 
 const decode = (value: unknown) => decodeOrThrow(conf, value, "network configuration");
-const wanted = (value: unknown) => wantedOf(decode(value));
+const limits = (value: unknown) => requestedLimits(decode(value));
 
 function refused(value: unknown, text: string): void {
   const error = assertThrows(() => decode(value), CniError, text);
@@ -15,7 +15,7 @@ function refused(value: unknown, text: string): void {
 const reference = { burstPolicy: "reference" };
 
 Deno.test("rates and bursts are bits, and become whole bytes", () => {
-  const { to, from, subnets, latency, queue } = wanted({
+  const { to, from, subnets, latency, queue } = limits({
     ingressRate: 8007,
     ingressBurst: 87,
     egressRate: 16,
@@ -26,20 +26,20 @@ Deno.test("rates and bursts are bits, and become whole bytes", () => {
 });
 
 Deno.test("nothing and zeros shape nothing", () => {
-  assert(!shapes(wanted({})));
-  assert(!shapes(wanted({ ingressRate: 0, ingressBurst: 0, egressRate: 0, egressBurst: 0 })));
-  assert(!shapes(wanted({ shapedSubnets: ["10.0.0.0/8"] })));
-  assert(!shapes(wanted({ runtimeConfig: {} })));
-  assert(!shapes(wanted({ ingressRate: null })));
+  assert(!hasLimits(limits({})));
+  assert(!hasLimits(limits({ ingressRate: 0, ingressBurst: 0, egressRate: 0, egressBurst: 0 })));
+  assert(!hasLimits(limits({ shapedSubnets: ["10.0.0.0/8"] })));
+  assert(!hasLimits(limits({ runtimeConfig: {} })));
+  assert(!hasLimits(limits({ ingressRate: null })));
 });
 
 Deno.test("one direction alone", () => {
   assertEquals(
-    wanted({ ingressRate: 0, ingressBurst: 0, egressRate: 8000, egressBurst: 80 }).to,
+    limits({ ingressRate: 0, ingressBurst: 0, egressRate: 8000, egressBurst: 80 }).to,
     undefined,
   );
   assertEquals(
-    wanted({ egressRate: 0, egressBurst: 0, ingressRate: 8000, ingressBurst: 80 }).from,
+    limits({ egressRate: 0, egressBurst: 0, ingressRate: 8000, ingressBurst: 80 }).from,
     undefined,
   );
 });
@@ -95,11 +95,11 @@ Deno.test("negative and fractional numbers, and texts, are refused", () => {
 Deno.test("without a burst there is a default, in place of Kubernetes' placeholder, too", () => {
   const bursts = [undefined, 0, 2 ** 31 - 1, 2 ** 31, 2 ** 34];
   for (const egressBurst of bursts) {
-    assertEquals(wanted({ egressRate: 8000, egressBurst }).from, { rate: 1000, burst: undefined });
+    assertEquals(limits({ egressRate: 8000, egressBurst }).from, { rate: 1000, burst: undefined });
   }
-  assertEquals(wanted({ egressRate: 8000, egressBurst: 2 ** 31 - 2 }).from?.burst, 2 ** 28 - 1);
+  assertEquals(limits({ egressRate: 8000, egressBurst: 2 ** 31 - 2 }).from?.burst, 2 ** 28 - 1);
   const given = { ...reference, egressRate: 8000, egressBurst: 2 ** 31 - 1 };
-  assertEquals(wanted(given).from?.burst, 2 ** 28 - 1);
+  assertEquals(limits(given).from?.burst, 2 ** 28 - 1);
 });
 
 Deno.test("a replaced placeholder is worth a line", () => {
@@ -114,16 +114,16 @@ Deno.test("a replaced placeholder is worth a line", () => {
 
 Deno.test("the runtime's values count, whatever the letters' case", () => {
   const bandWidth = { ingressRate: 8, ingressBurst: 8, egressRate: 16, egressBurst: 9 };
-  const { to, from } = wanted({ RuntimeConfig: { bandWidth } });
+  const { to, from } = limits({ RuntimeConfig: { bandWidth } });
   assertEquals([to, from], [{ rate: 1, burst: 1 }, { rate: 2, burst: 1 }]);
 });
 
 Deno.test("any key at the top level makes the runtime's values count for nothing", () => {
   const runtimeConfig = { bandwidth: { ingressRate: 8000, ingressBurst: 80 } };
-  assert(shapes(wanted({ runtimeConfig })));
-  assert(!shapes(wanted({ runtimeConfig, egressRate: 0 })));
-  assert(!shapes(wanted({ runtimeConfig, unshapedSubnets: [] })));
-  const { to, from } = wanted({ runtimeConfig, egressRate: 800, egressBurst: 80 });
+  assert(hasLimits(limits({ runtimeConfig })));
+  assert(!hasLimits(limits({ runtimeConfig, egressRate: 0 })));
+  assert(!hasLimits(limits({ runtimeConfig, unshapedSubnets: [] })));
+  const { to, from } = limits({ runtimeConfig, egressRate: 800, egressBurst: 80 });
   assertEquals([to, from], [undefined, { rate: 100, burst: 10 }]);
 });
 
@@ -141,16 +141,16 @@ Deno.test("invalid values at the top level are refused though the runtime's are 
 
 Deno.test("subnets of both families, at the top level or from the runtime", () => {
   const list = ["10.0.0.0/8", "fd00:db8:abcd:1234:e000::/68"];
-  const shaped = wanted({ ShapedSubnets: list }).subnets!;
+  const shaped = limits({ ShapedSubnets: list }).subnets!;
   assertEquals([shaped.shaped, ...shaped.list.map(formatCidr)], [true, ...list]);
-  const unshaped = wanted({ runtimeConfig: { bandwidth: { unshapedSubnets: list } } }).subnets!;
+  const unshaped = limits({ runtimeConfig: { bandwidth: { unshapedSubnets: list } } }).subnets!;
   assertEquals([unshaped.shaped, ...unshaped.list.map(formatCidr)], [false, ...list]);
-  assertEquals(wanted({ shapedSubnets: [], unshapedSubnets: [] }).subnets, undefined);
+  assertEquals(limits({ shapedSubnets: [], unshapedSubnets: [] }).subnets, undefined);
 });
 
 Deno.test("subnets at the top level beat the runtime's", () => {
   const runtimeConfig = { bandwidth: { unshapedSubnets: ["10.0.0.0/8", "fd00::/8"] } };
-  const { subnets, from } = wanted({
+  const { subnets, from } = limits({
     runtimeConfig,
     unshapedSubnets: ["192.168.0.0/24"],
     egressRate: 123,

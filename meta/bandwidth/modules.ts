@@ -1,6 +1,5 @@
 /**
- * Whether the kernel can shape, without making it do anything: by the lists of its
- * modules. A kernel without such lists has everything built in, or says no at ADD.
+ * Tells whether the kernel can shape, by the lists of its modules and without a change. A kernel without such lists has everything built in, or says no at ADD.
  *
  * @module
  */

@@ -1,20 +1,20 @@
 /**
- * The ifb devices of an attachment: what they are called, and whose one is.
+ * Names the ifb devices of an attachment, and tells whose a device is.
  *
  * @module
  */
 import type { Link } from "../../host/ip_link.ts";
 import { hashName, sha512 } from "../../recipes/names.ts";
-import type { Attachment } from "../../recipes/own.ts";
-import { macFrom, ownNames } from "../../recipes/own.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
+import { attachmentNames, macFrom } from "../../recipes/attachment.ts";
 
-/** Everything that an attachment's ifb devices are known by. */
+/** Names, hardware address and alias of an attachment's ifb devices. */
 export interface IfbNames {
-  /** The reference's name of the one for what comes from the container; it does not know the interface. */
+  /** The reference's name of the device for what comes from the container; it does not depend on the interface. */
   readonly reference: string;
-  /** The one for what comes from the container where the reference's name is taken. */
+  /** Name of the device for what comes from the container where the reference's name is taken. */
   readonly from: string;
-  /** The one for what goes to the container. */
+  /** Name of the device for what goes to the container. */
   readonly to: string;
   /** Hardware address of all of them. */
   readonly mac: string;
@@ -27,8 +27,8 @@ export const ifbKind = "ifb";
 
 const longestName = 15;
 
-/** Derives them. */
-export async function ifbNames(attachment: Attachment): Promise<IfbNames> {
+/** Derives the names of an attachment's ifb devices. */
+export async function ifbNames(attachment: AttachmentKey): Promise<IfbNames> {
   const { network, containerId, ifName } = attachment;
   const key = `${network}\0${containerId}\0${ifName}`;
   const [reference, from, to] = await Promise.all([
@@ -36,7 +36,7 @@ export async function ifbNames(attachment: Attachment): Promise<IfbNames> {
     hashName(longestName, "bwp", key),
     hashName(longestName, "bwi", key),
   ]);
-  const { alias } = await ownNames(attachment);
+  const { alias } = await attachmentNames(attachment);
   return { reference, from, to, mac: macFrom(await sha512(`ifb\0${key}`)), alias };
 }
 

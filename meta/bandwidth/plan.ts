@@ -1,6 +1,6 @@
 /**
- * What shapes an attachment: token buckets on its link or on ifb devices that the
- * link's packets are sent through, as a plan and as what a CHECK compares.
+ * Plans and compares what shapes an attachment: token buckets on its link, or on ifb
+ * devices that the packets of the link are sent through.
  *
  * @module
  */
@@ -19,14 +19,14 @@ import {
   deleteRoot,
   keysOf,
 } from "../../host/tc.ts";
-import type { Around } from "./bucket.ts";
+import type { BucketLink } from "./bucket.ts";
 import { tbfOf } from "./bucket.ts";
-import type { Bucket, Subnets, Wanted } from "./conf.ts";
+import type { Bucket, Limits, Subnets } from "./conf.ts";
 import type { IfbNames } from "./names.ts";
 import { ifbKind } from "./names.ts";
 
 /** The link that an attachment is shaped on. */
-export interface Place {
+export interface ShapedLink {
   /** The host's end of a pair, or the container's interface. */
   readonly link: Link;
   /** The container's namespace, when it is the container's interface. */
@@ -34,7 +34,7 @@ export interface Place {
 }
 
 /** One direction of an attachment. */
-export interface Lane {
+export interface ShapedDirection {
   /** To the container, or from it. */
   readonly way: "to" | "from";
   readonly tbf: Tbf;
@@ -45,33 +45,33 @@ export interface Lane {
 }
 
 /** Everything that shapes an attachment. */
-export interface Shaping extends Place, Pick<Wanted, "queue"> {
-  readonly lanes: readonly Lane[];
+export interface Shaping extends ShapedLink, Pick<Limits, "queue"> {
+  readonly directions: readonly ShapedDirection[];
   readonly names: Pick<IfbNames, "mac" | "alias">;
 }
 
-/** How an attachment is shaped at a place. */
+/** Plans how the packets of a link are limited. */
 export function shapingOf(
-  wanted: Wanted,
-  { place, names, from }: { place: Place; names: IfbNames; from: string },
+  limits: Limits,
+  { target, names, from }: { target: ShapedLink; names: IfbNames; from: string },
 ): Shaping {
-  const lane = (way: Lane["way"], ifb: string) =>
-    wanted[way] ? [laneOf(wanted[way], { way, ifb, wanted, place })] : [];
-  const lanes = [...lane("to", names.to), ...lane("from", from)];
-  return { ...place, lanes, names, queue: wanted.queue };
+  const direction = (way: ShapedDirection["way"], ifb: string) =>
+    limits[way] ? [directionOf(limits[way], { way, ifb, limits, target })] : [];
+  const directions = [...direction("to", names.to), ...direction("from", from)];
+  return { ...target, directions, names, queue: limits.queue };
 }
 
-/** A bucket at the root stops all that leaves a link; what comes in, or a part, takes a way round. */
-function laneOf(
+/** A bucket at the root limits all that leaves a link. What comes in, or a part, goes through an ifb device. */
+function directionOf(
   bucket: Bucket,
-  { way, ifb, wanted: { subnets, latency }, place: { link: { mtu }, netns } }: {
-    readonly way: Lane["way"];
+  { way, ifb, limits: { subnets, latency }, target: { link: { mtu }, netns } }: {
+    readonly way: ShapedDirection["way"];
     readonly ifb: string;
-    readonly wanted: Wanted;
-    readonly place: Place;
+    readonly limits: Limits;
+    readonly target: ShapedLink;
   },
-): Lane {
-  const tbf = tbfOf(bucket, { mtu, latency } satisfies Around);
+): ShapedDirection {
+  const tbf = tbfOf(bucket, { mtu, latency } satisfies BucketLink);
   const hook: Hook = (way === "to") === (netns === undefined) ? "egress" : "ingress";
   if (hook === "egress" && !subnets) return { way, tbf, filters: [] };
   const field = way === "to" ? "src" : "dst";
@@ -108,18 +108,22 @@ function filtersOf(
   return [...named, { ...shape, protocol: "all", priority: priority.rest }];
 }
 
-/** Makes it where nothing of it is there yet. */
+/** Makes all of it, where nothing of it is there yet. */
 export function planShaping(shaping: Shaping): Step[] {
-  const { lanes } = shaping;
+  const { directions } = shaping;
   return [
-    ...lanes.flatMap((lane) => lane.ifb ? planIfb(lane.ifb, shaping) : []),
-    ...lanes.flatMap((lane) => lane.ifb ? planBucket(lane.ifb, { lane, shaping }) : []),
+    ...directions.flatMap((direction) => direction.ifb ? planIfb(direction.ifb, shaping) : []),
+    ...directions.flatMap((direction) =>
+      direction.ifb ? planBucket(direction.ifb, { direction, shaping }) : []
+    ),
     ...planHook(shaping),
-    ...lanes.flatMap((lane) => lane.ifb ? [] : planBucket(shaping.link.name, { lane, shaping })),
+    ...directions.flatMap((direction) =>
+      direction.ifb ? [] : planBucket(shaping.link.name, { direction, shaping })
+    ),
   ];
 }
 
-/** Without a queue of its own, as the reference's: what waits, waits in the bucket's. */
+/** The device has no queue of its own, as with the reference: packets wait in the queue of the bucket. */
 function planIfb(name: string, { link: { mtu }, netns, names }: Shaping): Step[] {
   return [
     {
@@ -137,13 +141,16 @@ function planIfb(name: string, { link: { mtu }, netns, names }: Shaping): Step[]
 
 function planBucket(
   dev: string,
-  { lane: { tbf, ifb, way }, shaping: { netns, queue } }: { lane: Lane; shaping: Shaping },
+  { direction: { tbf, ifb, way }, shaping: { netns, queue } }: {
+    direction: ShapedDirection;
+    shaping: Shaping;
+  },
 ): Step[] {
   return [
     {
       why: `limit what ${way === "to" ? "goes to" : "comes from"} the container on "${dev}"`,
       do: addTbf(dev, tbf, { netns }),
-      // An ifb device goes with its own.
+      // The bucket of an ifb device goes with the device.
       ...(!ifb && { undo: deleteRoot(dev, { netns }) }),
       meaning: {
         unsupported: "the kernel lacks the module sch_tbf",
@@ -160,8 +167,8 @@ function planBucket(
   ];
 }
 
-function planHook({ link: { name }, netns, lanes }: Shaping): Step[] {
-  const filters = lanes.flatMap((lane) => lane.filters);
+function planHook({ link: { name }, netns, directions }: Shaping): Step[] {
+  const filters = directions.flatMap((direction) => direction.filters);
   if (filters.length === 0) return [];
   const kind = filters.some(({ hook }) => hook === "egress") ? "clsact" : "ingress";
   return [
@@ -184,14 +191,14 @@ function planHook({ link: { name }, netns, lanes }: Shaping): Step[] {
   ];
 }
 
-/** What is there of an attachment in one namespace. */
-export interface Left extends Partial<Place> {
+/** What shapes an attachment in one namespace, to be removed. */
+export interface ShapingLeftovers extends Partial<ShapedLink> {
   /** Its ifb devices. */
   readonly ifbs: readonly Link[];
 }
 
-/** Takes away what is there. Packets pass before the device that they are sent through goes. */
-export function planRemoval({ link, netns, ifbs }: Left): Step[] {
+/** Removes all of it. The filters go before the devices that they send packets through. */
+export function planRemoval({ link, netns, ifbs }: ShapingLeftovers): Step[] {
   const gone = { tolerate: ["missing"] } as const;
   return [
     ...(link && ifbs.length > 0
@@ -212,23 +219,23 @@ export function planRemoval({ link, netns, ifbs }: Left): Step[] {
   ];
 }
 
-/** What the kernel has of a place. */
-export interface Observed {
+/** What the kernel has on a link and its ifb devices. */
+export interface KernelShaping {
   readonly ifbs: readonly Link[];
   readonly qdiscs: readonly Qdisc[];
   readonly filters: Readonly<Record<Hook, readonly KernelFilter[]>>;
 }
 
 /** A line for each difference. */
-export function compareShaping(shaping: Shaping, observed: Observed): string[] {
-  return shaping.lanes.flatMap((lane) => [
-    ...compareIfb(lane, observed),
-    ...compareBucket(lane, { shaping, observed }),
-    ...compareFilters(lane, { shaping, observed }),
+export function compareShaping(shaping: Shaping, kernel: KernelShaping): string[] {
+  return shaping.directions.flatMap((direction) => [
+    ...compareIfb(direction, kernel),
+    ...compareBucket(direction, { shaping, kernel }),
+    ...compareFilters(direction, { shaping, kernel }),
   ]);
 }
 
-function compareIfb({ ifb }: Lane, { ifbs }: Observed): string[] {
+function compareIfb({ ifb }: ShapedDirection, { ifbs }: KernelShaping): string[] {
   if (!ifb) return [];
   const found = ifbs.find(({ name }) => name === ifb);
   if (!found) return [`ifb device "${ifb}" is missing`];
@@ -236,11 +243,11 @@ function compareIfb({ ifb }: Lane, { ifbs }: Observed): string[] {
 }
 
 function compareBucket(
-  { ifb, tbf }: Lane,
-  { shaping, observed }: { shaping: Shaping; observed: Observed },
+  { ifb, tbf }: ShapedDirection,
+  { shaping, kernel }: { shaping: Shaping; kernel: KernelShaping },
 ): string[] {
   const dev = ifb ?? shaping.link.name;
-  const own = observed.qdiscs.filter((qdisc) => qdisc.dev === dev);
+  const own = kernel.qdiscs.filter((qdisc) => qdisc.dev === dev);
   const found = own.find(({ root }) => root)?.tbf;
   if (!found) return [`"${dev}" has no token bucket`];
   const [least, most] = burstTicks(tbf);
@@ -262,14 +269,12 @@ function compareBucket(
   return lines.map((line) => `token bucket of "${dev}": ${line}`);
 }
 
-/** Filters of others do not matter here: what is wanted must be there. */
+/** A line for each planned filter that is missing. Filters of others are ignored. */
 function compareFilters(
-  { filters }: Lane,
-  { shaping: { link }, observed }: { shaping: Shaping; observed: Observed },
+  { filters }: ShapedDirection,
+  { shaping: { link }, kernel }: { shaping: Shaping; kernel: KernelShaping },
 ): string[] {
-  return filters.filter((filter) =>
-    !observed.filters[filter.hook].some((one) => isSame(one, filter))
-  )
+  return filters.filter((filter) => !kernel.filters[filter.hook].some((one) => isSame(one, filter)))
     .map(({ hook, redirect }) =>
       redirect
         ? `a filter on ${hook} of "${link.name}" that redirects to "${redirect}" is missing`

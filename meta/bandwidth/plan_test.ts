@@ -6,9 +6,9 @@ import { parseLinks } from "../../host/ip_link.ts";
 import { describe } from "../../host/step.ts";
 import type { Qdisc, Tbf, U32Filter } from "../../host/tc.ts";
 import { burstTicks, keysOf } from "../../host/tc.ts";
-import { conf, wantedOf } from "./conf.ts";
+import { conf, requestedLimits } from "./conf.ts";
 import { ifbNames } from "./names.ts";
-import type { Observed, Shaping } from "./plan.ts";
+import type { KernelShaping, Shaping } from "./plan.ts";
 import { compareShaping, planRemoval, planShaping, shapingOf } from "./plan.ts";
 
 const names = await ifbNames({
@@ -24,11 +24,15 @@ function link(ifname: string, rest: object = {}): Link {
   return parseLinks(JSON.stringify([raw]))[0]!;
 }
 
-const place = { link: link("veth0") };
+const target = { link: link("veth0") };
 const both = { ingressRate: 8, ingressBurst: 8, egressRate: 16, egressBurst: 16 };
 
-function shaping(value: unknown, where: Pick<Shaping, "link" | "netns"> = place): Shaping {
-  return shapingOf(wantedOf(decodeOrThrow(conf, value, "it")), { place: where, names, from: ifb });
+function shaping(value: unknown, where: Pick<Shaping, "link" | "netns"> = target): Shaping {
+  return shapingOf(requestedLimits(decodeOrThrow(conf, value, "it")), {
+    target: where,
+    names,
+    from: ifb,
+  });
 }
 
 const lines = (plan: Shaping) => planShaping(plan).map((step) => describe(step.do));
@@ -153,17 +157,17 @@ Deno.test("a removal leaves other disciplines alone, and does nothing where noth
 });
 
 /** What the kernel has when everything is as it should be. */
-function observed({ lanes, link }: Shaping): Observed {
+function kernel({ directions, link }: Shaping): KernelShaping {
   const kernel = (filter: U32Filter) => ({
     protocol: filter.protocol,
     priority: filter.priority,
     keys: keysOf(filter.match),
     redirect: filter.redirect,
   });
-  const filters = lanes.flatMap((lane) => lane.filters);
+  const filters = directions.flatMap((direction) => direction.filters);
   return {
-    ifbs: lanes.flatMap(({ ifb }) => ifb ? [madeIfb(ifb)] : []),
-    qdiscs: lanes.map(({ ifb, tbf }) => bucket(ifb ?? link.name, tbf)),
+    ifbs: directions.flatMap(({ ifb }) => ifb ? [madeIfb(ifb)] : []),
+    qdiscs: directions.map(({ ifb, tbf }) => bucket(ifb ?? link.name, tbf)),
     filters: {
       ingress: filters.filter(({ hook }) => hook === "ingress").map(kernel),
       egress: filters.filter(({ hook }) => hook === "egress").map(kernel),
@@ -182,14 +186,14 @@ function bucket(dev: string, { rate, burst, limit }: Tbf): Qdisc {
 const plain = shaping({ ...both, ingressRate: 80_000, ingressBurst: 80_000 });
 
 Deno.test("CHECK finds what is as it should be, with or without subnets", () => {
-  assertEquals(compareShaping(plain, observed(plain)), []);
+  assertEquals(compareShaping(plain, kernel(plain)), []);
   const complex = shaping({ ...both, unshapedSubnets: subnets });
-  assertEquals(compareShaping(complex, observed(complex)), []);
+  assertEquals(compareShaping(complex, kernel(complex)), []);
 });
 
 Deno.test("CHECK allows a tick more or less", () => {
-  const right = observed(plain);
-  const moved = (by: number): Observed => ({
+  const right = kernel(plain);
+  const moved = (by: number): KernelShaping => ({
     ...right,
     qdiscs: right.qdiscs.map((qdisc) => ({
       ...qdisc,
@@ -203,13 +207,13 @@ Deno.test("CHECK allows a tick more or less", () => {
 });
 
 Deno.test("CHECK names every difference", () => {
-  const right = observed(plain);
+  const right = kernel(plain);
   const tbf = right.qdiscs[0]!.tbf!;
-  const first = (changed: Partial<Qdisc>): Observed => ({
+  const first = (changed: Partial<Qdisc>): KernelShaping => ({
     ...right,
     qdiscs: [{ ...right.qdiscs[0]!, ...changed }, ...right.qdiscs.slice(1)],
   });
-  const cases: [Observed, string][] = [
+  const cases: [KernelShaping, string][] = [
     [first({ tbf: { ...tbf, rate: 1 } }), "Rate doesn't match: 1 and not 10000 bytes/s"],
     [first({ tbf: { ...tbf, limit: 1 } }), "Limit doesn't match: 1 and not 10250 bytes"],
     [first({ kind: "pfifo_fast", tbf: undefined }), '"veth0" has no token bucket'],
@@ -242,7 +246,7 @@ Deno.test("CHECK names every difference", () => {
 
 Deno.test("CHECK wants the queue that was asked for", () => {
   const fair = shaping({ ...both, queue: "fq_codel" });
-  const right = observed(fair);
+  const right = kernel(fair);
   assertEquals(compareShaping(fair, right).length, 2);
   const queues = right.qdiscs.map(({ dev }): Qdisc => ({
     ...{ dev, kind: "fq_codel", handle: "10:", parent: "1:1", root: false, tbf: undefined },

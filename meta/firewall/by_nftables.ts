@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../../cni/types.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import { command } from "../../host/command.ts";
 import type { TableName } from "../../host/nft.ts";
 import { emptyListing, tableWords } from "../../host/nft.ts";
@@ -106,10 +106,7 @@ export async function gcNft(
   },
 ): Promise<void> {
   const first = await networkIdentity(network);
-  const owners = valid.map(({ containerID, ifname }) =>
-    ownerOf({ network, containerId: containerID, ifName: ifname })
-  );
-  const keep = new Set((await Promise.all(owners)).map(({ identity }) => identity));
+  const keep = new Set((await Promise.all(valid.map(ownerOf))).map(({ identity }) => identity));
   await applyListed(host, {
     list: () => listAll(host, places),
     plan: (listings) => planNftRemoval(listings, staleIdentities(listings, { first, keep })),

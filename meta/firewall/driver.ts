@@ -5,12 +5,12 @@
  */
 import type { Cidr } from "../../host/ip.ts";
 import type { Host } from "../../ns/machine.ts";
-import type { Attachment } from "../../recipes/own.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { Backend, Conf, Place } from "./conf.ts";
 import type { Ingress } from "./ingress.ts";
 
 /** An attachment whose packets shall pass. */
-export interface Job extends Attachment {
+export interface Job extends AttachmentKey {
   readonly host: Host;
   readonly conf: Conf;
   /** The container's, as prefixes of full length; never empty. */
@@ -21,7 +21,7 @@ export interface Job extends Attachment {
 }
 
 /** What goes with an attachment. */
-export interface Gone extends Attachment {
+export interface Gone extends AttachmentKey {
   readonly addresses: readonly Cidr[];
   readonly zone: string;
   readonly places: readonly Place[];

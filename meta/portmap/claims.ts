@@ -5,7 +5,8 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../../cni/types.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
+import { isSameAttachment, staleOn } from "../../cni/attachment_key.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { listNames, readFileIfExists } from "../../host/files.ts";
 import type { Family } from "../../host/ip.ts";
@@ -16,8 +17,7 @@ import type { NetnsIdentity } from "../../ns/netns.ts";
 import { inspectNetns, sameNetns } from "../../ns/netns.ts";
 import { requireLock } from "../../recipes/lock.ts";
 import { applyAssuming } from "../../recipes/netfilter.ts";
-import { attachmentName, sha512 } from "../../recipes/names.ts";
-import type { Attachment } from "../../recipes/own.ts";
+import { attachmentHash, sha512 } from "../../recipes/names.ts";
 import type { Conf, Mapping } from "./conf.ts";
 import { conditionsOf, hostKey, protocols } from "./conf.ts";
 
@@ -57,7 +57,7 @@ export interface Claim {
 }
 
 /** The attachment that a claim is for. */
-export interface Holder extends Attachment {
+export interface Holder extends AttachmentKey {
   /** `CNI_NETNS` of its ADD. */
   readonly netns: string;
   /** What stood there then. */
@@ -67,9 +67,9 @@ export interface Holder extends Attachment {
 /** What the plugin can tell and do about other attachments. */
 export interface Others {
   /** Whether it has rules in any back end. */
-  isMapped(holder: Attachment): Promise<boolean>;
+  isMapped(holder: AttachmentKey): Promise<boolean>;
   /** Removes its rules. */
-  evict(holder: Attachment): Promise<void>;
+  evict(holder: AttachmentKey): Promise<void>;
 }
 
 /**
@@ -120,7 +120,7 @@ export async function takeClaims(
     assumed: planClaims(free, { text, temporary }),
     otherwise: async () => {
       for (const { path, what } of free) await clear(host, holder, { path, what, others });
-      const missing = free.filter(({ path }) => !isOwn(path, text));
+      const missing = free.filter(({ path }) => !isHostEndOf(path, text));
       return await host.apply(planClaims(missing, { text, temporary }));
     },
   });
@@ -132,8 +132,8 @@ export async function takeClaims(
 }
 
 /** What an ADD that was killed leaves of its files: its repetition writes over it, DEL removes it. */
-async function temporaryOf(holder: Attachment): Promise<string> {
-  return `${claimDirs.ports}/.tmp-${await attachmentName(holder)}`;
+async function temporaryOf(holder: AttachmentKey): Promise<string> {
+  return `${claimDirs.ports}/.tmp-${await attachmentHash(holder)}`;
 }
 
 /** Files that are made only where there are none, and go when the ADD fails. */
@@ -170,14 +170,14 @@ function prepare(temporary: string): Step[] {
   }];
 }
 
-function isOwn(path: string, text: string): boolean {
+function isHostEndOf(path: string, text: string): boolean {
   return readFileIfExists(path) === text;
 }
 
 /** Makes sure that nobody alive but the container itself holds a claim, and removes it then. */
 async function clear(
   host: Host,
-  self: Attachment,
+  self: AttachmentKey,
   { path, what, others }: Claim & { readonly others: Others },
 ): Promise<void> {
   const text = readFileIfExists(path);
@@ -212,7 +212,7 @@ function hasNetns({ netns, identity }: Holder): boolean {
 }
 
 /** The error for a port that another container has. */
-export function conflict(what: string, { network, containerId, ifName }: Attachment): CniError {
+export function conflict(what: string, { network, containerId, ifName }: AttachmentKey): CniError {
   return new CniError(
     codes.portConflict,
     `Cannot map host port ${what}: held by container "${containerId}" (network "${network}", interface "${ifName}")`,
@@ -258,10 +258,10 @@ function readHolder(path: string): Holder | undefined {
 /** Steps that give up the claims which are this attachment's. */
 export async function releaseClaims(
   claims: readonly Claim[],
-  self: Attachment,
+  self: AttachmentKey,
 ): Promise<Step[]> {
   return [
-    ...claims.flatMap(({ path }) => release(path, (holder) => isSame(holder, self))),
+    ...claims.flatMap(({ path }) => release(path, (holder) => isSameAttachment(holder, self))),
     {
       why: "remove what is left of a claim",
       do: { kind: "remove", path: await temporaryOf(self) },
@@ -271,18 +271,10 @@ export async function releaseClaims(
 
 /** Steps that give up a network's claims which belong to none of these attachments. */
 export function releaseStaleClaims(network: string, valid: readonly AttachmentKey[]): Step[] {
-  const isStale = (holder: Holder) =>
-    holder.network === network &&
-    !valid.some(({ containerID, ifname }) =>
-      isSame(holder, { network, containerId: containerID, ifName: ifname })
-    );
+  const isStale = staleOn(network, valid);
   return Object.values(claimDirs).flatMap((dir) =>
     listNames(dir).flatMap((name) => release(`${dir}/${name}`, isStale))
   );
-}
-
-function isSame(a: Attachment, b: Attachment): boolean {
-  return a.network === b.network && a.containerId === b.containerId && a.ifName === b.ifName;
 }
 
 function release(path: string, test: (holder: Holder) => boolean): Step[] {

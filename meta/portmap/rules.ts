@@ -4,7 +4,7 @@
  * @module
  */
 import type { Request } from "../../cni/plugin.ts";
-import type { AttachmentKey } from "../../cni/types.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { CniError } from "../../cni/error.ts";
 import type { Cidr } from "../../host/ip.ts";
 import { restoreTool } from "../../host/iptables.ts";
@@ -25,7 +25,6 @@ import {
   removeTogether,
   takeBackListed,
 } from "../../recipes/netfilter.ts";
-import type { Attachment } from "../../recipes/own.ts";
 import { conflict, withLock } from "./claims.ts";
 import type { Conf } from "./conf.ts";
 import { conditionsOf, requireOptionsFor } from "./conf.ts";
@@ -182,7 +181,7 @@ async function mapByNft(req: Request<Conf>, targets: readonly Cidr[]): Promise<M
  * code 109 for another container's port.
  */
 function settle(
-  { containerId }: Attachment,
+  { containerId }: AttachmentKey,
   { plan, listing }: { readonly plan: NftPortmap; readonly listing: NftListing },
 ): Found {
   const kept: NftElement[] = [];
@@ -206,7 +205,7 @@ function heldBy({ key }: Element, { comment = "" }: NftElement): CniError {
 }
 
 /** Whether an attachment has rules in any back end. */
-export async function isMapped(host: Host, other: Attachment): Promise<boolean> {
+export async function isMapped(host: Host, other: AttachmentKey): Promise<boolean> {
   const { dnat } = await chainsOf(other.network, other.containerId);
   const { identity } = await ownerOf(other);
   const tables = await Promise.all(
@@ -242,7 +241,7 @@ async function listAllNft(host: Host): Promise<Listed> {
 }
 
 /** Removes an attachment's mappings from every back end, the reference's too. */
-export async function unmapPorts(host: Host, other: Attachment): Promise<void> {
+export async function unmapPorts(host: Host, other: AttachmentKey): Promise<void> {
   const { dnat, snat } = await chainsOf(other.network, other.containerId);
   const { identity } = await ownerOf(other);
   await withLock(host, () =>
@@ -296,9 +295,9 @@ export async function collectRules(
 
 /** Names of everything that valid attachments of a network may have. */
 async function keptBy(network: string, valid: readonly AttachmentKey[]) {
-  const owned = await Promise.all(valid.map(async ({ containerID, ifname }) => ({
-    chains: await chainsOf(network, containerID),
-    owner: await ownerOf({ network, containerId: containerID, ifName: ifname }),
+  const owned = await Promise.all(valid.map(async (key) => ({
+    chains: await chainsOf(network, key.containerId),
+    owner: await ownerOf(key),
   })));
   return {
     chains: new Set(owned.flatMap(({ chains }) => [chains.dnat, chains.snat])),

@@ -48,7 +48,7 @@ export const conf = map(
 /** The decoded configuration. */
 export type Conf = Infer<typeof conf>;
 
-/** What is wrong with gateways, in the words of the reference. */
+/** The reference's message for gateways that cannot be used. */
 function gatewayProblem(texts: readonly string[]): string | undefined {
   if (texts.length > 2) {
     return "gateways list cannot contain more than 2 entries (one IPv4, one IPv6)";

@@ -1,5 +1,5 @@
 /**
- * What there is in the container: rules and routes of every table, the interface.
+ * Queries the container: rules and routes of every table, and the interface.
  *
  * @module
  */
@@ -8,34 +8,32 @@ import { command } from "../../host/command.ts";
 import type { Family } from "../../host/ip.ts";
 import type { Link } from "../../host/ip_link.ts";
 import { showLink } from "../../host/ip_link.ts";
-import type { WholeRoute } from "../../host/ip_whole_route.ts";
-import { parseWholeRoutes } from "../../host/ip_whole_route.ts";
+import type { RestorableRoute } from "../../host/ip_route_restore.ts";
+import { parseRestorableRoutes } from "../../host/ip_route_restore.ts";
 import type { Rule } from "../../host/ip_rule.ts";
 import { parseRules } from "../../host/ip_rule.ts";
 import type { Host } from "../../ns/machine.ts";
-import { look } from "../../recipes/look.ts";
+import type { NetnsInterface } from "../../recipes/container.ts";
+import { queryLinks } from "../../recipes/links.ts";
 
-/** The interface inside its container. */
-export interface Where {
-  readonly netns: NetnsRef;
-  readonly ifName: string;
-}
-
-/** What there is. */
-export interface Facts {
+/** Rules and routes of every table, and the interface. */
+export interface SbrFacts {
   readonly rules: readonly Rule[];
-  readonly routes: readonly WholeRoute[];
+  readonly routes: readonly RestorableRoute[];
   /** Absent when there is no such interface. */
   readonly link: Link | undefined;
 }
 
-/** Looks at everything: one process a family, and one for the interface. */
-export async function gather(host: Host, { netns, ifName }: Where): Promise<Facts> {
+/** Queries everything: one process a family, and one for the interface. */
+export async function gatherSbrFacts(
+  host: Host,
+  { netns, ifName }: NetnsInterface,
+): Promise<SbrFacts> {
   const families = [
     await showFamily(host, { family: 4, netns }),
     await showFamily(host, { family: 6, netns }),
   ];
-  const [link] = await look(host, showLink(ifName, { netns }));
+  const [link] = await queryLinks(host, showLink(ifName, { netns }));
   return {
     rules: families.flatMap(({ rules }) => rules),
     routes: families.flatMap(({ routes }) => routes),
@@ -47,7 +45,7 @@ export async function gather(host: Host, { netns, ifName }: Where): Promise<Fact
 async function showFamily(
   host: Host,
   { family, netns }: { readonly family: Family; readonly netns: NetnsRef },
-): Promise<Pick<Facts, "rules" | "routes">> {
+): Promise<Pick<SbrFacts, "rules" | "routes">> {
   const show = command("ip", [`-${family}`, "-N", "-d", "-j", "-batch", "-"], {
     netns,
     stdin: "rule show\nroute show table all\n",
@@ -57,5 +55,5 @@ async function showFamily(
     tolerate: family === 6 ? ["unsupported"] : [],
   });
   const [rules = "", routes = ""] = (text ?? "").split("\n").filter(Boolean);
-  return { rules: parseRules(rules, family), routes: parseWholeRoutes(routes, family) };
+  return { rules: parseRules(rules, family), routes: parseRestorableRoutes(routes, family) };
 }

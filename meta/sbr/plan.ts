@@ -1,6 +1,6 @@
 /**
- * Which address gets which table, which routes go there, and what leaves the main
- * table. Pure: from what there is to what shall be.
+ * Chooses a table for each address, the routes of the table, and the routes that leave
+ * the main table. Pure: from facts to a plan.
  *
  * @module
  */
@@ -18,11 +18,11 @@ import {
   width,
 } from "../../host/ip.ts";
 import { localTable, mainTable } from "../../host/ip_route.ts";
-import type { WholeRoute } from "../../host/ip_whole_route.ts";
+import type { RestorableRoute } from "../../host/ip_route_restore.ts";
 import type { Address } from "../../recipes/configure.ts";
 import type { Conf } from "./conf.ts";
 import { staticGateway } from "./conf.ts";
-import type { Facts } from "./facts.ts";
+import type { SbrFacts } from "./facts.ts";
 
 /** Tables are taken from here on; the kernel's own (253 to 255) count as taken. */
 const firstTable = 100;
@@ -32,45 +32,46 @@ const kernelTables = [0, 253, mainTable, localTable];
 const linkScope = 253;
 
 /** A rule of ours: packets from an address look into a table. */
-export interface OwnRule {
+export interface SbrRule {
   /** Full prefix: `10.0.0.2/32`. */
   readonly from: string;
   readonly table: number;
 }
 
 /** A route by its words, and its table. */
-export interface OwnRoute {
+export interface SbrRoute {
   readonly words: readonly string[];
   readonly table: number;
 }
 
-/** What there shall be. Lists are in the order in which things are made. */
-export interface Plan {
-  readonly rules: readonly OwnRule[];
+/** The rules and routes of an attachment, each list in the order in which it is made. */
+export interface SbrPlan {
+  readonly rules: readonly SbrRule[];
   /** Routes of the tables, and hints in the main one. */
-  readonly added: readonly OwnRoute[];
+  readonly added: readonly SbrRoute[];
   /** Routes that leave the main table, by their words. */
   readonly moved: readonly (readonly string[])[];
 }
 
-/** What an earlier ADD of the attachment has done. */
-export const nothing: Plan = { rules: [], added: [], moved: [] };
+/** The plan of an attachment without rules and routes. */
+export const emptyPlan: SbrPlan = { rules: [], added: [], moved: [] };
 
 /** What a plan is made from. */
-export interface Given {
-  readonly facts: Facts;
+export interface SbrInput {
+  readonly facts: SbrFacts;
   readonly ifName: string;
   readonly addresses: readonly Address[];
   readonly conf: Conf;
-  readonly known: Plan;
+  /** What an earlier ADD of the attachment has done. */
+  readonly known: SbrPlan;
 }
 
 /** Plans for every address. Throws code 7 for one that no gateway is known for. */
-export function planTables(given: Given): Plan {
+export function planTables(given: SbrInput): SbrPlan {
   const { conf, known } = given;
   const addresses = each(given.addresses);
   if (conf.table !== undefined) {
-    return { ...nothing, rules: chooseRules(addresses, () => conf.table!) };
+    return { ...emptyPlan, rules: chooseRules(addresses, () => conf.table!) };
   }
   const rules = chooseRules(addresses, tableChooser(given));
   const own = ownRoutes(given);
@@ -93,7 +94,7 @@ export function planTables(given: Given): Plan {
 function chooseRules(
   addresses: readonly Address[],
   tableOf: (from: string) => number,
-): OwnRule[] {
+): SbrRule[] {
   return addresses.map(({ cidr }) => formatCidr(hostPrefix(cidr)))
     .map((from) => ({ from, table: tableOf(from) }));
 }
@@ -110,7 +111,7 @@ function each(addresses: readonly Address[]): Address[] {
  * Chooses the table that an earlier ADD has chosen, else the first one that no rule
  * refers to and no route is in, of either family; each address gets its own.
  */
-function tableChooser({ facts, ifName, known }: Given): (from: string) => number {
+function tableChooser({ facts, ifName, known }: SbrInput): (from: string) => number {
   const taken = new Set([
     ...kernelTables,
     ...facts.rules.map(({ table }) => table),
@@ -129,7 +130,7 @@ function tableChooser({ facts, ifName, known }: Given): (from: string) => number
 /** Whether a table is for an address of the interface alone. */
 function isOurs(
   table: number,
-  { facts, ifName, from }: { facts: Facts; ifName: string; from: string },
+  { facts, ifName, from }: { facts: SbrFacts; ifName: string; from: string },
 ): boolean {
   return facts.rules.every((rule) => rule.table !== table || rule.from === from) &&
     facts.routes.every((route) =>
@@ -141,7 +142,7 @@ function isOurs(
  * The interface's routes in the main table, of families that an address has, without
  * hints of ours; those on the link first.
  */
-function ownRoutes({ facts, ifName, addresses, known }: Given): WholeRoute[] {
+function ownRoutes({ facts, ifName, addresses, known }: SbrInput): RestorableRoute[] {
   const families = new Set(addresses.map(({ cidr }) => cidr.family));
   const ours = new Set(
     known.added.filter(({ table }) => table === mainTable).map(({ words }) => words.join(" ")),
@@ -157,23 +158,23 @@ function ownRoutes({ facts, ifName, addresses, known }: Given): WholeRoute[] {
 }
 
 /** The addresses whose subnet holds the preferred source or a gateway of a route. */
-function ownersOf(route: WholeRoute, { addresses }: Given): Address[] {
+function ownersOf(route: RestorableRoute, { addresses }: SbrInput): Address[] {
   const points = [...route.src === undefined ? [] : [route.src], ...route.gateways]
     .flatMap((text) => parseIp(text) ?? []);
   return addresses.filter(({ cidr }) => points.some((point) => contains(cidr, point)));
 }
 
-/** A route of nobody's is everybody's, unless its source is an address that is none of ours. */
-function isForeign(route: WholeRoute, given: Given): boolean {
+/** Whether a route prefers a source that is none of the addresses. */
+function isForeign(route: RestorableRoute, given: SbrInput): boolean {
   return route.src !== undefined && ownersOf(route, given).length === 0;
 }
 
 /** The words of the routes in the table of an address, those on the link first. */
 function tableRoutes(
-  given: Given,
+  given: SbrInput,
   { address, own, hasRoutes }: {
     readonly address: Address;
-    readonly own: readonly WholeRoute[];
+    readonly own: readonly RestorableRoute[];
     /** Whether an earlier ADD has filled the table. */
     readonly hasRoutes: boolean;
   },
@@ -202,15 +203,15 @@ function sameFamily(ip: Ip | undefined, family: Family): Ip | undefined {
   return ip?.family === family ? ip : undefined;
 }
 
-/** Metric of an IPv6 route that names none. */
+/** Metric that the kernel gives an IPv6 route without one. */
 const plainMetric = 1024;
 
 /** A default route that stands where one without a metric would. */
-function isPlainDefault({ dst, family, metric }: WholeRoute): boolean {
+function isPlainDefault({ dst, family, metric }: RestorableRoute): boolean {
   return isDefault(parseCidr(dst)!) && (metric ?? 0) === (family === 6 ? plainMetric : 0);
 }
 
-/** As it is read back. */
+/** The words of a default route, as it is read back. */
 function defaultRoute(gateway: Ip, dev: string): string[] {
   const via = ["via", formatIp(gateway), "dev", dev];
   return gateway.family === 4
@@ -226,18 +227,18 @@ function noGateway(cidr: Cidr): CniError {
   );
 }
 
-/** Whether a route is taken out of the main table: it has been copied, and is not to stay. */
-function leaves(route: WholeRoute, given: Given): boolean {
+/** Whether a route leaves the main table after it has been copied. */
+function leaves(route: RestorableRoute, given: SbrInput): boolean {
   if (isForeign(route, given) || isLinkLocal(route)) return false;
   if (!given.conf.addSourceHints) return true;
   const subnets = given.addresses.map(({ cidr }) => formatCidr(network(cidr)));
-  // What leads to a subnet of the interface stays, also where it leads through a gateway.
+  // A route to a subnet of the interface stays, even through a gateway.
   if (subnets.includes(route.dst)) return false;
   return route.family === 4 ? route.scope !== linkScope : route.gateways.length > 0;
 }
 
-/** Whatever asks for a link-local address names the interface, too. */
-function isLinkLocal({ dst, family }: WholeRoute): boolean {
+/** Link-local routes stay: a user of such an address names the interface, too. */
+function isLinkLocal({ dst, family }: RestorableRoute): boolean {
   return family === 6 && contains(parseCidr("fe80::/10")!, parseCidr(dst)!);
 }
 
@@ -245,7 +246,7 @@ function isLinkLocal({ dst, family }: WholeRoute): boolean {
 const hintMetric = 255;
 
 /** Routes to the subnets in the main table that name a source, where there are none that do, or that lead through a gateway. */
-function hints({ addresses, ifName }: Given, own: readonly WholeRoute[]): OwnRoute[] {
+function hints({ addresses, ifName }: SbrInput, own: readonly RestorableRoute[]): SbrRoute[] {
   return addresses.filter(({ cidr }) => cidr.prefix < width(cidr.family)).flatMap(({ cidr }) => {
     const dst = formatCidr(network(cidr));
     const isThere = own.some((route) =>
@@ -255,7 +256,7 @@ function hints({ addresses, ifName }: Given, own: readonly WholeRoute[]): OwnRou
   });
 }
 
-/** As it is read back. */
+/** The words of a hint, as it is read back. */
 function hint(dst: string, { cidr, ifName }: { cidr: Cidr; ifName: string }): string[] {
   const source = ["src", formatIp(cidr)];
   return cidr.family === 4

@@ -4,22 +4,22 @@ import { CniError } from "../../cni/error.ts";
 import type { JsonObject } from "../../cni/types.ts";
 import { processes } from "../../host/fold.ts";
 import { parseCidr } from "../../host/ip.ts";
-import type { WholeRoute } from "../../host/ip_whole_route.ts";
+import type { RestorableRoute } from "../../host/ip_route_restore.ts";
 import type { Rule } from "../../host/ip_rule.ts";
 import { describe } from "../../host/step.ts";
 import { testLink } from "../../ns/testing.ts";
 import { addressesOf } from "../../recipes/configure.ts";
 import { conf } from "./conf.ts";
-import type { Facts } from "./facts.ts";
-import type { Plan } from "./plan.ts";
-import { nothing, planTables } from "./plan.ts";
+import type { SbrFacts } from "./facts.ts";
+import type { SbrPlan } from "./plan.ts";
+import { emptyPlan, planTables } from "./plan.ts";
 import { comparePlan, planSteps, revertSteps, rulesFrom } from "./steps.ts";
 
 const netns = { path: "/run/netns/c1" };
 const inside = "nsenter --net=/run/netns/c1 ip";
 
 /** A route of `net1` by its words, after which its table may stand. */
-function route(text: string, table = 254): WholeRoute {
+function route(text: string, table = 254): RestorableRoute {
   const words = text.split(" ");
   const after = (keyword: string) => {
     const index = words.indexOf(keyword);
@@ -55,7 +55,10 @@ const ofEth0 = "0.0.0.0/0 via 10.0.0.1 dev eth0 proto 3 scope 0";
 const ip4 = { address: "192.168.1.209/24", gateway: "192.168.1.1" };
 const ip6 = { address: "fd00::10/64", gateway: "fd00::1" };
 
-function factsOf(routes: readonly (string | WholeRoute)[], rules: readonly Rule[] = []): Facts {
+function factsOf(
+  routes: readonly (string | RestorableRoute)[],
+  rules: readonly Rule[] = [],
+): SbrFacts {
   return {
     rules: [{ ...rule("0.0.0.0/0", 254), from: undefined }, ...rules],
     routes: routes.map((it) => typeof it === "string" ? route(it) : it),
@@ -67,19 +70,19 @@ const usual = factsOf([ofEth0, more, connected, connected6, linkLocal]);
 
 function plan(
   ips: readonly { address: string; gateway?: string }[],
-  { facts = usual, config = {}, known = nothing }: {
-    facts?: Facts;
+  { facts = usual, config = {}, known = emptyPlan }: {
+    facts?: SbrFacts;
     config?: JsonObject;
-    known?: Plan;
+    known?: SbrPlan;
   } = {},
-): Plan {
+): SbrPlan {
   const addresses = addressesOf({ ips: [...ips] });
   const decoded = decodeOrThrow(conf, config, "configuration");
   return planTables({ facts, ifName: "net1", addresses, conf: decoded, known });
 }
 
 /** Routes by table, as text. */
-function added({ added }: Plan): Record<string, string[]> {
+function added({ added }: SbrPlan): Record<string, string[]> {
   const groups = Object.groupBy(added, ({ table }) => String(table));
   return Object.fromEntries(
     Object.entries(groups).map(([table, routes]) => [
@@ -89,7 +92,7 @@ function added({ added }: Plan): Record<string, string[]> {
   );
 }
 
-const moved = ({ moved }: Plan) => moved.map((words) => words.join(" "));
+const moved = ({ moved }: SbrPlan) => moved.map((words) => words.join(" "));
 
 Deno.test("one address: its routes move to the first free table, with a default route", () => {
   const it = plan([ip4]);
@@ -164,7 +167,7 @@ Deno.test("tables of rules and of routes alone are taken, in either family", () 
 
 Deno.test("a second ADD finds everything done, and mends what is missing", () => {
   const first = plan([ip4, ip6], { config: { addSourceHints: true } });
-  const done = (without?: string): Facts => ({
+  const done = (without?: string): SbrFacts => ({
     ...factsOf(
       first.added.map(({ words, table }) => route(words.join(" "), table))
         .concat([route(connected), route(connected6), route(linkLocal)])
@@ -279,7 +282,7 @@ Deno.test("the way back: rules, routes of the main table with those on the link 
     [ofEth0, ...it.added.map(({ words, table }) => route(words.join(" "), table))],
     [rule("192.168.1.209/32", 100)],
   );
-  const back = (facts: Facts) =>
+  const back = (facts: SbrFacts) =>
     revertSteps(it, { facts, netns }).map(({ do: action }) => describe(action));
   assertEquals(back(facts), [
     `${inside} rule del from 192.168.1.209/32 table 100`,

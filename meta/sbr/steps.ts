@@ -1,6 +1,6 @@
 /**
- * From what shall be to steps: only what is not there already, everything with its
- * undo, all of it in one process inside the container. And the way back.
+ * From a plan to steps: only what is missing, everything with its undo, all of it in one
+ * process inside the container. And the way back.
  *
  * @module
  */
@@ -8,15 +8,18 @@ import type { NetnsRef } from "../../host/command.ts";
 import type { Ip } from "../../host/ip.ts";
 import { formatCidr, parseCidr, sameIp } from "../../host/ip.ts";
 import { mainTable } from "../../host/ip_route.ts";
-import type { WholeRoute } from "../../host/ip_whole_route.ts";
-import { deleteRoute, replaceRoute } from "../../host/ip_whole_route.ts";
+import type { RestorableRoute } from "../../host/ip_route_restore.ts";
+import { deleteRoute, replaceRoute } from "../../host/ip_route_restore.ts";
 import { addRule, deleteRule } from "../../host/ip_rule.ts";
 import type { Step } from "../../host/step.ts";
-import type { Facts } from "./facts.ts";
-import type { OwnRoute, OwnRule, Plan } from "./plan.ts";
+import type { SbrFacts } from "./facts.ts";
+import type { SbrPlan, SbrRoute, SbrRule } from "./plan.ts";
 
-/** Rules, then routes that are added, then those that leave the main table: their gateways are on the link until then. */
-export function planSteps(plan: Plan, { facts, netns }: { facts: Facts; netns: NetnsRef }): Step[] {
+/** Adds rules, then routes, then removes those that leave the main table: gateways are reached by them until then. */
+export function planSteps(
+  plan: SbrPlan,
+  { facts, netns }: { facts: SbrFacts; netns: NetnsRef },
+): Step[] {
   const rules = plan.rules.filter((rule) => !hasRule(facts, rule)).map(({ from, table }) => {
     const spec = { from: parseCidr(from)!, table, netns };
     return {
@@ -25,7 +28,7 @@ export function planSteps(plan: Plan, { facts, netns }: { facts: Facts; netns: N
       undo: deleteRule(spec),
     };
   });
-  // What iproute2 is told the family of stands together.
+  // Commands of one family stand together, so that they fold into one batch.
   const byFamily = Map.groupBy(rules, ({ do: { args } }) => args[0]);
   return [
     ...[...byFamily.values()].flat(),
@@ -43,18 +46,18 @@ export function planSteps(plan: Plan, { facts, netns }: { facts: Facts; netns: N
 }
 
 /** Whether there is a rule from an address to a table, by the address alone. */
-export function hasRule({ rules }: Facts, { from, table }: OwnRule): boolean {
+export function hasRule({ rules }: SbrFacts, { from, table }: SbrRule): boolean {
   return rules.some((rule) =>
     rule.plain && rule.table === table && rule.from !== undefined && sameText(rule.from, from)
   );
 }
 
 /** Whether a table has a route, word for word. */
-export function hasRoute({ routes }: Facts, { words, table }: OwnRoute): boolean {
-  return routes.some((route) => route.table === table && isSame(route, words));
+export function hasRoute({ routes }: SbrFacts, { words, table }: SbrRoute): boolean {
+  return routes.some((route) => route.table === table && isSameRoute(route, words));
 }
 
-function isSame(route: WholeRoute, words: readonly string[]): boolean {
+function isSameRoute(route: RestorableRoute, words: readonly string[]): boolean {
   return route.words.length === words.length &&
     route.words.every((word, index) => word === words[index]);
 }
@@ -66,8 +69,8 @@ function sameText(a: string, b: string): boolean {
 
 /** A route that stands in the place of another one gives it back. */
 function addStep(
-  { words, table }: OwnRoute,
-  { facts, netns }: { facts: Facts; netns: NetnsRef },
+  { words, table }: SbrRoute,
+  { facts, netns }: { facts: SbrFacts; netns: NetnsRef },
 ): Step {
   const metric = metricOf(words);
   const before = facts.routes.find((route) =>
@@ -88,13 +91,12 @@ function metricOf(words: readonly string[]): string {
 }
 
 /**
- * The way back, as far as there is something to take back. Routes go back into the
- * main table where the interface is up; one that the kernel refuses by now (its
- * source is gone) is no matter.
+ * Removes the rules and routes that are there. Routes go back into the main table where the
+ * interface is up; a route that the kernel refuses by now is left out: its source is gone.
  */
 export function revertSteps(
-  plan: Plan,
-  { facts, netns }: { facts: Facts; netns: NetnsRef },
+  plan: SbrPlan,
+  { facts, netns }: { facts: SbrFacts; netns: NetnsRef },
 ): Step[] {
   const back = facts.link?.up ? plan.moved : [];
   return [
@@ -116,8 +118,8 @@ export function revertSteps(
   ];
 }
 
-/** What is not there, a line each. */
-export function comparePlan(plan: Plan, facts: Facts): string[] {
+/** A line for each rule and route that is missing. */
+export function comparePlan(plan: SbrPlan, facts: SbrFacts): string[] {
   return [
     ...plan.rules.filter((rule) => !hasRule(facts, rule))
       .map(({ from, table }) => `rule from ${from} to table ${table} is missing`),
@@ -127,7 +129,7 @@ export function comparePlan(plan: Plan, facts: Facts): string[] {
 }
 
 /** The rules from addresses, by the address alone. */
-export function rulesFrom({ rules }: Facts, addresses: readonly Ip[]): OwnRule[] {
+export function rulesFrom({ rules }: SbrFacts, addresses: readonly Ip[]): SbrRule[] {
   return rules.flatMap(({ from, table, plain }) => {
     const source = from === undefined ? undefined : parseCidr(from);
     const isOne = source && addresses.some((address) => sameIp(address, source));

@@ -1,6 +1,6 @@
 /**
- * The configuration of tuning, and what comes of it when everything that a
- * runtime passes is taken into account.
+ * The configuration of tuning, and what it asks for together with everything that a
+ * runtime passes.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import {
 } from "../../cni/decode.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { mac, requestedMac } from "../../recipes/mac.ts";
-import { repeatedKeys } from "./repeated.ts";
+import { repeatedKeys } from "./repeated_keys.ts";
 
 /** Values by the names of kernel variables. */
 type Variables = Readonly<Record<string, string>>;
@@ -35,7 +35,7 @@ function variables(): Decoder<Variables> {
   };
 }
 
-/** Own keys alone, `__proto__` being one like any other. */
+/** Reads own keys alone; `__proto__` is a key like any other. */
 function readVariables(value: Record<string, unknown>, path: string, issues: Issue[]): Variables {
   const text = string();
   const entries = Object.entries(value).map(([key, item]) => [
@@ -84,7 +84,7 @@ export const conf = object({
 /** The decoded configuration. */
 export type Conf = Infer<typeof conf>;
 
-/** Attributes of an interface; those that are absent do not matter. */
+/** Attributes of an interface; absent where none is asked for. */
 export interface Attributes {
   readonly mac?: string;
   readonly promisc?: boolean;
@@ -95,18 +95,20 @@ export interface Attributes {
   readonly txQLen?: number;
 }
 
-/** What an interface and its namespace shall be like. */
-export interface Wanted {
+/** Attributes and kernel variables that are asked for. */
+export interface RequestedTuning {
   readonly attributes: Attributes;
   /** Names as they are written. */
   readonly sysctl: Variables;
 }
 
 /**
- * What is asked for. The configuration is the weakest source, then `CNI_ARGS`, then
+ * Attributes and variables that are asked for. The configuration is the weakest source, then `CNI_ARGS`, then
  * `runtimeConfig`, then `args.cni`. Throws code 7 when the text repeats a variable.
  */
-export function wantedOf(req: Pick<Request<Conf>, "conf" | "args" | "text">): Wanted {
+export function requestedTuning(
+  req: Pick<Request<Conf>, "conf" | "args" | "text">,
+): RequestedTuning {
   requireUnrepeated(req.text);
   const own = req.conf;
   const passed = own.args?.cni;

@@ -2,11 +2,11 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { decodeForRemoval, decodeOrThrow } from "../../cni/decode.ts";
 import { CniError } from "../../cni/error.ts";
 import type { JsonObject } from "../../cni/types.ts";
-import { conf, wantedOf } from "./conf.ts";
+import { conf, requestedTuning } from "./conf.ts";
 
 function wanted(config: JsonObject, args = "") {
   const decoded = decodeOrThrow(conf, config, "configuration");
-  return wantedOf({ conf: decoded, args, text: JSON.stringify(config) });
+  return requestedTuning({ conf: decoded, args, text: JSON.stringify(config) });
 }
 
 const mac = (last: number) => `c2:11:22:33:44:0${last}`;
@@ -86,11 +86,13 @@ Deno.test("a variable that stands twice in the text is refused", () => {
   const text = '{"sysctl": {"net.a": "1", "net.a": "2"}}';
   const decoded = decodeOrThrow(conf, JSON.parse(text), "configuration");
   assertThrows(
-    () => wantedOf({ conf: decoded, args: "", text }),
+    () => requestedTuning({ conf: decoded, args: "", text }),
     CniError,
     'duplicated sysctl keys are not allowed: "net.a"',
   );
-  assertEquals(wantedOf({ conf: decoded, args: "", text: undefined }).sysctl, { "net.a": "2" });
+  assertEquals(requestedTuning({ conf: decoded, args: "", text: undefined }).sysctl, {
+    "net.a": "2",
+  });
 });
 
 Deno.test("a removal goes on with whatever it is given", () => {

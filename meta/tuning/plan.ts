@@ -1,19 +1,20 @@
 /**
- * What changes: only what is not right already, each change with its undo.
+ * Plans the changes of an interface and of kernel variables: only of values that differ,
+ * each with its undo.
  *
  * @module
  */
-import type { NetnsRef } from "../../host/command.ts";
 import type { Link, LinkChange } from "../../host/ip_link.ts";
 import { setLink } from "../../host/ip_link.ts";
 import type { Step } from "../../host/step.ts";
 import { sysctl } from "../../host/step.ts";
+import type { NetnsInterface } from "../../recipes/container.ts";
 import type { Attributes } from "./conf.ts";
-import type { TunedVariable } from "./memory.ts";
+import type { RecordedVariable } from "./record.ts";
 import type { Variable } from "./variables.ts";
 import { sameValue } from "./variables.ts";
 
-/** An attribute: how messages call it and how it is set. */
+/** An attribute, its name in messages, and the change of a link that sets it. */
 interface Attribute {
   readonly key: keyof Attributes;
   readonly name: string;
@@ -33,14 +34,8 @@ const attributes: readonly Attribute[] = [
   { key: "txQLen", name: "length of transmit queue", change: ({ txQLen }) => ({ txQLen }) },
 ];
 
-/** The interface and its namespace. */
-export interface Where {
-  readonly netns: NetnsRef;
-  readonly ifName: string;
-}
-
-/** Of the attributes that are not as they shall be: what they are. */
-export function differing(link: Link, wanted: Attributes): Attributes {
+/** Current values of the attributes that differ. */
+export function differingAttributes(link: Link, wanted: Attributes): Attributes {
   const keys = attributes.map(({ key }) => key)
     .filter((key) => wanted[key] !== undefined && wanted[key] !== link[key]);
   return Object.fromEntries(keys.map((key) => [key, link[key]]));
@@ -48,7 +43,7 @@ export function differing(link: Link, wanted: Attributes): Attributes {
 
 /** One step for each attribute: the kernel does not take back half of a request that it refuses. */
 export function setAttributes(
-  { netns, ifName }: Where,
+  { netns, ifName }: NetnsInterface,
   { to, from }: { readonly to: Attributes; readonly from: Attributes },
 ): Step[] {
   return attributes.filter(({ key }) => from[key] !== undefined).map(({ key, name, change }) => ({
@@ -63,23 +58,27 @@ const meaning: NonNullable<Step["meaning"]> = {
   busy: "its driver takes another address only while the interface is down",
 };
 
-/** A variable that is not as it shall be, and what it holds; absent when it cannot be read. */
-export interface Change extends Variable {
+/** A variable that gets another value. */
+export interface VariableChange extends Variable {
+  /** Current value; absent when it cannot be read. */
   readonly was: string | undefined;
 }
 
-/** The variables that are not as they shall be. */
+/** The variables that do not hold their value. */
 export function changedVariables(
   variables: readonly Variable[],
   now: ReadonlyMap<string, string>,
-): Change[] {
+): VariableChange[] {
   return variables
     .map((variable) => ({ ...variable, was: now.get(variable.key) }))
     .filter(({ was, value }) => !sameValue(was, value));
 }
 
-/** One step for each variable. What cannot be read is written, and not taken back. */
-export function setVariables({ netns }: Pick<Where, "netns">, changes: readonly Change[]): Step[] {
+/** One step for each variable. One that cannot be read is written, and has no undo. */
+export function setVariables(
+  { netns }: Pick<NetnsInterface, "netns">,
+  changes: readonly VariableChange[],
+): Step[] {
   return changes.map(({ name, key, value, was }) => ({
     why: `set ${name} to "${value}" in the container`,
     do: sysctl(key, value, { netns }),
@@ -88,34 +87,34 @@ export function setVariables({ netns }: Pick<Where, "netns">, changes: readonly 
   }));
 }
 
-/** The variables that still hold what ADD has set, and what they held before; the last one first. */
-export function untouched(
-  variables: readonly TunedVariable[],
+/** Changes that restore variables that still hold what ADD has set; the last one first. */
+export function restoringChanges(
+  variables: readonly RecordedVariable[],
   now: ReadonlyMap<string, string>,
-): Change[] {
+): VariableChange[] {
   return variables
     .filter(({ key, set }) => sameValue(now.get(key), set))
     .map(({ key, was, set }) => ({ name: key, key, value: was, was: set }))
     .toReversed();
 }
 
-/** Steps of a removal: what is gone by now is no matter, and nothing is taken back. */
-export function forGood(steps: readonly Step[]): Step[] {
+/** Steps of a removal: they tolerate what is gone by now, and have no undo. */
+export function asRemoval(steps: readonly Step[]): Step[] {
   return steps.map(({ undo: _, ...step }) => ({ ...step, tolerate: ["missing"] }));
 }
 
-/** What is not as it shall be, a line each. */
+/** A line for each attribute that differs. */
 export function compareAttributes(link: Link, wanted: Attributes): string[] {
   // A bridge or a program may have made it promiscuous as well: only the counter shows.
   const { promisc: _, ...others } = wanted;
   const compared = link.promiscuity > 0 ? others : wanted;
-  const differ = differing(link, compared);
+  const differ = differingAttributes(link, compared);
   return attributes.filter(({ key }) => differ[key] !== undefined).map(({ key, name }) =>
     `container interface "${link.name}" has ${name} ${differ[key]}, expected ${wanted[key]}`
   );
 }
 
-/** What is not as it shall be, a line each. */
+/** A line for each variable that differs. */
 export function compareVariables(
   variables: readonly Variable[],
   now: ReadonlyMap<string, string>,

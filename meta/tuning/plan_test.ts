@@ -3,14 +3,14 @@ import { processes } from "../../host/fold.ts";
 import { describe } from "../../host/step.ts";
 import { testLink } from "../../ns/testing.ts";
 import {
+  asRemoval,
   changedVariables,
   compareAttributes,
   compareVariables,
-  differing,
-  forGood,
+  differingAttributes,
+  restoringChanges,
   setAttributes,
   setVariables,
-  untouched,
 } from "./plan.ts";
 
 const where = { netns: { path: "/run/netns/c1" }, ifName: "eth0" };
@@ -24,7 +24,7 @@ const wanted = {
 };
 
 Deno.test("every attribute is a step with its undo, in one process with the variables", () => {
-  const from = differing(testLink(), wanted);
+  const from = differingAttributes(testLink(), wanted);
   const steps = setAttributes(where, { to: wanted, from });
   assertEquals(steps.map((step) => [describe(step.do), describe(step.undo!)]), [
     [
@@ -51,10 +51,10 @@ Deno.test("every attribute is a step with its undo, in one process with the vari
 
 Deno.test("what is right already is left alone", () => {
   const link = testLink({ mac: wanted.mac, promisc: true, mtu: 1400, txQLen: 0 });
-  const from = differing(link, wanted);
+  const from = differingAttributes(link, wanted);
   assertEquals(from, { allmulti: false });
   assertEquals(setAttributes(where, { to: wanted, from }).length, 1);
-  assertEquals(differing(link, {}), {});
+  assertEquals(differingAttributes(link, {}), {});
 });
 
 const variable = { name: "net.a", key: "net/a", value: "1" };
@@ -81,7 +81,7 @@ Deno.test("a removal puts back what nobody has changed since, the last one first
     { key: "net/d", was: "0", set: "1" },
   ];
   const now = new Map([["net/a", "1"], ["net/b", "6\t7"], ["net/c", "2"]]);
-  const steps = forGood(setVariables(where, untouched(variables, now)));
+  const steps = asRemoval(setVariables(where, restoringChanges(variables, now)));
   assertEquals(steps.map(({ do: action }) => describe(action)), [
     `${inside} sh -c 'echo '\\''4\t5'\\'' > /proc/sys/net/b'`,
     `${inside} sh -c 'echo 0 > /proc/sys/net/a'`,

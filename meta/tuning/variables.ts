@@ -10,7 +10,7 @@ import { CniError, codes } from "../../cni/error.ts";
 import { readNamedFile } from "../../recipes/files.ts";
 import { parseRe2 } from "../../recipes/re2.ts";
 
-/** A variable and what it shall hold. */
+/** A variable and its new value. */
 export interface Variable {
   /** As the configuration writes it. */
   readonly name: string;
@@ -41,20 +41,23 @@ export function variablesOf(
 /** `IFNAME` is replaced after the dots, so that an interface's own dots stay. */
 function keyOf(name: string, ifName: string): string {
   const path = slashed.test(name) ? name : name.replaceAll(".", "/");
-  const parts = path.replace("IFNAME", () => ifName).split("/").filter(Boolean);
-  if (parts[0] === "net" && parts.length > 1 && !parts.some((part) => /^\.{1,2}$/.test(part))) {
-    return parts.join("/");
-  }
+  const key = path.replace("IFNAME", () => ifName).split("/").filter(Boolean).join("/");
+  if (isNetKey(key)) return key;
   throw new CniError(
     codes.invalidNetworkConfig,
     `Cannot set "${name}": invalid net sysctl key, it is not below /proc/sys/net`,
   );
 }
 
+/** Whether a path below `/proc/sys` is one of a variable below `net`. */
+export function isNetKey(key: string): boolean {
+  return /^net\/[^\0]/.test(key) && !key.split("/").some((part) => /^\.{0,2}$/.test(part));
+}
+
 /** Where the administrator lists what is allowed. */
 export const allowlistPath = "/etc/cni/tuning/allowlist.conf";
 
-/** Throws code 7 for a name that the list does not allow; without a list every one is. */
+/** Throws code 7 for a name that the list does not allow; without a list every name is allowed. */
 export function requireAllowed(names: readonly string[], path = allowlistPath): void {
   const lines = readAllowlist(path);
   if (!lines) return;
@@ -75,7 +78,7 @@ function readAllowlist(path: string): string[] | undefined {
   return readNamedFile(path)?.split("\n").map((line) => line.trim()).filter(Boolean);
 }
 
-/** Throws code 5 or 7 for a list that cannot be read, or has an expression that is none. */
+/** Throws code 5 for a list that cannot be read, and 7 for one with an invalid expression. */
 export function checkAllowlist(path = allowlistPath): void {
   for (const line of readAllowlist(path) ?? []) toPattern(line, path);
 }
@@ -90,7 +93,7 @@ function toPattern(line: string, path: string): RegExp {
   );
 }
 
-/** One after the other: `+` and what a variable holds, or `-` for one that cannot be read, and a NUL. */
+/** Prints for each variable `+` and its value, or `-` when it cannot be read, and a NUL. */
 const show = `for key; do
   if value=$(cat "/proc/sys/$key"); then printf '+%s\\0' "$value"; else printf '%s\\0' -; fi
 done 2>/dev/null`;
@@ -100,7 +103,7 @@ export function showVariables(keys: readonly string[], netns: NetnsRef): Command
   return command("sh", ["-c", show, "sh", ...keys], { netns });
 }
 
-/** What variables hold, by key; those that cannot be read are absent. */
+/** Values by key; variables that cannot be read are absent. */
 export function parseVariables(text: string, keys: readonly string[]): ReadonlyMap<string, string> {
   const values = text.split("\0");
   return new Map(keys.flatMap((key, index) => {

@@ -1,33 +1,27 @@
 /**
- * What there is in the container: its links, the interface's addresses, the routes
- * of all tables.
+ * Queries the container: its links, the interface's addresses, the routes of all tables.
  *
  * @module
  */
 import type { NetnsRef } from "../../host/command.ts";
 import { command } from "../../host/command.ts";
-import type { WholeAddress } from "../../host/ip_whole_addr.ts";
-import { parseWholeAddresses } from "../../host/ip_whole_addr.ts";
+import type { RestorableAddress } from "../../host/ip_addr_restore.ts";
+import { parseRestorableAddresses } from "../../host/ip_addr_restore.ts";
 import type { Link } from "../../host/ip_link.ts";
 import { parseLinks } from "../../host/ip_link.ts";
-import type { WholeRoute } from "../../host/ip_whole_route.ts";
-import { parseWholeRoutes } from "../../host/ip_whole_route.ts";
+import type { RestorableRoute } from "../../host/ip_route_restore.ts";
+import { parseRestorableRoutes } from "../../host/ip_route_restore.ts";
 import type { Rule } from "../../host/ip_rule.ts";
 import { parseRules } from "../../host/ip_rule.ts";
 import type { Host } from "../../ns/machine.ts";
+import type { NetnsInterface } from "../../recipes/container.ts";
 
-/** The interface inside its container. */
-export interface Where {
-  readonly netns: NetnsRef;
-  readonly ifName: string;
-}
-
-/** What there is. */
-export interface Facts {
+/** Links, addresses, routes and rules of a container. */
+export interface VrfFacts {
   readonly links: readonly Link[];
   /** The interface's IPv6 addresses; those of IPv4 stay whatever happens. */
-  readonly addresses: readonly WholeAddress[];
-  readonly routes: readonly WholeRoute[];
+  readonly addresses: readonly RestorableAddress[];
+  readonly routes: readonly RestorableRoute[];
   /** Of IPv4. */
   readonly rules: readonly Rule[];
 }
@@ -40,8 +34,11 @@ const shown = [
   "rule show",
 ];
 
-/** Looks at everything in one process. Finds nothing in a namespace that is gone. */
-export async function gather(host: Host, { netns, ifName }: Where): Promise<Facts> {
+/** Queries everything in one process. Finds nothing in a namespace that is gone. */
+export async function gatherVrfFacts(
+  host: Host,
+  { netns, ifName }: NetnsInterface,
+): Promise<VrfFacts> {
   const show = command("ip", ["-N", "-d", "-j", "-batch", "-"], {
     netns,
     stdin: shown.map((line) => `${line}\n`).join(""),
@@ -54,8 +51,8 @@ export async function gather(host: Host, { netns, ifName }: Where): Promise<Fact
   const [links = "", routes4 = "", routes6 = "", rules = ""] = (text ?? "").split("\n");
   return {
     links: parseLinks(links),
-    addresses: parseWholeAddresses(links, ifName),
-    routes: [...parseWholeRoutes(routes4, 4), ...parseWholeRoutes(routes6, 6)],
+    addresses: parseRestorableAddresses(links, ifName),
+    routes: [...parseRestorableRoutes(routes4, 4), ...parseRestorableRoutes(routes6, 6)],
     rules: parseRules(rules, 4),
   };
 }
@@ -68,4 +65,16 @@ export async function gatherRules6(host: Host, netns: NetnsRef): Promise<Rule[]>
     tolerate: ["unsupported"],
   });
   return parseRules(text ?? "", 6);
+}
+
+/** A link by its name. */
+export function findLink(links: readonly Link[], name: string): Link | undefined {
+  return links.find((link) => link.name === name);
+}
+
+/** Why a link cannot be the VRF with this table, or with any when it is 0. */
+export function vrfProblem({ name, kind, vrfTable }: Link, table: number): string | undefined {
+  if (kind !== "vrf") return `Netlink ${name} is not a VRF`;
+  if (table === 0 || vrfTable === table) return undefined;
+  return `VRF ${name} already exist with different routing table ${vrfTable}`;
 }

@@ -7,11 +7,11 @@
 import type { Result } from "../../cni/types.ts";
 import type { PortVlan } from "../../host/bridge_vlan.ts";
 import type { Link } from "../../host/ip_link.ts";
-import type { OwnNames } from "../../recipes/own.ts";
+import type { AttachmentNames } from "../../recipes/attachment.ts";
 import type { Conf } from "./conf.ts";
 import type { PortVlans } from "./vlan.ts";
 import { compareLink } from "../../recipes/check.ts";
-import { isOwn } from "../../recipes/own.ts";
+import { isHostEndOf } from "../../recipes/attachment.ts";
 import { hasVlanGateway, portVlans, usesVlans } from "./host.ts";
 import { nativeOf, ranges } from "./vlan.ts";
 
@@ -45,14 +45,15 @@ export function comparePort(
   { result, links, own, inside, vlans }: {
     result: Result;
     links: readonly Link[];
-    own: OwnNames;
+    own: AttachmentNames;
     inside: Link | undefined;
     /** VLANs of all ports; absent where VLANs are not told apart. */
     vlans: ReadonlyMap<string, readonly PortVlan[]> | undefined;
   },
 ): string[] {
   const port = links.find((link) =>
-    link.name === own.hostVeth && isOwn(link, own) || inside && link.index === inside.linkIndex
+    link.name === own.hostVeth && isHostEndOf(link, own) ||
+    inside && link.index === inside.linkIndex
   );
   if (!port) return ["the host end of the veth pair is missing"];
   const mac = result.interfaces.find(({ name, sandbox }) => name === port.name && !sandbox)?.mac;

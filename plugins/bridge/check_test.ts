@@ -17,7 +17,7 @@ const plain = testLink({
 
 const own = {
   hostVeth: "veth00000001",
-  passing: "cni000000000001",
+  temporaryName: "cni000000000001",
   hostMac: "02:00:00:00:00:01",
   containerMac: "02:00:00:00:00:02",
   alias: "cni:net/c1/eth0",

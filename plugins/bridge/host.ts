@@ -8,7 +8,7 @@ import type { NetnsRef } from "../../host/command.ts";
 import type { Family } from "../../host/ip.ts";
 import type { Link } from "../../host/ip_link.ts";
 import type { Step } from "../../host/step.ts";
-import type { OwnNames } from "../../recipes/own.ts";
+import type { AttachmentNames } from "../../recipes/attachment.ts";
 import type { Conf } from "./conf.ts";
 import type { PortVlans, VlanGateway } from "./vlan.ts";
 import {
@@ -28,7 +28,7 @@ import { createVlanGateway, joinVlans, trunkIds } from "./vlan.ts";
 
 /** What ADD knows before it plans. */
 export interface Facts {
-  readonly own: OwnNames;
+  readonly own: AttachmentNames;
   readonly netns: NetnsRef;
   readonly ifName: string;
   /** Hardware address of the container's interface. */

@@ -10,7 +10,7 @@ import { addVeth, deleteLink, setBridgePort, setLink } from "../../host/ip_link.
 import type { Family } from "../../host/ip.ts";
 import type { Link } from "../../host/ip_link.ts";
 import type { Step } from "../../host/step.ts";
-import { sharedMac } from "../../recipes/own.ts";
+import { sharedMac } from "../../recipes/attachment.ts";
 import { sha512 } from "../../recipes/names.ts";
 import { distrust, enableFamilies } from "../../recipes/veth.ts";
 

@@ -16,7 +16,7 @@ const auxiliaryDir = `${busDir}/auxiliary/devices`;
 /** The drivers that hand a device to a program: there is no link that could be moved. */
 const userSpaceDrivers: ReadonlySet<string> = new Set(["vfio-pci", "uio_pci_generic", "igb_uio"]);
 
-/** A text; an empty one counts as absent. */
+/** A text of this pattern, or an empty one, which counts as absent. */
 function text(expects: string, pattern: RegExp) {
   return stringThat(expects, (text) => text === "" || pattern.test(text));
 }
@@ -61,11 +61,11 @@ export const conf = object({
   ),
 });
 
-/** What it gives. */
+/** The decoded configuration. */
 export type Conf = Infer<typeof conf>;
 
 /** A device as the configuration names it. */
-export interface Selection {
+export interface DeviceSelection {
   /** The key that counts. */
   readonly key: "device" | "hwaddr" | "kernelpath" | "pciBusID" | "deviceID";
   readonly value: string;
@@ -78,13 +78,15 @@ export interface Selection {
 }
 
 /** Whether anything selects a device. A STATUS comes without what a runtime passes. */
-export function selects({ device, hwaddr, kernelpath, pciBusID, runtimeConfig }: Conf): boolean {
+export function selectsDevice(
+  { device, hwaddr, kernelpath, pciBusID, runtimeConfig }: Conf,
+): boolean {
   return [device, hwaddr, kernelpath, pciBusID, runtimeConfig?.deviceID].some(Boolean);
 }
 
 /** The device that is selected. Throws code 7 when none is, and 103 when sysfs does not have it. */
-export function select(conf: Conf): Selection {
-  if (!selects(conf)) {
+export function selectDevice(conf: Conf): DeviceSelection {
+  if (!selectsDevice(conf)) {
     throw new CniError(
       codes.invalidNetworkConfig,
       'specify either "device", "hwaddr", "kernelpath" or "pciBusID"',

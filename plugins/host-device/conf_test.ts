@@ -3,7 +3,7 @@ import type { Issue } from "../../cni/decode.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import type { JsonObject } from "../../cni/types.ts";
 import type { Conf } from "./conf.ts";
-import { conf, select, selects } from "./conf.ts";
+import { conf, selectDevice, selectsDevice } from "./conf.ts";
 
 function decode(value: JsonObject): { decoded: Conf | undefined; issues: Issue[] } {
   const issues: Issue[] = [];
@@ -56,14 +56,14 @@ Deno.test("what selects nothing real is refused, with its path", () => {
 });
 
 Deno.test("a longer name, which a link may have besides its own, selects it", () => {
-  const selection = select(good({ device: "enx0200000000010203" }));
+  const selection = selectDevice(good({ device: "enx0200000000010203" }));
   assertEquals([selection.key, selection.value], ["device", "enx0200000000010203"]);
 });
 
 Deno.test("without a selector the words are the reference's", () => {
   for (const value of [{}, { device: "", hwaddr: "", kernelpath: "", pciBusID: "" }]) {
-    assert(!selects(good(value)));
-    const error = assertThrows(() => select(good(value)), CniError);
+    assert(!selectsDevice(good(value)));
+    const error = assertThrows(() => selectDevice(good(value)), CniError);
     assertEquals(
       [error.code, error.msg],
       [
@@ -77,16 +77,16 @@ Deno.test("without a selector the words are the reference's", () => {
 Deno.test("device counts more than hwaddr, and that more than kernelpath", () => {
   const kernelpath = "/sys/devices/virtual";
   const all = { device: "eth1", hwaddr: "02:00:00:00:ca:01", kernelpath };
-  assertEquals(select(good(all)).key, "device");
-  assertEquals(select(good({ ...all, device: "" })).key, "hwaddr");
-  const { key, folder } = select(good({ kernelpath }));
+  assertEquals(selectDevice(good(all)).key, "device");
+  assertEquals(selectDevice(good({ ...all, device: "" })).key, "hwaddr");
+  const { key, folder } = selectDevice(good({ kernelpath }));
   assertEquals([key, folder], ["kernelpath", kernelpath]);
 });
 
 Deno.test("an address that PCI does not have is an error, whatever else selects the device", () => {
   const pciBusID = "ffff:ff:1f.7";
   for (const value of [{ pciBusID }, { pciBusID, device: "eth1" }]) {
-    const error = assertThrows(() => select(good(value)), CniError);
+    const error = assertThrows(() => selectDevice(good(value)), CniError);
     assertEquals(error.code, codes.objectMissing);
     assertEquals(error.msg, `error with host device: PCI device "${pciBusID}": no such device`);
   }
@@ -94,7 +94,7 @@ Deno.test("an address that PCI does not have is an error, whatever else selects 
 
 Deno.test("a device of the runtime that nobody has is an error with the reference's words", () => {
   const conf = good({ pciBusID: "0000:00:01.0", runtimeConfig: { deviceID: "no-such.sf.4" } });
-  const error = assertThrows(() => select(conf), CniError);
+  const error = assertThrows(() => selectDevice(conf), CniError);
   assertEquals(error.msg, "runtime config DeviceID no-such.sf.4 not found or unsupported");
   assert(error.details.includes("/sys/bus/auxiliary/devices"), error.details);
 });

@@ -4,7 +4,8 @@
  * @module
  */
 import type { Host } from "../../ns/machine.ts";
-import type { Attachment } from "../../recipes/own.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
+import { isSameAttachment } from "../../cni/attachment_key.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import type { Command } from "../../host/command.ts";
 import type { GivenAddress } from "../../host/ip_addr.ts";
@@ -12,13 +13,13 @@ import { parseGivenAddresses } from "../../host/ip_addr.ts";
 import type { Link } from "../../host/ip_link.ts";
 import { parseLinks, showLink, showLinks } from "../../host/ip_link.ts";
 import { inspectNetns, sameNetns } from "../../ns/netns.ts";
-import { look } from "../../recipes/look.ts";
-import { dropRecord } from "../../recipes/record.ts";
-import type { Selection } from "./conf.ts";
+import { queryLinks } from "../../recipes/links.ts";
+import { removeRecord } from "../../recipes/record.ts";
+import type { DeviceSelection } from "./conf.ts";
 import { linksOf } from "./conf.ts";
 import { giveBack } from "./give_back.ts";
 import type { DeviceRecord } from "./record.ts";
-import { deviceRecords, findRecorded, isSame, ownAddress, recordOf } from "./record.ts";
+import { deviceRecords, findRecorded, permanentAddress, recordForLink } from "./record.ts";
 
 /** A device on the host. */
 export interface HostDevice {
@@ -27,14 +28,15 @@ export interface HostDevice {
 }
 
 /** The device that is selected, if the host has it. */
-async function findDevice(host: Host, selection: Selection): Promise<HostDevice | undefined> {
+async function findDevice(host: Host, selection: DeviceSelection): Promise<HostDevice | undefined> {
   const { key, value, folder } = selection;
   const name = folder === undefined ? value : linksOf(folder)?.[0];
   if (name === undefined) return undefined;
   const text = await query(host, key === "hwaddr" ? showLinks() : showLink(name));
   const links = parseLinks(text);
   const link = key === "hwaddr"
-    ? links.find(({ mac }) => mac === value) ?? links.find((link) => ownAddress(link) === value)
+    ? links.find(({ mac }) => mac === value) ??
+      links.find((link) => permanentAddress(link) === value)
     : links[0];
   return link && { link, addresses: parseGivenAddresses(text, link.name) };
 }
@@ -50,40 +52,43 @@ async function query(host: Host, show: Command): Promise<string> {
  */
 export async function findFreeDevice(
   host: Host,
-  { selection, attachment }: { readonly selection: Selection; readonly attachment: Attachment },
+  { selection, attachment }: {
+    readonly selection: DeviceSelection;
+    readonly attachment: AttachmentKey;
+  },
 ): Promise<HostDevice> {
-  const records = deviceRecords();
+  const records = deviceRecords.all();
   const found = await findDevice(host, selection);
   const record = found
-    ? recordOf(found.link, { where: "host", records })
+    ? recordForLink(found.link, { where: "host", records })
     : records.find((record) => isSelected(record, selection));
   if (found && !record) return found;
-  const links = found ? [found.link] : await look(host, showLinks());
+  const links = found ? [found.link] : await queryLinks(host, showLinks());
   const link = record && findRecorded(links, record, { where: "host", records });
   if (!link) throw missing(selection, { links, record });
   await free(host, { record, link, attachment });
   const freed = await findDevice(host, selection);
   if (freed) return freed;
-  throw missing(selection, { links: await look(host, showLinks()) });
+  throw missing(selection, { links: await queryLinks(host, showLinks()) });
 }
 
-/** Settles a record whose device is on the host: it was not taken, or is back. */
+/** Removes a record whose device is on the host, because it was never taken or is back. */
 async function free(
   host: Host,
   { record, link, attachment }: {
     readonly record: DeviceRecord;
     readonly link: Link;
-    readonly attachment: Attachment;
+    readonly attachment: AttachmentKey;
   },
 ): Promise<void> {
-  if (isAlive(record) && !isSame(record, attachment)) {
+  if (isAlive(record) && !isSameAttachment(record, attachment)) {
     throw new CniError(
       codes.tryAgainLater,
       `Cannot take host device "${link.name}": it is promised to ${describe(record)}`,
       `if nobody is attaching that container, call DEL for it; the promise is ${record.path}`,
     );
   }
-  if (isSettled(link, record)) await host.apply(dropRecord(record));
+  if (isSettled(link, record)) await host.apply(removeRecord(record));
   else await giveBack(host, record, []);
 }
 
@@ -97,23 +102,26 @@ function isSettled({ name, alias }: Link, { ifName, data: { device } }: DeviceRe
 }
 
 /** STATUS: throws code 50 when neither the host nor a container that we gave it to has the device. */
-export async function requireDevice(host: Host, selection: Selection): Promise<void> {
-  const records = deviceRecords();
+export async function requireDevice(host: Host, selection: DeviceSelection): Promise<void> {
+  const records = deviceRecords.all();
   if (records.some((record) => isSelected(record, selection) && isAlive(record))) return;
   if (await findDevice(host, selection)) return;
-  const links = await look(host, showLinks());
+  const links = await queryLinks(host, showLinks());
   throw missing(selection, { links, code: codes.notAvailable });
 }
 
 /** Whether a record tells of the device that is selected. */
-function isSelected({ data }: DeviceRecord, { key, value, folder, pciId }: Selection): boolean {
+function isSelected(
+  { data }: DeviceRecord,
+  { key, value, folder, pciId }: DeviceSelection,
+): boolean {
   const { device } = data;
   if (folder !== undefined) {
     return data.folder === folder || pciId !== undefined && device.hardware === `pci/${pciId}`;
   }
   return key === "device"
     ? device.name === value
-    : device.mac === value || ownAddress(device) === value;
+    : device.mac === value || permanentAddress(device) === value;
 }
 
 function isAlive({ data: { netns, identity } }: DeviceRecord): boolean {
@@ -121,12 +129,12 @@ function isAlive({ data: { netns, identity } }: DeviceRecord): boolean {
   return state.is === "namespace" && sameNetns(state.identity, identity);
 }
 
-function describe({ network, containerId, ifName }: Attachment): string {
+function describe({ network, containerId, ifName }: AttachmentKey): string {
   return `container "${containerId}" (network "${network}", interface "${ifName}")`;
 }
 
 function missing(
-  { key, value, folder }: Selection,
+  { key, value, folder }: DeviceSelection,
   { links, record, code = codes.objectMissing }: {
     readonly links: readonly Link[];
     readonly record?: DeviceRecord | undefined;

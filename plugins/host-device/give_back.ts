@@ -15,23 +15,23 @@ import type { Step } from "../../host/step.ts";
 import type { Host } from "../../ns/machine.ts";
 import type { NetnsState } from "../../ns/netns.ts";
 import { currentNetns, inspectNetns, ownNetns, sameNetns } from "../../ns/netns.ts";
-import { look } from "../../recipes/look.ts";
-import { isContradicted } from "../../recipes/own.ts";
-import { dropRecord } from "../../recipes/record.ts";
+import { queryLinks } from "../../recipes/links.ts";
+import { contradictsResult } from "../../recipes/attachment.ts";
+import { removeRecord } from "../../recipes/record.ts";
 import { enableFamilies } from "../../recipes/veth.ts";
 import type { Conf } from "./conf.ts";
 import type { Device, DeviceRecord } from "./record.ts";
-import { deviceOf, deviceRecords, findRecorded, recordOf } from "./record.ts";
+import { deviceFromLink, deviceRecords, findRecorded, recordForLink } from "./record.ts";
 
 /** A namespace where a device may be. */
-export interface Place {
+export interface CandidateNetns {
   readonly netns: NetnsRef;
   /** Whether it is the one that the device was given to. */
   readonly recorded: boolean;
 }
 
 /** A device that was found, and what else the host has. */
-export interface Found {
+export interface FoundDevice {
   readonly link: Link;
   /** The namespace it is in; absent on the host. */
   readonly netns?: NetnsRef | undefined;
@@ -45,26 +45,26 @@ export interface Found {
 export async function giveBack(
   host: Host,
   record: DeviceRecord,
-  places: readonly Place[],
+  candidates: readonly CandidateNetns[],
 ): Promise<void> {
-  const found = await find(host, record, places);
+  const found = await findDevice(host, record, candidates);
   await host.apply([
     ...(found ? planReturn(record.data.device, found) : []),
-    ...dropRecord(record),
+    ...removeRecord(record),
   ]);
 }
 
-async function find(
+async function findDevice(
   host: Host,
   record: DeviceRecord,
-  places: readonly Place[],
-): Promise<Found | undefined> {
-  const records = deviceRecords();
+  candidates: readonly CandidateNetns[],
+): Promise<FoundDevice | undefined> {
+  const records = deviceRecords.all();
   const [onHost, ...inside] = await Promise.all([
-    look(host, showLinks()),
-    ...places.map(({ netns }) => look(host, showLinks({ netns }))),
+    queryLinks(host, showLinks()),
+    ...candidates.map(({ netns }) => queryLinks(host, showLinks({ netns }))),
   ]);
-  for (const [index, { netns, recorded }] of places.entries()) {
+  for (const [index, { netns, recorded }] of candidates.entries()) {
     const where = recorded ? "container" : "elsewhere";
     const link = findRecorded(inside[index]!, record, { where, records });
     if (link) return { link, netns, onHost };
@@ -73,13 +73,13 @@ async function find(
   return link && { link, onHost };
 }
 
-/** Where a recorded device may be: in the namespace it was given to, or in the one that has its path now. */
-export function placesOf({ data }: DeviceRecord, live?: NetnsState): Place[] {
-  const places = [inspectNetns(data.netns), live].flatMap((state): Place[] => {
+/** Namespaces where a recorded device may be: the one that it was given to, and the one at its path now. */
+export function candidateNetns({ data }: DeviceRecord, live?: NetnsState): CandidateNetns[] {
+  const candidates = [inspectNetns(data.netns), live].flatMap((state): CandidateNetns[] => {
     if (state?.is !== "namespace" || sameNetns(state.identity, currentNetns())) return [];
     return [{ netns: state.netns, recorded: sameNetns(state.identity, data.identity) }];
   });
-  const distinct = [...new Map(places.map((place) => [place.netns.path, place])).values()];
+  const distinct = [...new Map(candidates.map((it) => [it.netns.path, it])).values()];
   return distinct.sort((a, b) => Number(b.recorded) - Number(a.recorded));
 }
 
@@ -88,7 +88,7 @@ export function placesOf({ data }: DeviceRecord, live?: NetnsState): Place[] {
  * is taken for a moment on either side. Throws code 102 when another link of the
  * host has its name: then it stays where it is.
  */
-export function planReturn(device: Device, found: Found): Step[] {
+export function planReturn(device: Device, found: FoundDevice): Step[] {
   const { link, netns } = found;
   refuseConflict(device, found);
   const change = differences(link, device);
@@ -113,7 +113,7 @@ export function planReturn(device: Device, found: Found): Step[] {
   ];
 }
 
-function refuseConflict({ name }: Device, { link, netns, onHost }: Found): void {
+function refuseConflict({ name }: Device, { link, netns, onHost }: FoundDevice): void {
   const other = onHost.find((it) =>
     (netns || it !== link) && (it.name === name || it.altNames.includes(name))
   );
@@ -126,7 +126,7 @@ function refuseConflict({ name }: Device, { link, netns, onHost }: Found): void 
   );
 }
 
-/** What of a link is not as it was, as far as one message can set it. */
+/** The attributes that differ and that one message can set. */
 function differences(link: Link, device: Device): LinkChange {
   return {
     ...(link.name !== device.name && { rename: device.name }),
@@ -176,7 +176,7 @@ export async function giveBackByAlias(
   if (!found) return;
   const { link } = found;
   const device: Device = {
-    ...deviceOf(link, []),
+    ...deviceFromLink(link, []),
     name: link.alias!,
     alias: undefined,
     up: !found.netns && link.up,
@@ -187,16 +187,16 @@ export async function giveBackByAlias(
 async function findByAlias(
   req: Request<Conf>,
   netns: NetnsRef | undefined,
-): Promise<Found | undefined> {
-  const records = deviceRecords();
+): Promise<FoundDevice | undefined> {
+  const records = deviceRecords.all();
   const isMarked = (link: Link) =>
-    isIfName(link.alias ?? "") && !recordOf(link, { where: "elsewhere", records });
+    isIfName(link.alias ?? "") && !recordForLink(link, { where: "elsewhere", records });
   const [onHost, inside] = await Promise.all([
-    look(req.host, showLinks()),
-    netns ? look(req.host, showLinks({ netns })) : [],
+    queryLinks(req.host, showLinks()),
+    netns ? queryLinks(req.host, showLinks({ netns })) : [],
   ]);
   const marked = inside.filter(isMarked);
-  const taken = marked.find((link) => link.name === req.ifName && !isContradicted(link, req)) ??
+  const taken = marked.find((link) => link.name === req.ifName && !contradictsResult(link, req)) ??
     marked.find((link) => isSelected(link, req));
   if (taken) return { link: taken, netns: netns!, onHost };
   const link = onHost.find((link) => isMarked(link) && isReturned(link, req));

@@ -4,10 +4,10 @@ import { processes } from "../../host/fold.ts";
 import type { Link } from "../../host/ip_link.ts";
 import { describe } from "../../host/step.ts";
 import { testLink } from "../../ns/testing.ts";
-import type { Found } from "./give_back.ts";
+import type { FoundDevice } from "./give_back.ts";
 import { planReturn } from "./give_back.ts";
 import type { Device } from "./record.ts";
-import { deviceOf } from "./record.ts";
+import { deviceFromLink } from "./record.ts";
 
 const card = testLink({ name: "eth1", index: 3, mac: "02:00:00:00:ca:01" });
 const netns = { path: "/run/netns/c1" };
@@ -17,8 +17,8 @@ const given = [
   { address: "fd00::1", prefix: 64, scope: "global" },
 ];
 
-function plan(device: Partial<Device>, found: Partial<Found> = {}) {
-  const steps = planReturn({ ...deviceOf(card, []), ...device }, {
+function plan(device: Partial<Device>, found: Partial<FoundDevice> = {}) {
+  const steps = planReturn({ ...deviceFromLink(card, []), ...device }, {
     link: inside,
     netns,
     onHost: [testLink({ name: "lo" })],

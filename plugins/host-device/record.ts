@@ -1,24 +1,33 @@
 /**
- * What an ADD remembers of a device, and how the device is found again by it:
- * renamed, with another alias or hardware address, in the container or on the
+ * The record of a device that a container has, and how the device is found again by
+ * it: renamed, with another alias or hardware address, in the container or on the
  * host, where the kernel brings it back when the container's namespace ends.
  *
  * @module
  */
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
+import type { Decoder } from "../../cni/decode.ts";
 import type { GivenAddress } from "../../host/ip_addr.ts";
 import type { Link } from "../../host/ip_link.ts";
 import type { Step } from "../../host/step.ts";
-import type { NetnsIdentity, NetnsState } from "../../ns/netns.ts";
-import type { Attachment } from "../../recipes/own.ts";
-import type { Kept } from "../../recipes/record.ts";
+import type { NetnsState } from "../../ns/netns.ts";
+import type { AttachmentRecord } from "../../recipes/record.ts";
+import type { RecordedNetns } from "../../recipes/recorded_netns.ts";
 import {
-  allRecords,
-  forgetRecord,
-  keepRecord,
-  readRecord,
-  recordPath,
-  staleRecords,
-} from "../../recipes/record.ts";
+  anyString,
+  boolean,
+  integer,
+  list,
+  map,
+  object,
+  optional,
+  required,
+  stringThat,
+} from "../../cni/decode.ts";
+import { isIfName } from "../../cni/names.ts";
+import { parseIp } from "../../host/ip.ts";
+import { recordPath, records, writeRecord } from "../../recipes/record.ts";
+import { recordedNetnsFields } from "../../recipes/recorded_netns.ts";
 
 const kind = "devices";
 
@@ -40,14 +49,10 @@ export interface Device extends
   readonly addresses: readonly GivenAddress[];
 }
 
-/** A device that a container has. */
-export interface Taken {
+/** A device that a container has, and the namespace that it went to. */
+export interface DeviceData extends RecordedNetns {
   readonly device: Device;
-  /** `CNI_NETNS` of the ADD. */
-  readonly netns: string;
-  /** What stood there. */
-  readonly identity: NetnsIdentity;
-  /** The name under which it moves. */
+  /** The temporary name under which it moves. */
   readonly passing: string;
   /** Its index inside, once it is there. */
   readonly index?: number | undefined;
@@ -56,12 +61,62 @@ export interface Taken {
 }
 
 /** The record of an attachment. */
-export type DeviceRecord = Kept<Taken>;
+export type DeviceRecord = AttachmentRecord<DeviceData>;
 
-/** A new record, not yet kept. */
-export async function makeRecord(
-  { network, containerId, ifName, sandbox }: Attachment & { readonly sandbox: NetnsState },
-  data: Omit<Taken, "identity">,
+const linkName = stringThat("name of a link", isIfName);
+
+/** As iproute2 writes it. */
+const address = stringThat("IP address", (text) => parseIp(text) !== undefined);
+
+const givenAddress: Decoder<GivenAddress> = map(
+  object({
+    address: required(address, "The address."),
+    prefix: required(integer({ min: 0, max: 128 }), "Its prefix length."),
+    peer: optional(address, "The other end."),
+    broadcast: optional(address, "Broadcast address."),
+    label: optional(anyString(), "Label, where it is not the link's name."),
+    scope: required(anyString(), "Scope."),
+    metric: optional(integer({ min: 0 }), "Metric of its prefix route."),
+    nodad: optional(boolean(), "Used without duplicate address detection."),
+    noprefixroute: optional(boolean(), "Without a route to its prefix."),
+  }),
+  (fields) => Object.fromEntries(present(fields)) as unknown as GivenAddress,
+);
+
+function present(fields: object): [string, unknown][] {
+  return Object.entries(fields).filter(([, value]) => value !== undefined);
+}
+
+const decoder: Decoder<DeviceData> = object({
+  ...recordedNetnsFields,
+  device: required(
+    object({
+      name: required(linkName, "Name on the host."),
+      kind: optional(anyString(), "Kind of a virtual link."),
+      mac: required(anyString(), "Hardware address."),
+      permanentMac: optional(anyString(), "Address that the hardware came with."),
+      hardware: optional(anyString(), "Bus and name of the hardware."),
+      mtu: required(integer({ min: 0 }), "MTU in bytes."),
+      up: required(boolean(), "Whether it was up."),
+      promisc: required(boolean(), "Whether somebody had set it promiscuous."),
+      alias: optional(anyString(), "Its alias."),
+      master: optional(linkName, "The bridge or VRF that it was a port of."),
+      addresses: required(list(givenAddress), "Addresses that somebody had given it."),
+    }),
+    "The device as it was on the host.",
+  ),
+  passing: required(linkName, "The temporary name under which it moves."),
+  index: optional(integer({ min: 1 }), "Its index in the container."),
+  folder: optional(anyString(), "Its folder in sysfs."),
+});
+
+/** The records of all devices that containers have. */
+export const deviceRecords = records(kind, decoder);
+
+/** A new record, not yet written. */
+export async function newDeviceRecord(
+  { network, containerId, ifName, sandbox }: AttachmentKey & { readonly sandbox: NetnsState },
+  data: Omit<DeviceData, "identity">,
 ): Promise<DeviceRecord> {
   const attachment = { network, containerId, ifName };
   const identity = sandbox.is === "namespace" ? sandbox.identity : { dev: 0, ino: 0 };
@@ -69,58 +124,28 @@ export async function makeRecord(
   return { ...attachment, path, data: { ...data, identity } };
 }
 
-/** Keeps a record. It has no undo of its own: it goes when the device is given back. */
-export function keep(record: DeviceRecord): Step[] {
-  return keepRecord(record).map(({ undo: _, ...step }) => step);
+/** Writes a record. It has no undo of its own: it goes when the device is given back. */
+export function writeDeviceRecord(record: DeviceRecord): Step[] {
+  return writeRecord(record).map(({ undo: _, ...step }) => step);
 }
 
-/** The record of an attachment, if there is one. */
-export async function readDeviceRecord(attachment: Attachment): Promise<DeviceRecord | undefined> {
-  const record = readRecord<Partial<Taken>>(await recordPath(kind, attachment));
-  return record && isWhole(record) ? record : undefined;
-}
-
-/** Removes an attachment's record, and what an ADD that was killed has left of one. */
-export function forget(attachment: Attachment): Promise<Step[]> {
-  return forgetRecord(kind, attachment);
-}
-
-/** The records of all devices that containers have. */
-export function deviceRecords(): DeviceRecord[] {
-  return allRecords<Partial<Taken>>(kind).filter(isWhole);
-}
-
-/** The records of a network that belong to none of the valid attachments. */
-export function staleDeviceRecords(scope: Parameters<typeof staleRecords>[1]): DeviceRecord[] {
-  return staleRecords<Partial<Taken>>(kind, scope).filter(isWhole);
-}
-
-function isWhole(record: Kept<Partial<Taken>>): record is DeviceRecord {
-  return record.data?.device !== undefined && record.data.identity !== undefined;
-}
-
-/** Whether two names are those of one attachment. */
-export function isSame(a: Attachment, b: Attachment): boolean {
-  return a.network === b.network && a.containerId === b.containerId && a.ifName === b.ifName;
-}
-
-/** What is remembered of a link. */
-export function deviceOf(link: Link, addresses: readonly GivenAddress[]): Device {
+/** A link as a device to be recorded. */
+export function deviceFromLink(link: Link, addresses: readonly GivenAddress[]): Device {
   const { name, kind, mac, permanentMac, hardware, mtu, up, promisc, alias, master } = link;
   return { name, kind, mac, permanentMac, hardware, mtu, up, promisc, alias, master, addresses };
 }
 
 /** Where a link is: on the host, in the namespace of the ADD, or in another that has its path now. */
-export type Where = "host" | "container" | "elsewhere";
+export type LinkLocation = "host" | "container" | "elsewhere";
 
 /** The likeness that makes a link the recorded device. An index says nothing in another namespace. */
-const enough: Readonly<Record<Where, number>> = { host: 3, container: 2, elsewhere: 3 };
+const enough: Readonly<Record<LinkLocation, number>> = { host: 3, container: 2, elsewhere: 3 };
 
 /** The link that is the recorded device, if one is. A link is the device that it resembles most. */
 export function findRecorded(
   links: readonly Link[],
   record: DeviceRecord,
-  { where, records }: { readonly where: Where; readonly records: readonly DeviceRecord[] },
+  { where, records }: { readonly where: LinkLocation; readonly records: readonly DeviceRecord[] },
 ): Link | undefined {
   const others = records.filter(({ path }) => path !== record.path);
   const all = links.map((link) => ({ link, likeness: likeness(link, record, where) }))
@@ -130,19 +155,22 @@ export function findRecorded(
 }
 
 /** The record of the device that a link on the host, or in any container, is. */
-export function recordOf(
+export function recordForLink(
   link: Link,
-  { where, records }: { readonly where: Where; readonly records: readonly DeviceRecord[] },
+  { where, records }: { readonly where: LinkLocation; readonly records: readonly DeviceRecord[] },
 ): DeviceRecord | undefined {
   return records.find((record) => findRecorded([link], record, { where, records }));
 }
 
 /** Kind and hardware never change; of the rest the address that the hardware came with tells most. */
-function likeness(link: Link, { ifName, data }: DeviceRecord, where: Where): number {
+function likeness(link: Link, { ifName, data }: DeviceRecord, where: LinkLocation): number {
   const { device, index, passing } = data;
   if (link.kind !== device.kind || link.hardware !== device.hardware) return 0;
   const evidence: readonly (readonly [number, boolean])[] = [
-    [4, /[^0:]/.test(ownAddress(link)) && ownAddress(link) === ownAddress(device)],
+    [
+      4,
+      /[^0:]/.test(permanentAddress(link)) && permanentAddress(link) === permanentAddress(device),
+    ],
     [3, link.alias === device.name],
     [2, link.hardware !== undefined],
     [2, where === "container" && link.index === index],
@@ -151,7 +179,9 @@ function likeness(link: Link, { ifName, data }: DeviceRecord, where: Where): num
   return evidence.reduce((sum, [weight, holds]) => holds ? sum + weight : sum, 0);
 }
 
-/** The address that the hardware came with; iproute2 tells it only where it is another one. */
-export function ownAddress({ permanentMac, mac }: Pick<Link, "permanentMac" | "mac">): string {
+/** The address that the hardware came with; iproute2 shows it only where the link has another one. */
+export function permanentAddress(
+  { permanentMac, mac }: Pick<Link, "permanentMac" | "mac">,
+): string {
   return permanentMac ?? mac;
 }

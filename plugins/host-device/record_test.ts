@@ -1,8 +1,9 @@
 import { assertEquals } from "@std/assert";
 import type { Link } from "../../host/ip_link.ts";
 import { testLink } from "../../ns/testing.ts";
-import type { DeviceRecord, Where } from "./record.ts";
-import { deviceOf, findRecorded, recordOf } from "./record.ts";
+import type { DeviceRecord, LinkLocation } from "./record.ts";
+import { assertRecordFormat } from "../../tests/harness/records.ts";
+import { deviceFromLink, deviceRecords, findRecorded, recordForLink } from "./record.ts";
 
 const card = testLink({ name: "eth1", index: 3, mac: "02:00:00:00:ca:01", hardware: "pci/1" });
 
@@ -13,7 +14,7 @@ function recordFor(link: Link, id = "c1"): DeviceRecord {
     ifName: "net1",
     path: `/run/${id}`,
     data: {
-      device: deviceOf(link, []),
+      device: deviceFromLink(link, []),
       netns: `/run/netns/${id}`,
       identity: { dev: 4, ino: 1 },
       passing: "cni000000000001",
@@ -23,7 +24,7 @@ function recordFor(link: Link, id = "c1"): DeviceRecord {
 }
 
 /** Whether a link like the card but for these fields is found, among strangers. */
-function isFound(fields: Partial<Link>, where: Where, link = card): boolean {
+function isFound(fields: Partial<Link>, where: LinkLocation, link = card): boolean {
   const strangers = [
     testLink({ name: "lo", mac: "00:00:00:00:00:00", index: 1 }),
     testLink({ name: "net1", kind: "veth", mac: "02:00:00:00:00:77", index: 2 }),
@@ -83,9 +84,42 @@ Deno.test("of two ports of one card each is its own", () => {
   for (const where of ["host", "container"] as const) {
     for (const [index, record] of records.entries()) {
       assertEquals(findRecorded(ports, record, { where, records }), ports[index]);
-      assertEquals(recordOf(ports[index]!, { where, records }), record);
+      assertEquals(recordForLink(ports[index]!, { where, records }), record);
     }
     // The first port is gone: the second is not taken for it.
     assertEquals(findRecorded([ports[1]], records[0]!, { where, records }), undefined);
   }
+});
+
+Deno.test("a record is read as it was written, and none of its parts may be damaged", () => {
+  const given = {
+    address: "192.0.2.1",
+    prefix: 24,
+    peer: "192.0.2.2",
+    broadcast: "192.0.2.255",
+    label: "eth1:1",
+    scope: "global",
+    metric: 7,
+    nodad: true,
+    noprefixroute: true,
+  };
+  const more = { kind: "vlan", permanentMac: "02:00:00:00:ca:09", alias: "a b", master: "br0" };
+  const { data } = recordFor(testLink({ ...card, ...more }));
+  assertRecordFormat(deviceRecords, {
+    netns: data.netns,
+    identity: data.identity,
+    device: { ...data.device, addresses: [given, { ...given, address: "fd00::1", prefix: 64 }] },
+    passing: data.passing,
+    index: 7,
+    folder: "/sys/bus/pci/devices/0000:00:1f.6",
+  });
+});
+
+Deno.test("a record of a plain device has only what the device had", () => {
+  const { data } = recordFor(testLink({ mac: "", kind: "tun" }));
+  const decoded = deviceRecords.decoder.decode(JSON.parse(JSON.stringify(data)), "", []);
+  const given = { address: "192.0.2.1", prefix: 24, scope: "global" };
+  const device = { ...data.device, addresses: [given] };
+  assertEquals(decoded?.device, data.device);
+  assertEquals(deviceRecords.decoder.decode({ ...data, device }, "", [])?.device, device);
 });

@@ -50,6 +50,7 @@ export const plugin = definePlugin<Conf>({
   needs: "nothing",
   permissions: { run: [], read: [], write: [] },
   conf,
+  ipam: { needsInterface: false, releaseFirst: false, needsBroadcast: false },
   add,
   check,
   del: () => Promise.resolve(),

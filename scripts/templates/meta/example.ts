@@ -25,8 +25,8 @@ import { setLink, showLink } from "../../../host/ip_link.ts";
 import { requireChained } from "../../../recipes/chained.ts";
 import { report, requirePrevResult } from "../../../recipes/check.ts";
 import { containerNetns, liveNetns } from "../../../recipes/container.ts";
-import { look } from "../../../recipes/look.ts";
-import { isContradicted } from "../../../recipes/own.ts";
+import { queryLinks } from "../../../recipes/links.ts";
+import { contradictsResult } from "../../../recipes/attachment.ts";
 import { requireTools } from "../../../recipes/status.ts";
 
 /** Each key has its type, its default and its line in the table of docs/plugins/example.md. */
@@ -67,8 +67,8 @@ async function add(req: Request<Conf>): Promise<Result> {
 
 /** The container's interface, the same one for every verb: not another that has its name meanwhile. */
 async function findLink(req: Request<Conf>, netns: NetnsRef): Promise<Link | undefined> {
-  const [link] = await look(req.host, showLink(req.ifName, { netns }));
-  return link && !isContradicted(link, req) ? link : undefined;
+  const [link] = await queryLinks(req.host, showLink(req.ifName, { netns }));
+  return link && !contradictsResult(link, req) ? link : undefined;
 }
 
 /** What a plan is made from. */

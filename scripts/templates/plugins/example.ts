@@ -33,7 +33,7 @@ import {
   gcContainerLink,
 } from "../../../recipes/container_link.ts";
 import { macFields, requestedMac } from "../../../recipes/mac.ts";
-import { ownNames } from "../../../recipes/own.ts";
+import { attachmentNames } from "../../../recipes/attachment.ts";
 import { requireTools } from "../../../recipes/status.ts";
 
 /** What `ip link add … type` takes; `ip -d link` shows it again. */
@@ -66,7 +66,7 @@ export const plugin = definePlugin<Conf>({
 async function add(req: Request<Conf>): Promise<Result> {
   const { conf, ifName } = req;
   const netns = containerNetns(req);
-  const own = await ownNames(req);
+  const own = await attachmentNames(req);
   const mac = requestedMac(req) ?? own.containerMac;
   const create = planLink(conf, { own, netns, ifName, mac });
   return await attach(req, { create, mac, mtu: conf.mtu || etherMtu, dad: false });

@@ -7,10 +7,10 @@ import type { JsonObject, Result } from "../../../cni/types.ts";
 import { processes } from "../../../host/fold.ts";
 import { describe } from "../../../host/step.ts";
 import { FakeHost } from "../../../ns/testing.ts";
-import { ownNames } from "../../../recipes/own.ts";
+import { attachmentNames } from "../../../recipes/attachment.ts";
 import { planLink, plugin } from "./example.ts";
 
-const own = await ownNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
+const own = await attachmentNames({ network: "mynet", containerId: "dummy", ifName: "eth0" });
 const facts = { own, netns: { path: "/run/netns/c1" }, ifName: "eth0", mac: own.containerMac };
 const inside = "nsenter --net=/run/netns/c1 ip";
 

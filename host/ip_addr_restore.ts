@@ -1,6 +1,6 @@
 /**
- * Whole addresses: what `ip addr` shows of an IPv6 address, as the words that give the
- * same one again. The kernel takes them from a link that goes down.
+ * Reads IPv6 addresses as `ip addr` shows them, and adds the same ones again. The kernel
+ * removes them from a link that goes down.
  *
  * @module
  */
@@ -9,37 +9,37 @@ import { command } from "./command.ts";
 import { parseIpJson } from "./ip_json.ts";
 import type { In } from "./ip_link.ts";
 
-/** An IPv6 address with every word that it takes to give it again. */
-export interface WholeAddress {
+/** An IPv6 address with every word that adds it again. */
+export interface RestorableAddress {
   /** As after `ip addr replace`, without `dev` and `nodad`. */
   readonly words: readonly string[];
   /** Whether it is used without detection of duplicates. */
   readonly nodad: boolean;
   /** Whether duplicates are being looked for, or one was found. */
   readonly tentative: boolean;
-  /** Whether it ends by itself, some time after it was given. */
-  readonly passing: boolean;
+  /** Whether it has a lifetime, as one from a router advertisement. */
+  readonly dynamic: boolean;
 }
 
 /** `ip addr replace WORDS… [nodad] dev X`: gives a link an address, or changes the one that it has. */
-export function replaceAddress(
+export function replaceIpv6Address(
   dev: string,
-  { words, nodad, netns }: In & Pick<WholeAddress, "words" | "nodad">,
+  { words, nodad, netns }: In & Pick<RestorableAddress, "words" | "nodad">,
 ): Command {
   const detection = nodad ? ["nodad"] : [];
   return command("ip", ["addr", "replace", ...words, ...detection, "dev", dev], { netns });
 }
 
 /** `ip addr del A/P dev X` */
-export function removeAddress(
+export function removeIpv6Address(
   dev: string,
-  { words, netns }: In & Pick<WholeAddress, "words">,
+  { words, netns }: In & Pick<RestorableAddress, "words">,
 ): Command {
   const name = words.slice(0, words[1] === "peer" ? 3 : 1);
   return command("ip", ["addr", "del", ...name, "dev", dev], { netns });
 }
 
-interface RawWhole {
+interface RawAddress {
   family: string;
   local?: string;
   prefixlen: number;
@@ -61,8 +61,8 @@ interface RawWhole {
  * The IPv6 addresses of a link from the JSON of `ip addr show`, the newest first. Temporary ones,
  * which the kernel makes from another, are left out.
  */
-export function parseWholeAddresses(json: string, dev: string): WholeAddress[] {
-  const links = parseIpJson<{ ifname?: string; addr_info?: RawWhole[] }>(json);
+export function parseRestorableAddresses(json: string, dev: string): RestorableAddress[] {
+  const links = parseIpJson<{ ifname?: string; addr_info?: RawAddress[] }>(json);
   const all = links.find(({ ifname }) => ifname === dev)?.addr_info ?? [];
   return all.filter(({ family, local, temporary }) =>
     family === "inet6" && local !== undefined && !temporary
@@ -70,11 +70,11 @@ export function parseWholeAddresses(json: string, dev: string): WholeAddress[] {
     words: wordsOf(raw),
     nodad: raw.nodad ?? false,
     tentative: raw.tentative ?? raw.dadfailed ?? false,
-    passing: raw.dynamic ?? false,
+    dynamic: raw.dynamic ?? false,
   }));
 }
 
-function wordsOf(raw: RawWhole): string[] {
+function wordsOf(raw: RawAddress): string[] {
   const { local, address, prefixlen, metric, noprefixroute, mngtmpaddr, dynamic } = raw;
   const { valid_life_time: valid, preferred_life_time: preferred } = raw;
   const lives = dynamic ? ["valid_lft", String(valid), "preferred_lft", String(preferred)] : [];

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { repeatedKeys } from "./repeated.ts";
+import { repeatedKeys } from "./repeated_keys.ts";
 
 const sysctl = (text: string) => repeatedKeys(text, "sysctl");
 

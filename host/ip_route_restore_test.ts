@@ -1,6 +1,11 @@
 import { assertEquals } from "@std/assert";
 import { shellLine } from "./command.ts";
-import { appendRoute, deleteRoute, parseWholeRoutes, replaceRoute } from "./ip_whole_route.ts";
+import {
+  appendRoute,
+  deleteRoute,
+  parseRestorableRoutes,
+  replaceRoute,
+} from "./ip_route_restore.ts";
 
 const netns = { path: "/run/netns/c1" };
 const inside = "nsenter --net=/run/netns/c1";
@@ -22,8 +27,8 @@ Deno.test("replaceRoute(), appendRoute() and deleteRoute() take a route's words"
   );
 });
 
-Deno.test("parseWholeRoutes() gives the words that make the same route again", () => {
-  const routes = parseWholeRoutes(
+Deno.test("parseRestorableRoutes() gives the words that make the same route again", () => {
+  const routes = parseRestorableRoutes(
     JSON.stringify([
       {
         type: "1",
@@ -73,8 +78,8 @@ Deno.test("parseWholeRoutes() gives the words that make the same route again", (
   assertEquals([routes[2]!.src, routes[2]!.scope], ["192.168.1.209", 253]);
 });
 
-Deno.test("parseWholeRoutes() leaves out what is true of an IPv6 route by itself", () => {
-  const [route] = parseWholeRoutes(
+Deno.test("parseRestorableRoutes() leaves out what is true of an IPv6 route by itself", () => {
+  const [route] = parseRestorableRoutes(
     JSON.stringify([{
       type: "1",
       dst: "default",

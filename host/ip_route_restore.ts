@@ -1,6 +1,6 @@
 /**
- * Whole routes: what `ip route` shows of a route, as the words that make the same one
- * again, in another table or after it is gone.
+ * Reads routes as `ip route` shows them, and adds the same ones again, in another table or
+ * after they are gone.
  *
  * @module
  */
@@ -11,8 +11,8 @@ import { parseIpJson } from "./ip_json.ts";
 import type { In } from "./ip_link.ts";
 import { fullPrefix, mainTable } from "./ip_route.ts";
 
-/** A route with every word that it takes to write it again. */
-export interface WholeRoute {
+/** A route with every word that adds it again. */
+export interface RestorableRoute {
   readonly family: Family;
   /** `default` stands as `0.0.0.0/0` or `::/0`; a host route has its full prefix. */
   readonly dst: string;
@@ -70,7 +70,7 @@ interface RawHop {
   flags?: string[];
 }
 
-interface RawWholeRoute extends RawHop {
+interface RawRoute extends RawHop {
   dst: string;
   type?: string;
   table?: string;
@@ -85,8 +85,8 @@ interface RawWholeRoute extends RawHop {
 }
 
 /** Reads the JSON of `ip -N -d -j route show`; a multipath route is one. */
-export function parseWholeRoutes(json: string, family: Family): WholeRoute[] {
-  return parseIpJson<RawWholeRoute>(json).map((raw) => {
+export function parseRestorableRoutes(json: string, family: Family): RestorableRoute[] {
+  return parseIpJson<RawRoute>(json).map((raw) => {
     const hops = raw.nexthops ?? [raw];
     return {
       family,
@@ -103,7 +103,7 @@ export function parseWholeRoutes(json: string, family: Family): WholeRoute[] {
   });
 }
 
-function wordsOf(raw: RawWholeRoute, family: Family): string[] {
+function wordsOf(raw: RawRoute, family: Family): string[] {
   const metrics = (raw.metrics ?? []).flatMap((entry) => Object.entries(entry).flat().map(String));
   return [
     ...((raw.type ?? "1") === "1" ? [] : [raw.type!]),

@@ -1,6 +1,10 @@
 import { assertEquals } from "@std/assert";
 import { shellLine } from "./command.ts";
-import { parseWholeAddresses, removeAddress, replaceAddress } from "./ip_whole_addr.ts";
+import {
+  parseRestorableAddresses,
+  removeIpv6Address,
+  replaceIpv6Address,
+} from "./ip_addr_restore.ts";
 
 const netns = { path: "/run/netns/c1" };
 const forever = { valid_life_time: 4294967295, preferred_life_time: 4294967295 };
@@ -54,30 +58,30 @@ const shown = [{
   ],
 }];
 
-Deno.test("replaceAddress() gives what parseWholeAddresses() has read", () => {
-  const whole = parseWholeAddresses(JSON.stringify(shown), "eth0");
-  assertEquals(whole.map((address) => shellLine(replaceAddress("eth0", address))), [
+Deno.test("replaceIpv6Address() gives what parseRestorableAddresses() has read", () => {
+  const whole = parseRestorableAddresses(JSON.stringify(shown), "eth0");
+  assertEquals(whole.map((address) => shellLine(replaceIpv6Address("eth0", address))), [
     "ip addr replace fd00:3::2/64 mngtmpaddr valid_lft 998 preferred_lft 498 nodad dev eth0",
     "ip addr replace fd00:2::2 peer fd00:2::3/128 nodad dev eth0",
     "ip addr replace fd00:1::2/64 metric 50 noprefixroute dev eth0",
     "ip addr replace fd00::2/64 dev eth0",
     "ip addr replace fe80::1/64 dev eth0",
   ]);
-  assertEquals(whole.slice(0, 3).map((address) => shellLine(removeAddress("eth0", address))), [
+  assertEquals(whole.slice(0, 3).map((address) => shellLine(removeIpv6Address("eth0", address))), [
     "ip addr del fd00:3::2/64 dev eth0",
     "ip addr del fd00:2::2 peer fd00:2::3/128 dev eth0",
     "ip addr del fd00:1::2/64 dev eth0",
   ]);
-  assertEquals(whole.map(({ passing }) => passing), [true, false, false, false, false]);
+  assertEquals(whole.map(({ dynamic }) => dynamic), [true, false, false, false, false]);
   assertEquals(whole.map(({ tentative }) => tentative), [false, false, false, true, true]);
   assertEquals(
-    shellLine(replaceAddress("eth0", { words: ["fd00::2/64"], nodad: true, netns })),
+    shellLine(replaceIpv6Address("eth0", { words: ["fd00::2/64"], nodad: true, netns })),
     "nsenter --net=/run/netns/c1 ip addr replace fd00::2/64 nodad dev eth0",
   );
 });
 
-Deno.test("parseWholeAddresses() of another link, or of nothing, is nothing", () => {
-  assertEquals(parseWholeAddresses(JSON.stringify(shown), "eth1"), []);
-  assertEquals(parseWholeAddresses("[{}]", "eth0"), []);
-  assertEquals(parseWholeAddresses("", "eth0"), []);
+Deno.test("parseRestorableAddresses() of another link, or of nothing, is nothing", () => {
+  assertEquals(parseRestorableAddresses(JSON.stringify(shown), "eth1"), []);
+  assertEquals(parseRestorableAddresses("[{}]", "eth0"), []);
+  assertEquals(parseRestorableAddresses("", "eth0"), []);
 });

@@ -1,57 +1,72 @@
 /**
- * What everything was before: attributes of the interface in a file as the reference
+ * The state before the ADD: attributes of the interface in a file as the reference
  * writes it, variables in a record of our own. What the first ADD found is kept until
  * DEL, however often ADD comes.
  *
  * @module
  */
-import { isObject } from "../../cni/decode.ts";
-import { readFileIfExists, readOwnJson } from "../../host/files.ts";
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
+import type { Decoder } from "../../cni/decode.ts";
 import type { Step, WriteFile } from "../../host/step.ts";
-import { sameNetns } from "../../ns/netns.ts";
-import type { Attachment } from "../../recipes/own.ts";
-import type { Kept } from "../../recipes/record.ts";
-import {
-  forgetRecord,
-  keepRecord,
-  readRecord,
-  recordPath,
-  temporaryOf,
-} from "../../recipes/record.ts";
+import type { AttachmentRecord } from "../../recipes/record.ts";
 import type { RecordedNetns } from "../../recipes/recorded_netns.ts";
 import type { Attributes } from "./conf.ts";
-import type { Change } from "./plan.ts";
-
-/** Folder of the records. */
-export const recordKind = "tuning";
-
-/** Where an ADD changes something. */
-export interface TunedPlace extends RecordedNetns {
-  /** Path of the file with the attributes. */
-  readonly backup: string;
-}
-
-/** What an ADD remembers for its DEL. */
-export interface Tuned extends TunedPlace {
-  readonly variables: readonly TunedVariable[];
-}
+import type { VariableChange } from "./plan.ts";
+import { anyString, isObject, list, object, required, stringThat } from "../../cni/decode.ts";
+import { readFileIfExists, readOwnJson } from "../../host/files.ts";
+import { sameNetns } from "../../ns/netns.ts";
+import { records, temporaryOf } from "../../recipes/record.ts";
+import { recordedNetnsFields } from "../../recipes/recorded_netns.ts";
+import { isNetKey } from "./variables.ts";
 
 /** A variable that was changed. */
-export interface TunedVariable {
+export interface RecordedVariable {
+  /** Path below `/proc/sys`. */
   readonly key: string;
+  /** Value before the ADD. */
   readonly was: string;
+  /** Value that the ADD has set. */
   readonly set: string;
 }
+
+/** Where an ADD changes something, and the variables that it changes. */
+export interface TuningData extends RecordedNetns {
+  /** Path of the file with the attributes. */
+  readonly backup: string;
+  readonly variables: readonly RecordedVariable[];
+}
+
+/** The record of an attachment. */
+export type TuningRecord = AttachmentRecord<TuningData>;
+
+const decoder: Decoder<TuningData> = object({
+  ...recordedNetnsFields,
+  backup: required(
+    stringThat("absolute path", (text) => /^\/[^\0\n\r]*$/.test(text)),
+    "Path of the file with the attributes.",
+  ),
+  variables: required(
+    list(object({
+      key: required(stringThat("path below net", isNetKey), "Path below `/proc/sys`."),
+      was: required(anyString(), "Value before the ADD."),
+      set: required(anyString(), "Value that the ADD has set."),
+    })),
+    "The variables that were changed.",
+  ),
+});
+
+/** The records of all attachments. */
+export const tuningRecords = records("tuning", decoder);
 
 /** The file with an interface's attributes: `<dataDir>/<container>_<ifname>.json`. */
 export function backupPath(
   dataDir: string,
-  { containerId, ifName }: Pick<Attachment, "containerId" | "ifName">,
+  { containerId, ifName }: Pick<AttachmentKey, "containerId" | "ifName">,
 ): string {
   return `${dataDir.replace(/\/+$/, "")}/${containerId}_${ifName}.json`;
 }
 
-/** What a file says; nothing when there is none, or one that nobody has written whole. */
+/** The attributes in a file; none when it is missing or damaged. */
 export function readBackup(path: string): Attributes {
   const found = readOwnJson(path);
   if (!isObject(found)) return {};
@@ -65,43 +80,36 @@ export function readBackup(path: string): Attributes {
   };
 }
 
-/** The record of an attachment. */
-export async function recordOf(attachment: Attachment): Promise<Kept<Tuned> | undefined> {
-  return readRecord<Tuned>(await recordPath(recordKind, attachment));
-}
-
-/** What a file or a record must say, and what an earlier ADD has written. */
-export interface Remembering {
-  readonly attachment: Attachment;
-  readonly now: TunedPlace;
-  /** Attributes that are about to change, as they are. */
+/** What an ADD is about to change, and where. */
+export interface TuningChanges {
+  readonly attachment: AttachmentKey;
+  readonly now: Omit<TuningData, "variables">;
+  /** Current values of the attributes that are about to change. */
   readonly attributes: Attributes;
-  readonly changes: readonly Change[];
+  readonly changes: readonly VariableChange[];
 }
 
 /** Writes file and record, before anything is changed. Nothing when nothing is going to. */
-export async function remember(
-  { attachment, now, attributes, changes }: Remembering,
+export async function saveTuning(
+  { attachment, now, attributes, changes }: TuningChanges,
 ): Promise<Step[]> {
   if (Object.keys(attributes).length === 0 && changes.length === 0) return [];
-  const { network, containerId, ifName } = attachment;
-  const path = await recordPath(recordKind, attachment);
-  const before = readRecord<Tuned>(path);
-  // What tells of another namespace is left over from a container that is gone.
+  const before = await tuningRecords.find(attachment);
+  // A record of another namespace is left over from a container that is gone.
   const known = before && sameNetns(before.data.identity, now.identity) ? before : undefined;
   const data = { ...now, variables: mergeVariables(known?.data.variables ?? [], changes) };
   const old = readBackup(now.backup);
   const kept = before && !known ? {} : old;
   return [
-    ...keepBackup(now.backup, { old, kept: { ...attributes, ...kept } }),
-    ...keepRecord({ path, network, containerId, ifName, data }, { before }),
+    ...saveBackup(now.backup, { old, kept: { ...attributes, ...kept } }),
+    ...await tuningRecords.write(attachment, data),
   ];
 }
 
 function mergeVariables(
-  known: readonly TunedVariable[],
-  changes: readonly Change[],
-): TunedVariable[] {
+  known: readonly RecordedVariable[],
+  changes: readonly VariableChange[],
+): RecordedVariable[] {
   const merged = new Map(known.map((variable) => [variable.key, variable]));
   for (const { key, value, was } of changes) {
     if (was === undefined) continue;
@@ -110,7 +118,7 @@ function mergeVariables(
   return [...merged.values()];
 }
 
-function keepBackup(
+function saveBackup(
   path: string,
   { old, kept }: { readonly old: Attributes; readonly kept: Attributes },
 ): Step[] {
@@ -134,14 +142,14 @@ function writeBackup(path: string, attributes: Attributes): WriteFile {
   return { kind: "write", path, text, mode: 0o600, temporary: temporaryOf(path) };
 }
 
-/** In the order and with the indentation of the reference. */
+/** The text of a file, in the order and with the indentation of the reference. */
 function textOf({ mac, promisc, mtu, allmulti, txQLen }: Attributes): string {
   return JSON.stringify({ mac, promisc, mtu, allmulti, txQLen }, null, 1);
 }
 
 /** Removes the files that are there and the record, and what a kill has left of either. */
-export async function forget(
-  attachment: Attachment,
+export async function removeSavedTuning(
+  attachment: AttachmentKey,
   paths: readonly string[],
 ): Promise<Step[]> {
   const files = paths.flatMap((path) => [path, temporaryOf(path)]);
@@ -150,6 +158,6 @@ export async function forget(
       why: `remove "${path}"`,
       do: { kind: "remove" as const, path },
     })),
-    ...await forgetRecord(recordKind, attachment),
+    ...await tuningRecords.remove(attachment),
   ];
 }

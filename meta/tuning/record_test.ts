@@ -1,7 +1,9 @@
 import { assertEquals } from "@std/assert";
+import type { Issue } from "../../cni/decode.ts";
 import type { RemoveFile, Step, WriteFile } from "../../host/step.ts";
 import { Machine } from "../../ns/machine.ts";
-import { backupPath, forget, readBackup, remember } from "./memory.ts";
+import { assertRecordFormat } from "../../tests/harness/records.ts";
+import { backupPath, readBackup, removeSavedTuning, saveTuning, tuningRecords } from "./record.ts";
 
 const attachment = { network: "net", containerId: "c1", ifName: "eth0" };
 const identity = { dev: 4, ino: 7 };
@@ -15,8 +17,8 @@ function folder() {
   return {
     dir,
     backup,
-    steps: async (attributes: Parameters<typeof remember>[0]["attributes"]) =>
-      (await remember({ attachment, now, attributes, changes: [] })).filter(isFile),
+    steps: async (attributes: Parameters<typeof saveTuning>[0]["attributes"]) =>
+      (await saveTuning({ attachment, now, attributes, changes: [] })).filter(isFile),
     [Symbol.dispose]: () => Deno.removeSync(dir, { recursive: true }),
   };
 }
@@ -60,7 +62,7 @@ Deno.test("a rollback of the first ADD removes its file", async () => {
 
 Deno.test("nothing is written when nothing is about to change", async () => {
   const now = { netns: "/run/netns/c1", identity, backup: "/nowhere/c1_eth0.json" };
-  assertEquals(await remember({ attachment, now, attributes: {}, changes: [] }), []);
+  assertEquals(await saveTuning({ attachment, now, attributes: {}, changes: [] }), []);
 });
 
 Deno.test("a record says where, and what variables held and were set to", async () => {
@@ -69,7 +71,7 @@ Deno.test("a record says where, and what variables held and were set to", async 
     { name: "net.a", key: "net/a", value: "1", was: "0" },
     { name: "net.b", key: "net/b", value: "1", was: undefined },
   ];
-  const steps = await remember({ attachment, now, attributes: {}, changes });
+  const steps = await saveTuning({ attachment, now, attributes: {}, changes });
   const [, record] = steps;
   assertEquals(record!.do.kind, "write");
   assertEquals(JSON.parse((record!.do as { text: string }).text), {
@@ -79,7 +81,7 @@ Deno.test("a record says where, and what variables held and were set to", async 
 });
 
 async function forgotten(...paths: string[]): Promise<string[]> {
-  const steps = await forget(attachment, paths);
+  const steps = await removeSavedTuning(attachment, paths);
   return steps.map((step) => (step.do as RemoveFile).path);
 }
 
@@ -100,11 +102,33 @@ Deno.test("readBackup() takes what it understands of a file", async () => {
   assertEquals(await forgotten(it.backup, "/nowhere/x"), [it.backup]);
 });
 
-Deno.test("forget() removes what a killed write has left of a file, too", async () => {
+Deno.test("removeSavedTuning() removes what a killed write has left of a file, too", async () => {
   using it = folder();
   const [, write] = await it.steps({ mtu: 1400 });
   const { temporary } = write!.do as WriteFile;
   Deno.mkdirSync(`${it.dir}/tuning`);
   Deno.writeTextFileSync(temporary!, "{");
   assertEquals(await forgotten(it.backup), [temporary!]);
+});
+
+Deno.test("a record is read as it was written, and none of its parts may be damaged", () => {
+  assertRecordFormat(tuningRecords, {
+    netns: "/run/netns/c1",
+    identity,
+    backup: "/run/cni/tuning/c1_eth0.json",
+    variables: [{ key: "net/ipv4/tcp_rmem", was: "4096\t131072", set: "4096 131072\n" }],
+  });
+});
+
+Deno.test("a record names variables below net alone", () => {
+  const issuesOf = (key: string) => {
+    const issues: Issue[] = [];
+    const variables = [{ key, was: "0", set: "1" }];
+    tuningRecords.decoder.decode({ netns: "/a", identity, backup: "/b", variables }, "", issues);
+    return issues.map(({ path }) => path);
+  };
+  assertEquals(issuesOf("net/ipv4/conf/eth0.5/forwarding"), []);
+  for (const key of ["", "net", "net/", "kernel/core_pattern", "net/../kernel/x", "net//a"]) {
+    assertEquals(issuesOf(key), ["variables[0].key"], key);
+  }
 });

@@ -1,11 +1,11 @@
 /**
- * Keys that stand twice in one object of a JSON text. `JSON.parse` keeps the last
- * one and does not tell.
+ * Finds keys that stand twice in one object of a JSON text. `JSON.parse` keeps the last
+ * one and says nothing.
  *
  * @module
  */
 
-/** Strings, brackets, and the signs between; numbers and words do not matter. */
+/** Strings, brackets, and the signs between; no numbers and words. */
 const token = /"(?:[^"\\]|\\.)*"|[{}[\]:,]/g;
 
 /**

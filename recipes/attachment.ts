@@ -5,25 +5,19 @@
  * @module
  */
 import type { Link } from "../host/ip_link.ts";
-import type { AttachmentKey, Result } from "../cni/types.ts";
+import type { AttachmentKey } from "../cni/attachment_key.ts";
+import type { Result } from "../cni/types.ts";
 import { readFileIfExists } from "../host/files.ts";
 import { readProc } from "../host/proc.ts";
 import { currentNetns } from "../ns/netns.ts";
 import { sha512 } from "./names.ts";
 
-/** An attachment on its network. */
-export interface Attachment {
-  readonly network: string;
-  readonly containerId: string;
-  readonly ifName: string;
-}
-
 /** Everything that is named for an attachment; the same attachment always gets the same. */
-export interface OwnNames {
+export interface AttachmentNames {
   /** Host end of its veth pair: `veth` and eight hex digits, as the reference's look. */
   readonly hostVeth: string;
   /** Name of a link inside the container until it has its own: no other link has it, wherever it is made. */
-  readonly passing: string;
+  readonly temporaryName: string;
   /** Hardware address of the host end. */
   readonly hostMac: string;
   /** Hardware address of the container end, unless one is asked for. */
@@ -33,12 +27,12 @@ export interface OwnNames {
 }
 
 /** Whether a link is an attachment's host end: by its mark, or by its address when the ADD was killed before the mark. */
-export function isOwn(link: Link, own: OwnNames): boolean {
+export function isHostEndOf(link: Link, own: AttachmentNames): boolean {
   return link.alias === undefined ? link.mac === own.hostMac : link.alias === own.alias;
 }
 
 /** Whether the record of an ADD, if there is one, names this link by another hardware address. */
-export function isContradicted(
+export function contradictsResult(
   { mac }: Link,
   { ifName, prevResult }: {
     readonly ifName: string;
@@ -50,12 +44,12 @@ export function isContradicted(
 }
 
 /** Derives the names of an attachment. */
-export async function ownNames(attachment: Attachment): Promise<OwnNames> {
+export async function attachmentNames(attachment: AttachmentKey): Promise<AttachmentNames> {
   const { network, containerId, ifName } = attachment;
   const hash = await sha512(`${network}\0${containerId}\0${ifName}`);
   return {
     hostVeth: `veth${hash.slice(0, 8)}`,
-    passing: `cni${hash.slice(32, 44)}`,
+    temporaryName: `cni${hash.slice(32, 44)}`,
     hostMac: macFrom(hash.slice(8)),
     containerMac: macFrom(hash.slice(20)),
     alias: await aliasOf(attachment),
@@ -89,7 +83,7 @@ export function macFrom(hex: string): string {
 const aliasLimit = 255;
 
 async function aliasOf(
-  { network, containerId, ifName }: Attachment,
+  { network, containerId, ifName }: AttachmentKey,
 ): Promise<string> {
   const plain = `${aliasPrefix(network)}${containerId}/${ifName}`;
   if (new TextEncoder().encode(plain).length <= aliasLimit) return plain;
@@ -110,9 +104,7 @@ export async function staleLinks(
   const hashed = `cni:~${(await sha512(network)).slice(0, 16)}/`;
   const keep = new Set(
     await Promise.all(
-      valid.map(({ containerID, ifname }) =>
-        aliasOf({ network, containerId: containerID, ifName: ifname })
-      ),
+      valid.map(aliasOf),
     ),
   );
   return links.filter(({ alias = "" }) =>

@@ -1,6 +1,6 @@
 /**
- * Where an attachment is shaped: on the host's end of its pair, or, where there is
- * none, inside the container; and what is left of it for a DEL to take away.
+ * Finds the link that an attachment is shaped on: the host's end of its pair, or, where
+ * there is none, the interface inside the container. Finds what a DEL removes.
  *
  * @module
  */
@@ -12,30 +12,30 @@ import { showLinks } from "../../host/ip_link.ts";
 import { parseFilters, parseQdiscs, showFilters, showQdiscs } from "../../host/tc.ts";
 import type { Host } from "../../ns/machine.ts";
 import { containerNetns, liveNetns } from "../../recipes/container.ts";
-import { look } from "../../recipes/look.ts";
-import { isContradicted } from "../../recipes/own.ts";
+import { queryLinks } from "../../recipes/links.ts";
+import { contradictsResult } from "../../recipes/attachment.ts";
 import { isPair } from "../../recipes/veth.ts";
 import type { IfbNames } from "./names.ts";
 import { isOwnIfb, isReferenceIfb } from "./names.ts";
-import type { Left, Observed, Place } from "./plan.ts";
+import type { KernelShaping, ShapedLink, ShapingLeftovers } from "./plan.ts";
 
-/** A place, and every link of its namespace. */
-export interface Surroundings extends Place {
+/** The link that an attachment is shaped on, and every link of its namespace. */
+export interface ShapedLinkFacts extends ShapedLink {
   readonly links: readonly Link[];
 }
 
 /**
- * Looks for the place, for ADD and CHECK. Throws code 7 when the plugins before have
+ * Finds the link to shape, for ADD and CHECK. Throws code 7 when the plugins before have
  * made a pair that is not the container's interface, or when the interface is marked
  * as another attachment's; 103 when there is none.
  */
-export async function requirePlace(
+export async function requireShapedLink(
   req: Request<unknown>,
   { result, names }: { result: Result; names: IfbNames },
-): Promise<Surroundings> {
+): Promise<ShapedLinkFacts> {
   if (result.interfaces.length === 0) refuse("no interfaces provided");
   const netns = containerNetns(req);
-  const links = await look(req.host, showLinks({ netns }));
+  const links = await queryLinks(req.host, showLinks({ netns }));
   const inside = links.find(({ name }) => name === req.ifName);
   if (!inside) {
     throw new CniError(
@@ -48,7 +48,7 @@ export async function requirePlace(
   }
   const listed = result.interfaces.filter(({ sandbox }) => !sandbox).map(({ name }) => name);
   if (inside.kind !== "veth") return { link: inside, netns, links };
-  const all = await look(req.host, showLinks());
+  const all = await queryLinks(req.host, showLinks());
   const peer = findPeer(all, { inside, names });
   if (listed.length === 0) {
     return peer ? { link: peer, links: all } : { link: inside, netns, links };
@@ -61,7 +61,7 @@ function refuse(words: string): never {
   throw new CniError(codes.invalidNetworkConfig, words);
 }
 
-/** Indexes are a namespace's own: another pair may have the same two. */
+/** The peer of the container's interface. Another pair may have the same two indexes, which belong to a namespace. */
 function findPeer(
   links: readonly Link[],
   { inside, names }: { inside: Link; names: IfbNames },
@@ -74,20 +74,23 @@ function isForeign({ alias }: Link, names: IfbNames): boolean {
   return alias !== undefined && alias.startsWith("cni:") && alias !== names.alias;
 }
 
-/** What is left, on the host and in the container while it is alive. */
-export async function findLeft(req: Request<unknown>, names: IfbNames): Promise<Left[]> {
-  const links = await look(req.host, showLinks());
+/** Finds what a DEL removes, on the host and in the container while it is alive. */
+export async function findLeftovers(
+  req: Request<unknown>,
+  names: IfbNames,
+): Promise<ShapingLeftovers[]> {
+  const links = await queryLinks(req.host, showLinks());
   const ifbs = links.filter((link) => isOwnIfb(link, names) || isRecordedIfb(link, { req, names }));
   const own = links.find(({ kind, alias }) => kind === "veth" && alias === names.alias);
   const netns = liveNetns(req);
-  if (own || !netns) return [leftOn(own, ifbs)];
-  const within = await look(req.host, showLinks({ netns }));
+  if (own || !netns) return [leftoversOn(own, ifbs)];
+  const within = await queryLinks(req.host, showLinks({ netns }));
   const inside = within.find((link) => isKnown(link, { req, names }));
   const peer = inside && findPeer(links, { inside, names });
   return [
-    leftOn(peer, ifbs),
+    leftoversOn(peer, ifbs),
     {
-      ...leftOn(peer ? undefined : inside, within.filter((link) => isOwnIfb(link, names))),
+      ...leftoversOn(peer ? undefined : inside, within.filter((link) => isOwnIfb(link, names))),
       netns,
     },
   ];
@@ -106,18 +109,18 @@ function isRecordedIfb(
 function isKnown(link: Link, { req, names }: { req: Request<unknown>; names: IfbNames }): boolean {
   if (link.name !== req.ifName) return false;
   return link.alias === names.alias ||
-    req.prevResult !== undefined && !isForeign(link, names) && !isContradicted(link, req);
+    req.prevResult !== undefined && !isForeign(link, names) && !contradictsResult(link, req);
 }
 
-function leftOn(link: Link | undefined, ifbs: readonly Link[]): Left {
+function leftoversOn(link: Link | undefined, ifbs: readonly Link[]): ShapingLeftovers {
   return { ifbs, ...(link && { link }) };
 }
 
-/** Looks at everything that shapes a place. */
-export async function observe(
+/** Queries everything that shapes a link. */
+export async function queryShaping(
   host: Host,
-  { link: { name }, netns, links }: Surroundings,
-): Promise<Observed> {
+  { link: { name }, netns, links }: ShapedLinkFacts,
+): Promise<KernelShaping> {
   const ask = async (cmd: ReturnType<typeof showQdiscs>) =>
     await host.query(cmd, { why: `look at what shapes "${name}"`, tolerate: ["missing"] }) ?? "";
   const [qdiscs, ingress, egress] = [
