@@ -76,8 +76,8 @@ export type {
   Verb,
 } from "./cni/types.ts";
 export { versions } from "./cni/version.ts";
-export { command, tools } from "./host/command.ts";
-export type { Command, NetnsRef, Tool } from "./host/command.ts";
+export { checkTool, command, knownTools } from "./host/command.ts";
+export type { Command, KnownTool, NetnsRef, Tool } from "./host/command.ts";
 export { ActionError } from "./host/error.ts";
 export { fold, processes } from "./host/fold.ts";
 export type { Unit } from "./host/fold.ts";
