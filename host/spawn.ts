@@ -25,6 +25,7 @@ export interface SpawnOptions {
   readonly stdin?: string | undefined;
   /** Variables in place of (or, with `inherit`, on top of) this process's own. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Whether it gets this process's own variables, too; not when absent. */
   readonly inherit?: boolean;
   /** Milliseconds after which it is told to end, and soon killed; 20,000 when absent, `Infinity` for never. */
   readonly deadline?: number;

@@ -38,8 +38,11 @@ export const masterFields = {
 
 /** What the keys mean. */
 export interface MasterConf {
+  /** Name of the master; empty for that of the default route. */
   readonly master: string;
+  /** Whether the master is inside the container. */
   readonly linkInContainer: boolean;
+  /** Bytes; 0 for the master's. */
   readonly mtu: number;
   /** Of a macvlan or ipvlan. */
   readonly mode?: string;
@@ -47,12 +50,14 @@ export interface MasterConf {
 
 /** A master and where it is. */
 export interface Master {
+  /** The master. */
   readonly link: Link;
   /** The container's namespace, where the master is there; absent on the host. */
   readonly netns: NetnsRef | undefined;
 }
 
-type MasterRequest = Pick<Request<MasterConf>, "conf" | "host" | "netns" | "sandbox">;
+/** What finding a master needs of a request. */
+export type MasterRequest = Pick<Request<MasterConf>, "conf" | "host" | "netns" | "sandbox">;
 
 /**
  * Finds the configured master (or another one that is named), else that of the default

@@ -13,8 +13,11 @@ import { sha512 } from "./names.ts";
 
 /** An attachment on its network. */
 export interface Attachment {
+  /** Name of the network. */
   readonly network: string;
+  /** Identifier of the container. */
   readonly containerId: string;
+  /** Name of the interface inside the container. */
   readonly ifName: string;
 }
 
