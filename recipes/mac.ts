@@ -38,8 +38,17 @@ function parseMac(text: string, { octets: lengths = [6] }: MacOptions): string |
   return isUnicast ? octets.join(":") : undefined;
 }
 
+/** A key that may hold a hardware address. */
+export interface PassedMac {
+  /** Hardware address. */
+  readonly mac: string | undefined;
+}
+
 /** The configuration keys that carry an address: `args.cni.mac` and `runtimeConfig.mac`. */
-export const macFields = {
+export const macFields: {
+  readonly args: Field<{ readonly cni: PassedMac | undefined }, false>;
+  readonly runtimeConfig: Field<PassedMac, false>;
+} = {
   args: optional(
     object({
       cni: optional(
@@ -66,9 +75,9 @@ export interface MacConf {
   /** Hardware address of a plugin whose configuration itself may name one. */
   readonly mac?: string | undefined;
   /** Optional metadata. */
-  readonly args: { readonly cni: { readonly mac: string | undefined } | undefined } | undefined;
+  readonly args: { readonly cni: PassedMac | undefined } | undefined;
   /** What the runtime passes by capabilities. */
-  readonly runtimeConfig: { readonly mac: string | undefined } | undefined;
+  readonly runtimeConfig: PassedMac | undefined;
 }
 
 /**

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Field } from "../cni/decode.ts";
 import { boolean, integer, stringThat, withDefault } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { isIfName } from "../cni/names.ts";
@@ -16,7 +17,11 @@ import { containerNetns } from "./container.ts";
 import { look } from "./look.ts";
 
 /** The configuration keys of a plugin with a master. */
-export const masterFields = {
+export const masterFields: {
+  readonly master: Field<string, true>;
+  readonly linkInContainer: Field<boolean, true>;
+  readonly mtu: Field<number, true>;
+} = {
   master: withDefault(
     stringThat("name of a link", (text) => text === "" || isIfName(text)),
     "",
