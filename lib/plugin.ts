@@ -3,6 +3,44 @@
  * configurations, results and errors of the protocol, delegation, and the recipes that
  * the plugins of this project share.
  *
+ * @example Decode a configuration, and see every mistake at once
+ * ```ts
+ * import { assertEquals, assertThrows } from "@std/assert";
+ * import {
+ *   CniError,
+ *   decodeOrThrow,
+ *   integer,
+ *   ipamDecoder,
+ *   object,
+ *   required,
+ *   withDefault,
+ * } from "@denocni/denocni/plugin";
+ *
+ * const conf = object({
+ *   mtu: required(integer({ min: 68, max: 65535 }), "MTU in bytes."),
+ *   ipam: withDefault(ipamDecoder, { type: "" }, "IPAM plugin and its options."),
+ * });
+ * assertEquals(decodeOrThrow(conf, { mtu: 1400 }, "configuration").ipam, { type: "" });
+ * assertThrows(
+ *   () => decodeOrThrow(conf, { mtu: 0, ipam: "host-local" }, "configuration"),
+ *   CniError,
+ *   "mtu: expected integer 68–65535 but received 0; ipam: expected",
+ * );
+ * ```
+ *
+ * @example Give the parts of an attachment their names
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { describe } from "@denocni/denocni/host";
+ * import { createVeth, ownNames } from "@denocni/denocni/plugin";
+ *
+ * const own = await ownNames({ network: "pods", containerId: "c1", ifName: "eth0" });
+ * const netns = { path: "/run/netns/c1" };
+ * const [create, mark] = createVeth({ own, netns, ifName: "eth0", mtu: 0 });
+ * assertEquals(describe(create!.undo!), `ip link del dev ${own.hostVeth}`);
+ * assertEquals(describe(mark!.do), `ip link set dev ${own.hostVeth} alias cni:pods/c1/eth0`);
+ * ```
+ *
  * @module
  */
 export * from "../cni/args.ts";

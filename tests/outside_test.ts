@@ -69,7 +69,7 @@ async function packOnce(): Promise<void> {
  */
 async function pack(project: OutsideProject, dir: string): Promise<void> {
   const flags = (await project.must("run", "--allow-read", "--allow-env", "flags.ts")).trim()
-    .split("\n");
+    .split(" ");
   await Deno.mkdir(dir, { recursive: true });
   const [file, bundle] = [`${dir}/wire`, `${dir}/wire.js`];
   await project.must("bundle", "--quiet", "--platform", "deno", "--output", bundle, "wire.ts");

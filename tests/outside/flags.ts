@@ -2,4 +2,4 @@
 import { grantsOf, permissionFlags } from "@denocni/denocni/plugin";
 import { plugin } from "./wire.ts";
 
-if (import.meta.main) console.log(permissionFlags(grantsOf(plugin.permissions)).join("\n"));
+if (import.meta.main) console.log(permissionFlags(grantsOf(plugin.permissions)).join(" "));
