@@ -1,6 +1,21 @@
 /**
- * The library face of denocni: write a CNI plugin, call one, plan without doing.
- * No plugin is loaded until it is asked for.
+ * The library: call plugins as a runtime, and write one. Entries of one topic each have
+ * the rest: `./plugin`, `./host`, `./runtime` and `./testing`.
+ *
+ * No plugin is loaded before it is asked for.
+ *
+ * @example Read a network, and find its plugins
+ * ```ts
+ * import { createExecutor, loadPlugin, parseNetwork, Runtime } from "@denocni/denocni";
+ *
+ * const executor = createExecutor({ path: [], load: loadPlugin, inProcessIfMissing: true });
+ * const network = parseNetwork(JSON.stringify({
+ *   cniVersion: "1.1.0",
+ *   name: "pods",
+ *   plugins: [{ type: "bridge" }, { type: "portmap", capabilities: { portMappings: true } }],
+ * }));
+ * console.log(await new Runtime({ executor }).validate(network)); // ["portMappings"]
+ * ```
  *
  * @example Write a plugin that sets an interface's MTU
  * ```ts
@@ -11,7 +26,7 @@
  *   integer,
  *   object,
  *   required,
- * } from "./mod.ts";
+ * } from "@denocni/denocni";
  *
  * const plugin = definePlugin({
  *   type: "mtu",
@@ -83,8 +98,8 @@ export type {
   Verb,
 } from "./cni/types.ts";
 export { versions } from "./cni/version.ts";
-export { command, tools } from "./host/command.ts";
-export type { Command, NetnsRef, Tool } from "./host/command.ts";
+export { checkTool, command, knownTools } from "./host/command.ts";
+export type { Command, KnownTool, NetnsRef, Tool } from "./host/command.ts";
 export { ActionError } from "./host/error.ts";
 export { fold, processes } from "./host/fold.ts";
 export type { Unit } from "./host/fold.ts";

@@ -10,14 +10,16 @@
  * @module
  */
 import type { Tool } from "../host/command.ts";
-import { toolDirs, tools } from "../host/command.ts";
+import { checkTool, knownTools, toolDirs } from "../host/command.ts";
 import type { Permissions } from "./plugin.ts";
 
 /** Values of Deno's permission flags. */
 export interface Grants {
   /** Full paths of programs, every place where one is looked for. */
   readonly run: readonly string[];
+  /** Paths that may be read, with everything below them. */
   readonly read: readonly string[];
+  /** Paths that may be written, with everything below them. */
   readonly write: readonly string[];
   /** Names of variables; `CNI_*` is all that start so. */
   readonly env: readonly string[];
@@ -41,11 +43,14 @@ export const listedPaths: readonly string[] = ["/run/cni/denocni"];
 /** Variables that plugins list in `permissions.env`; they stand here for the same reason. */
 export const listedEnv: readonly string[] = ["LISTEN_PID", "LISTEN_FDS"];
 
-/** What a plugin is granted when it has an executable of its own. */
+/**
+ * What a plugin is granted when it has an executable of its own. Throws for a program
+ * that {@linkcode checkTool} refuses.
+ */
 export function grantsOf({ run, read, write, env = [], net = false }: Permissions): Grants {
   const readers: readonly Tool[] = read === true ? ["cat", "find", "stat"] : ["stat"];
   return {
-    run: run === "any" ? paths(tools) : paths([...new Set([...run, ...readers])]),
+    run: run === "any" ? paths(knownTools) : paths([...new Set([...run, ...readers])]),
     read: read === true ? [anyPath] : [...toolDirs, ...read],
     write: write === true ? [anyPath] : write,
     env: ["CNI_*", ...env],
@@ -56,7 +61,7 @@ export function grantsOf({ run, read, write, env = [], net = false }: Permission
 /** What an executable is granted that holds every plugin and the `cni` command. */
 export function grantsOfAll(): Grants {
   return {
-    run: paths(tools),
+    run: paths(knownTools),
     read: [anyPath, ...toolDirs, ...listedPaths],
     write: [anyPath, ...listedPaths],
     env: ["CNI_*", ...commandEnv, ...listedEnv],
@@ -66,7 +71,23 @@ export function grantsOfAll(): Grants {
 
 /** Every place where a program may be found. */
 function paths(names: readonly Tool[]): string[] {
+  names.forEach(checkTool);
   return names.flatMap((name) => toolDirs.map((dir) => `${dir}/${name}`));
+}
+
+/**
+ * Flags of `deno run` and `deno compile` that grant exactly this. A kind without names
+ * is not granted at all.
+ */
+export function permissionFlags(grants: Grants): string[] {
+  const kinds = ["run", "read", "write", "env"] as const;
+  return [
+    "--no-prompt",
+    ...kinds.filter((kind) => grants[kind].length > 0)
+      .map((kind) => `--allow-${kind}=${grants[kind].join(",")}`),
+    // UDP is not a stable part of Deno.
+    ...(grants.net ? ["--allow-net", "--unstable-net"] : []),
+  ];
 }
 
 /**

@@ -1,8 +1,8 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { spawn } from "../host/spawn.ts";
 import type { Permissions } from "./plugin.ts";
 import type { Grants } from "./permissions.ts";
-import { grantsOf, grantsOfAll, listedEnv } from "./permissions.ts";
+import { grantsOf, grantsOfAll, listedEnv, permissionFlags } from "./permissions.ts";
 
 const nothing: Permissions = { run: [], read: [], write: [] };
 
@@ -22,6 +22,24 @@ Deno.test("every place of a declared program is granted, and no other program", 
     "/usr/bin/ip",
     "/sbin/ip",
     "/bin/ip",
+  ]);
+});
+
+Deno.test("a plugin from outside is granted its own program in every place, and no path", () => {
+  const { run } = grantsOf({ ...nothing, run: ["ethtool"] });
+  assertEquals(run.slice(0, 2), ["/usr/local/sbin/ethtool", "/usr/local/bin/ethtool"]);
+  const path = { ...nothing, run: ["/usr/bin/wg"] };
+  assertThrows(() => grantsOf(path), TypeError, 'Cannot use program "/usr/bin/wg"');
+});
+
+Deno.test("permissionFlags() grants no kind without names", () => {
+  const grants = { run: [], read: ["/a", "/b"], write: [], env: ["CNI_*"], net: false };
+  const flags = ["--no-prompt", "--allow-read=/a,/b", "--allow-env=CNI_*"];
+  assertEquals(permissionFlags(grants), flags);
+  assertEquals(permissionFlags({ ...grants, net: true }), [
+    ...flags,
+    "--allow-net",
+    "--unstable-net",
   ]);
 });
 

@@ -12,7 +12,11 @@ import type { JsonObject, Result } from "./types.ts";
 
 /** The least a plugin needs; everything else is revoked before it is loaded. */
 export interface Permissions {
-  /** Programs it starts; `"any"` for a plugin that executes delegates by name. */
+  /**
+   * Programs it starts, by name: they are looked for in the folders of `toolDirs`. A plugin
+   * that starts any inside a container lists `nsenter`, too, and one that executes delegates
+   * `sh`. `"any"` is every program of this project.
+   */
   readonly run: readonly Tool[] | "any";
   /** Paths it reads (`true`: any, for namespace paths and configured files). */
   readonly read: readonly string[] | true;

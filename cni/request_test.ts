@@ -6,7 +6,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { integer, object, optional, required, string, withDefault } from "./decode.ts";
+import { anyObject, integer, object, optional, required, string, withDefault } from "./decode.ts";
 import { CniError, codes } from "./error.ts";
 import type { GcRequest, Request } from "./plugin.ts";
 import { callPlugin } from "./request.ts";
@@ -14,6 +14,7 @@ import { call, makeCall, spy } from "./testing.ts";
 import type { TestCall } from "./testing.ts";
 import { Machine } from "../ns/machine.ts";
 import type { Json, JsonObject, Verb } from "./types.ts";
+import { emptyResult } from "./types.ts";
 
 const conf = object({
   mtu: withDefault(integer({ min: 0, max: 65535 }), 1500, "Bytes."),
@@ -275,4 +276,15 @@ Deno.test("the namespace is looked at once a call, with the delegate's look", as
   const [main, delegate] = [seen[0]!.req, ipam.seen[0]!.req] as Request<unknown>[];
   assertStrictEquals(main!.sandbox, delegate!.sandbox);
   assertStrictEquals(main!.host, delegate!.host);
+});
+
+Deno.test("call() answers delegation by the plugins it is given", async () => {
+  const address = { ...emptyResult(), ips: [{ address: "10.0.0.2/24" }] };
+  const own = { type: "pool", add: () => Promise.resolve(address) };
+  const { plugin: pool, seen } = spy(anyObject(), own);
+  const { plugin } = spy(anyObject(), { add: (req) => req.ipam.add() });
+  const config = { ipam: { type: "pool" } };
+  const given = await call(plugin, "ADD", { config, delegates: [pool] });
+  assertEquals(given!.ips, address.ips);
+  assertEquals(seen.map(({ verb }) => verb), ["ADD"]);
 });

@@ -23,19 +23,62 @@ export interface TestCall {
   readonly ifName?: string;
   /** A path where there is no namespace when absent. */
   readonly netns?: string;
+  /** `CNI_NETNS_OVERRIDE`: the namespace may be the test's own ({@linkcode testNetns}). */
+  readonly netnsOverride?: boolean;
   /** `CNI_ARGS`; empty when absent. */
   readonly args?: string;
   /** A new machine when absent; what it did is not taken back. */
   readonly host?: Host;
+  /** Plugins that are called in process when this one delegates to their types. */
+  readonly delegates?: readonly Plugin[];
 }
 
-/** Calls a verb. Only ADD gives a result. */
+/** A namespace that is always there, for a plugin with a fake host: the test's own. */
+export const testNetns = "/proc/self/ns/net";
+
+/**
+ * Calls a verb. Only ADD gives a result. Throws what the plugin throws.
+ *
+ * @example Test a plugin without a kernel
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { definePlugin, emptyResult, integer, object, required } from "@denocni/denocni/plugin";
+ * import { setLink } from "@denocni/denocni/host";
+ * import { call, FakeHost, testNetns } from "@denocni/denocni/testing";
+ *
+ * const plugin = definePlugin({
+ *   type: "mtu",
+ *   about: "sets the MTU of an interface",
+ *   permissions: { run: ["ip", "nsenter"], read: true, write: [] },
+ *   conf: object({ mtu: required(integer({ min: 68 }), "MTU in bytes.") }),
+ *   async add({ conf, host, ifName, netns, prevResult }) {
+ *     const change = setLink(ifName, { mtu: conf.mtu, netns: { path: netns } });
+ *     await host.apply([{ why: `set MTU of "${ifName}"`, do: change }]);
+ *     return prevResult ?? emptyResult();
+ *   },
+ *   check: () => Promise.resolve(),
+ *   del: () => Promise.resolve(),
+ *   gc: () => Promise.resolve(),
+ *   status: () => Promise.resolve(),
+ * });
+ *
+ * const host = new FakeHost();
+ * const config = { mtu: 1400 };
+ * await call(plugin, "ADD", { config, netns: testNetns, netnsOverride: true, host });
+ * assertEquals(host.lines, [`nsenter --net=${testNetns} ip link set dev eth0 mtu 1400`]);
+ * ```
+ */
 export function call(
   plugin: Plugin,
   verb: Exclude<Verb, "VERSION">,
   test: TestCall,
 ): Promise<Result | undefined> {
-  return callPlugin(plugin, verb, makeCall(test), { host: test.host ?? new Machine() });
+  const { host = new Machine(), delegates = [] } = test;
+  const load = (type: string) => {
+    const found = delegates.find((it) => it.type === type);
+    return found && Promise.resolve(found);
+  };
+  return callPlugin(plugin, verb, makeCall(test), { host, load, inProcessIfMissing: true });
 }
 
 /** Calls ADD. */
@@ -58,7 +101,9 @@ export const testTraits = {
 
 /** A plugin that notes its calls, and the calls it has noted. */
 export interface Spy<C> {
+  /** The plugin. */
   readonly plugin: Plugin<C>;
+  /** Its calls, in order. */
   readonly seen: { readonly verb: Verb; readonly req: Request<C> | GcRequest<C> }[];
 }
 
@@ -96,7 +141,9 @@ export function spy<C>(conf: Decoder<C>, own: Partial<Plugin<C>> = {}): Spy<C> {
 }
 
 /** The call that a test describes. */
-export function makeCall({ config, containerId, ifName, netns, args }: TestCall): Call {
+export function makeCall(
+  { config, containerId, ifName, netns, args, netnsOverride }: TestCall,
+): Call {
   const { cniVersion = "1.1.0", name = "mynet" } = config;
   return {
     containerId: containerId ?? "dummy",
@@ -106,5 +153,6 @@ export function makeCall({ config, containerId, ifName, netns, args }: TestCall)
     path: [],
     config: { cniVersion, name, ...config },
     cniVersion: String(cniVersion),
+    ...(netnsOverride !== undefined && { netnsOverride }),
   };
 }

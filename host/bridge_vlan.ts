@@ -32,6 +32,7 @@ export function showVlans(): Command {
 
 /** A VLAN that a port is in. */
 export interface PortVlan {
+  /** VLAN number. */
   readonly vid: number;
   /** Whether untagged frames that come in belong to it. */
   readonly pvid: boolean;

@@ -5,8 +5,8 @@
  * @module
  */
 
-/** Every program the project may start. */
-export const tools = [
+/** Programs that the plugins of this project start. */
+export const knownTools = [
   "ip",
   "bridge",
   "tc",
@@ -25,8 +25,24 @@ export const tools = [
   "stat",
 ] as const;
 
-/** Name of a program the project may start. */
-export type Tool = typeof tools[number];
+/** Name of a program that the plugins of this project start. */
+export type KnownTool = typeof knownTools[number];
+
+/** Name of a program: a known one, or any other that a plugin declares (`ethtool`, `wg`). */
+export type Tool = KnownTool | (string & Record<never, never>);
+
+/** A letter or digit first, so that no name is a path, hidden, or an option. */
+const toolName = /^[A-Za-z0-9][A-Za-z0-9._+-]*$/;
+
+/**
+ * Throws for a tool that is no plain file name. A tool is found by its name in
+ * {@linkcode toolDirs}, and its name stands in Deno's list of permissions: a path, a
+ * space or a comma would name something else there.
+ */
+export function checkTool(tool: Tool): void {
+  if (toolName.test(tool)) return;
+  throw new TypeError(`Cannot use program ${JSON.stringify(tool)}: not a plain program name`);
+}
 
 /** Where programs are looked for, in this order; the caller's PATH is not used. */
 export const toolDirs = [
@@ -58,12 +74,13 @@ export interface Command {
   readonly stdin?: string;
 }
 
-/** Makes a {@linkcode Command}. */
+/** Makes a {@linkcode Command}. Throws for a tool that {@linkcode checkTool} refuses. */
 export function command(
   tool: Tool,
   args: readonly string[],
   rest: { netns?: NetnsRef | undefined; stdin?: string } = {},
 ): Command {
+  checkTool(tool);
   return {
     kind: "command",
     tool,

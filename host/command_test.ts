@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import type { Command, Tool } from "./command.ts";
-import { command, shellLine, shellQuote, tools } from "./command.ts";
+import type { Command } from "./command.ts";
+import { checkTool, command, knownTools, shellLine, shellQuote } from "./command.ts";
 import { hasTool, spawn, toolEnv, ToolMissingError, toolPath } from "./spawn.ts";
 
 Deno.test("command() leaves out what is not given", () => {
@@ -70,12 +70,46 @@ for (const [cmd, line] of shown) {
 Deno.test("toolPath() finds a program by its full path and names the one it does not find", () => {
   assertEquals(toolPath("sh").endsWith("/sh"), true);
   assertEquals(hasTool("sh"), true);
-  const absent = "no-such-tool" as Tool;
+  const absent = "no-such-tool";
   assertEquals(hasTool(absent), false);
   assertThrows(() => toolPath(absent), ToolMissingError, 'Cannot find program "no-such-tool"');
 });
 
 Deno.test("no tool is named twice, and the environment of all has fixed words", () => {
-  assertEquals(new Set(tools).size, tools.length);
+  assertEquals(new Set(knownTools).size, knownTools.length);
   assertEquals(toolEnv.LC_ALL, "C");
+});
+
+const refused = [
+  "",
+  "/usr/bin/wg",
+  "./wg",
+  "..",
+  "wg,ip",
+  "wg set",
+  "-c",
+  ".hidden",
+  "wg\n",
+  "wég",
+];
+for (const name of refused) {
+  Deno.test(`command() refuses the tool ${JSON.stringify(name)}`, () => {
+    const message = `Cannot use program ${JSON.stringify(name)}: not a plain program name`;
+    assertThrows(() => command(name, []), TypeError, message);
+    assertThrows(() => hasTool(name), TypeError, message);
+  });
+}
+
+Deno.test("checkTool() takes names of programs that this project does not know", () => {
+  for (const name of ["wg", "ethtool", "ovs-vsctl", "python3.11", "g++", ...knownTools]) {
+    checkTool(name);
+  }
+});
+
+Deno.test("a command of another program enters a namespace and is shown like any other", () => {
+  const netns = { path: "/run/netns/c1" };
+  assertEquals(
+    shellLine(command("ethtool", ["--offload", "eth0", "tx", "off"], { netns })),
+    "nsenter --net=/run/netns/c1 ethtool --offload eth0 tx off",
+  );
 });

@@ -10,6 +10,7 @@ import { formatIp, parseIp } from "./ip.ts";
 
 /** The UDP flows that were first sent to this port, of one address or of any. */
 export interface UdpFlows {
+  /** Family of the addresses. */
   readonly family: Family;
   /** Destination port of the first direction. */
   readonly port: number;

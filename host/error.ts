@@ -20,7 +20,8 @@ export class ActionError extends Error {
   /** What the step said that a failure of this class means. */
   readonly meaning: string | undefined;
 
-  private constructor(
+  /** `why` follows "Cannot", and `words` say what stands in the way. */
+  constructor(
     why: string,
     { words, reason, meaning, details }: {
       words: string;

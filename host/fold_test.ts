@@ -365,3 +365,15 @@ Deno.test("fold() gives what is told its family a batch of its own, in the same 
   assertStringIncludes(text, "ip -6 -d -j -batch - <<'EOF'");
   assertEquals(unit.failed("Command failed -:2\nSegment failed 1\n"), 2);
 });
+
+Deno.test("fold() gives each command of a program that it does not know a process of its own", () => {
+  const off = (name: string) => command("ethtool", ["--offload", "eth0", name, "off"], inside);
+  const units = fold(steps(a, off("tx"), off("rx"), b));
+  assertEquals(lines(units), [
+    "ip link add name a type bridge",
+    "nsenter --net=/run/netns/c1 ethtool --offload eth0 tx off",
+    "nsenter --net=/run/netns/c1 ethtool --offload eth0 rx off",
+    "ip link set dev a up",
+  ]);
+  assertEquals(units.map(({ failed }) => failed("anything")), [0, 0, 0, 0]);
+});

@@ -12,6 +12,7 @@ export type Family = 4 | 6;
 
 /** One IP address. */
 export interface Ip {
+  /** IPv4 or IPv6. */
   readonly family: Family;
   /** The address as an unsigned number of 32 (IPv4) or 128 (IPv6) bits. */
   readonly bits: bigint;

@@ -37,6 +37,7 @@ export function addAddress(
 
 /** How long an address may be used, and preferred to others; `Infinity` has no end. Seconds. */
 export interface Lifetimes {
+  /** Seconds until the address goes. */
   readonly valid: number;
   /** At most the valid one; 0 is deprecated. */
   readonly preferred: number;
@@ -72,16 +73,21 @@ export function deleteAddress(
 export interface GivenAddress {
   /** Canonical text without the prefix length. */
   readonly address: string;
+  /** Length of the prefix in bits. */
   readonly prefix: number;
   /** The other end, of an address that has one. */
   readonly peer?: string;
+  /** Broadcast address, canonical text. */
   readonly broadcast?: string;
   /** `eth0:1`; absent when it is the link's name. */
   readonly label?: string;
   /** `global`, `link`, `host` or a number. */
   readonly scope: string;
+  /** Metric of the route to the prefix. */
   readonly metric?: number;
+  /** Whether it skips duplicate address detection. */
   readonly nodad?: boolean;
+  /** Whether it brings no route to its prefix. */
   readonly noprefixroute?: boolean;
 }
 

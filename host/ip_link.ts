@@ -9,6 +9,7 @@ import { parseIpJson } from "./ip_json.ts";
 
 /** A namespace a command runs in. */
 export interface In {
+  /** The namespace to run in; absent means the plugin's own. */
   readonly netns?: NetnsRef | undefined;
 }
 
@@ -17,11 +18,13 @@ export const etherMtu = 1500;
 
 /** What a new bridge is. */
 export interface BridgeSpec extends In {
+  /** Name of the bridge. */
   readonly name: string;
   /** Bytes; the kernel's default when 0 or absent. */
   readonly mtu?: number | undefined;
   /** Hardware address; setting one keeps the bridge from taking a port's. */
   readonly address?: string;
+  /** Whether it filters by VLAN; not when absent. */
   readonly vlanFiltering?: boolean;
 }
 
@@ -37,13 +40,17 @@ export function addBridge(spec: BridgeSpec): Command {
 
 /** One end of a veth pair. */
 export interface VethEnd {
+  /** Name of the link. */
   readonly name: string;
+  /** Hardware address; the kernel's choice when absent. */
   readonly address?: string;
 }
 
 /** What a new veth pair is. */
 export interface VethSpec extends In {
+  /** The end in the namespace the command runs in. */
   readonly end: VethEnd;
+  /** The other end, and the namespace it is made in; absent means the same one. */
   readonly peer: VethEnd & { readonly netns?: NetnsRef | undefined };
   /** Bytes, of both ends. */
   readonly mtu?: number | undefined;
@@ -62,6 +69,7 @@ export function addVeth({ end, peer, mtu, netns }: VethSpec): Command {
 
 /** What a new link of any other kind is. */
 export interface LinkSpec extends In {
+  /** Name of the link. */
   readonly name: string;
   /** Kind and its own words: `macvlan mode bridge`. */
   readonly type: readonly string[];
@@ -69,6 +77,7 @@ export interface LinkSpec extends In {
   readonly parent?: string | undefined;
   /** Bytes; the kernel's default when 0 or absent. */
   readonly mtu?: number | undefined;
+  /** Hardware address; the kernel's choice when absent. */
   readonly address?: string | undefined;
   /** Packets. */
   readonly txQLen?: number | undefined;
@@ -109,13 +118,19 @@ export interface LinkChange extends In {
   readonly rename?: string;
   /** Bytes. */
   readonly mtu?: number | undefined;
+  /** Whether it is set up or down. */
   readonly up?: boolean;
+  /** The bridge or VRF that it joins. */
   readonly master?: string;
   /** Whether it leaves its master. */
   readonly nomaster?: boolean;
+  /** Hardware address. */
   readonly address?: string;
+  /** `ifalias`; empty removes it. */
   readonly alias?: string;
+  /** Whether it takes packets for other addresses. */
   readonly promisc?: boolean | undefined;
+  /** Whether it takes every multicast packet. */
   readonly allmulti?: boolean | undefined;
   /** Packets. */
   readonly txQLen?: number | undefined;
@@ -186,7 +201,9 @@ function onOff(value: boolean): "on" | "off" {
 
 /** One link as `ip -d -j addr show` tells it. */
 export interface Link {
+  /** Its name. */
   readonly name: string;
+  /** Its number inside the namespace. */
   readonly index: number;
   /** `bridge`, `veth`, …; absent for a plain device. */
   readonly kind: string | undefined;
@@ -196,6 +213,7 @@ export interface Link {
   readonly permanentMac: string | undefined;
   /** Bytes. */
   readonly mtu: number;
+  /** Whether it is set up. */
   readonly up: boolean;
   /** Whether it is up and something can be sent: a cable, an open tap, a parent that is up. */
   readonly carrier: boolean;
@@ -222,6 +240,7 @@ export interface Link {
   readonly altNames: readonly string[];
   /** Bus and name of the hardware that it belongs to: `pci/0000:00:1f.6`. */
   readonly hardware: string | undefined;
+  /** `ifalias`. */
   readonly alias: string | undefined;
   /** Of a macvlan or ipvlan: `bridge`, `l2`, … */
   readonly mode: string | undefined;
@@ -231,17 +250,23 @@ export interface Link {
   readonly vrfTable: number | undefined;
   /** Of a tun or tap device: what it was made with. */
   readonly tun: TunLink | undefined;
+  /** Of a bridge: whether it filters by VLAN. */
   readonly vlanFiltering: boolean;
   /** VLAN that a bridge gives new ports; 0 for none. */
   readonly defaultVlan: number;
+  /** Of a bridge port: whether packets may leave by the port they came from. */
   readonly hairpin: boolean;
+  /** Of a bridge port: whether it reaches only ports that are not isolated. */
   readonly isolated: boolean;
+  /** Its addresses of both families. */
   readonly addresses: readonly LinkAddress[];
 }
 
 /** What a tun or tap device was made with. Whoever opens it sets its other flags. */
 export interface TunLink {
+  /** Whether it carries Ethernet frames (`tap`) or IP packets (`tun`). */
   readonly type: "tap" | "tun";
+  /** Whether it may be opened several times. */
   readonly multiQueue: boolean;
   /** The user who may open it: a name where this host has one for the number. */
   readonly owner: number | string | undefined;
@@ -253,9 +278,13 @@ export interface TunLink {
 export interface LinkAddress {
   /** Canonical text without the prefix length. */
   readonly address: string;
+  /** Length of the prefix in bits. */
   readonly prefix: number;
+  /** `global`, `link`, `host` or a number. */
   readonly scope: string;
+  /** Whether duplicate address detection has not ended. */
   readonly tentative: boolean;
+  /** Whether duplicate address detection found another owner. */
   readonly dadFailed: boolean;
 }
 

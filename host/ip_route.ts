@@ -18,14 +18,19 @@ export const localTable = 255;
 
 /** A route to add. */
 export interface RouteSpec extends In {
+  /** Destination. */
   readonly dst: Cidr;
+  /** The link that packets leave by. */
   readonly dev: string;
+  /** Gateway; absent for a destination on the link. */
   readonly via?: Ip | undefined;
   /** Preferred source address. */
   readonly src?: Ip | undefined;
   /** `global`, `link`, `host` or a number 0–255. */
   readonly scope?: string | number | undefined;
+  /** Metric; the kernel's default when absent. */
   readonly metric?: number | undefined;
+  /** Routing table; the main one when absent. */
   readonly table?: number | undefined;
   /** Bytes. */
   readonly mtu?: number | undefined;
@@ -92,10 +97,13 @@ export function showDefaultRoutes(family: Family, { netns }: In = {}): Command {
 export interface KernelRoute {
   /** `default` stands as `0.0.0.0/0` or `::/0`; a host route has its full prefix. */
   readonly dst: string;
+  /** Gateway, canonical text; absent for a destination on the link. */
   readonly via: string | undefined;
+  /** The link that packets leave by. */
   readonly dev: string | undefined;
   /** Routing table: {@linkcode mainTable}, {@linkcode localTable} or another. */
   readonly table: number;
+  /** Metric; absent for 0. */
   readonly metric: number | undefined;
   /** Whether packets leave by it; false for `local`, `broadcast`, `blackhole` and the like. */
   readonly unicast: boolean;

@@ -12,7 +12,9 @@ import type { In } from "./ip_link.ts";
 
 /** A rule that sends packets from an address to a routing table. */
 export interface RuleSpec extends In {
+  /** Source prefix. */
   readonly from: Cidr;
+  /** Routing table. */
   readonly table: number;
 }
 
@@ -35,7 +37,9 @@ function rule(verb: "add" | "del", { from, table, netns }: RuleSpec): Command {
 
 /** A rule as the kernel has it. */
 export interface Rule {
+  /** IPv4 or IPv6. */
   readonly family: Family;
+  /** Place among the rules: the lowest is asked first. */
   readonly priority: number;
   /** Source `address/prefix`; absent for any. */
   readonly from: string | undefined;

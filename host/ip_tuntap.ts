@@ -13,11 +13,13 @@ export const tunDevice = "/dev/net/tun";
 
 /** What a new tap device is. It stays until it is deleted, whoever opens and closes it. */
 export interface TapSpec extends In {
+  /** Name of the device. */
   readonly name: string;
   /** Number of the user who may open it without privileges. */
   readonly owner?: number | undefined;
   /** Number of the group whose members may. */
   readonly group?: number | undefined;
+  /** Whether it may be opened several times. */
   readonly multiQueue?: boolean;
   /** Whether frames begin with protocol information, until whoever opens it decides. */
   readonly pi?: boolean;

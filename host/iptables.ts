@@ -75,6 +75,7 @@ export function cutBytes(text: string, limit: number): string {
 
 /** A rule as `iptables-save` prints it. */
 export interface SavedRule {
+  /** The chain it is in. */
   readonly chain: string;
   /** Its words, quotes taken off, without `-A CHAIN`. */
   readonly words: readonly string[];
@@ -84,7 +85,9 @@ export interface SavedRule {
 
 /** One table as `iptables-save` prints it. */
 export interface SavedTable {
+  /** Names of the chains. */
   readonly chains: ReadonlySet<string>;
+  /** The rules of all chains, in order. */
   readonly rules: readonly SavedRule[];
 }
 

@@ -78,7 +78,7 @@ function open(path: string, mode: number): Deno.FsFile {
 }
 
 async function endsWithin(task: Promise<void>, deadline: number): Promise<boolean> {
-  let timer: number | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const timeout = new Promise<false>((resolve) => {
     timer = setTimeout(() => resolve(false), deadline);
   });

@@ -22,8 +22,11 @@ export function nftShowing(lines: readonly string[]): Command {
 
 /** A rule that is known by its comment and can be deleted by its handle. */
 export interface CommentedRule {
+  /** The chain it is in. */
   readonly chain: string;
+  /** Its comment. */
   readonly comment: string;
+  /** Number by which it is deleted. */
   readonly handle: number;
 }
 
@@ -59,7 +62,9 @@ export function listTable({ family, name }: TableName): Command {
 
 /** Family and name of a table. */
 export interface TableName {
+  /** Family of the packets. */
   readonly family: "ip" | "ip6" | "inet" | "bridge";
+  /** Name of the table. */
   readonly name: string;
 }
 
@@ -83,10 +88,15 @@ export function comment(text: string): string {
 
 /** A rule as nft lists it. */
 export interface NftRule {
+  /** Family of its table. */
   readonly family: string;
+  /** The table it is in. */
   readonly table: string;
+  /** The chain it is in. */
   readonly chain: string;
+  /** Number by which it is deleted. */
   readonly handle: number;
+  /** Its comment. */
   readonly comment: string | undefined;
   /** Its statements as JSON. */
   readonly expr: readonly unknown[];
@@ -98,6 +108,7 @@ export interface NftElement {
   readonly set: string;
   /** `6 . 8080`: parts as a command takes them; protocols are numbers. */
   readonly key: string;
+  /** Its comment. */
   readonly comment: string | undefined;
   /** `10.0.0.2 . 80`; absent in a set. */
   readonly value: string | undefined;
@@ -105,10 +116,13 @@ export interface NftElement {
 
 /** What nft lists. */
 export interface NftListing {
+  /** The tables. */
   readonly tables: readonly TableName[];
   /** Names of the chains. */
   readonly chains: readonly string[];
+  /** The rules of all chains, in order. */
   readonly rules: readonly NftRule[];
+  /** The elements of all sets and maps. */
   readonly elements: readonly NftElement[];
 }
 

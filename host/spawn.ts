@@ -4,15 +4,18 @@
  * @module
  */
 import type { Tool } from "./command.ts";
-import { toolDirs } from "./command.ts";
+import { checkTool, toolDirs } from "./command.ts";
 import { firstLine } from "./reason.ts";
 
 /** What a finished program left. */
 export interface Output {
+  /** Exit status. */
   readonly code: number;
   /** Name of the signal that ended it, if one did. */
   readonly signal: string | null;
+  /** Everything that it wrote to stdout. */
   readonly stdout: string;
+  /** Everything that it wrote to stderr. */
   readonly stderr: string;
 }
 
@@ -22,6 +25,7 @@ export interface SpawnOptions {
   readonly stdin?: string | undefined;
   /** Variables in place of (or, with `inherit`, on top of) this process's own. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Whether it gets this process's own variables, too; not when absent. */
   readonly inherit?: boolean;
   /** Milliseconds after which it is told to end, and soon killed; 20,000 when absent, `Infinity` for never. */
   readonly deadline?: number;
@@ -33,7 +37,9 @@ export interface SpawnOptions {
 
 /** A program that is not on this host. */
 export class ToolMissingError extends Error {
+  /** Tells this error from others. */
   override readonly name = "ToolMissingError";
+  /** `tool` is the name that was looked for. */
   constructor(readonly tool: Tool) {
     super(
       `Cannot find program "${tool}": it is in none of ${toolDirs.join(", ")}`,
@@ -43,7 +49,9 @@ export class ToolMissingError extends Error {
 
 /** A program that did not end in time and was killed. */
 export class DeadlineError extends Error {
+  /** Tells this error from others. */
   override readonly name = "DeadlineError";
+  /** `deadline` is in milliseconds. */
   constructor(path: string, readonly deadline: number) {
     super(`Cannot wait for "${path}" any longer: no end after ${deadline} ms`);
   }
@@ -51,20 +59,22 @@ export class DeadlineError extends Error {
 
 const found = new Map<Tool, string>();
 
-/** Whether the host has this program. Starts nothing. */
+/** Whether the host has this program. Starts nothing. Throws for what {@linkcode checkTool} refuses. */
 export function hasTool(tool: Tool): boolean {
   try {
     toolPath(tool);
     return true;
-  } catch {
-    return false;
+  } catch (error) {
+    if (error instanceof ToolMissingError) return false;
+    throw error;
   }
 }
 
-/** Full path of a program. Throws {@linkcode ToolMissingError}. */
+/** Full path of a program. Throws {@linkcode ToolMissingError}, or for what {@linkcode checkTool} refuses. */
 export function toolPath(tool: Tool): string {
   const known = found.get(tool);
   if (known) return known;
+  checkTool(tool);
   for (const dir of toolDirs) {
     const path = `${dir}/${tool}`;
     try {
@@ -150,7 +160,7 @@ async function withinDeadline(
   { path, deadline, ...food }: Food & { path: string; deadline: number },
 ): Promise<Deno.CommandOutput> {
   let late = false;
-  const timers: number[] = [];
+  const timers: ReturnType<typeof setTimeout>[] = [];
   const killed = new Promise<never>((_, reject) => {
     if (deadline === Infinity) return;
     timers.push(

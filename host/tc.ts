@@ -29,13 +29,17 @@ export type HookKind = "ingress" | "clsact";
 
 /** Packets by the network of one address. */
 export interface AddressMatch {
+  /** Source or destination. */
   readonly field: "src" | "dst";
+  /** The network the address is in. */
   readonly subnet: Cidr;
 }
 
 /** A filter on a hook. Filters of one priority must be for one protocol. */
 export interface U32Filter {
+  /** Where it is hung. */
   readonly hook: Hook;
+  /** Kind of the packets. */
   readonly protocol: "all" | "ip" | "ipv6";
   /** The lowest is asked first. */
   readonly priority: number;
@@ -105,11 +109,15 @@ export function showFilters(dev: string, hook: Hook, { netns }: In = {}): Comman
 
 /** A queueing discipline as the kernel tells it. */
 export interface Qdisc {
+  /** The link it is on. */
   readonly dev: string;
+  /** `tbf`, `ingress`, `fq_codel`, … */
   readonly kind: string;
+  /** `1:` */
   readonly handle: string;
   /** Handle of the class that it is in; absent at the root. */
   readonly parent: string | undefined;
+  /** Whether it is at the root of the link. */
   readonly root: boolean;
   /** Of a token bucket. */
   readonly tbf: KernelTbf | undefined;
@@ -167,7 +175,9 @@ export const longestBurst = 274;
 
 /** A filter as the kernel tells it. */
 export interface KernelFilter {
+  /** Kind of the packets. */
   readonly protocol: string;
+  /** The lowest is asked first. */
   readonly priority: number;
   /** What it compares, `value/mask@offset` each; none for every packet. */
   readonly keys: readonly string[];

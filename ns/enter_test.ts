@@ -1,5 +1,4 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import type { Tool } from "../host/command.ts";
 import { command } from "../host/command.ts";
 import { ToolMissingError, toolPath } from "../host/spawn.ts";
 import { argv } from "./enter.ts";
@@ -18,7 +17,7 @@ Deno.test("argv() enters a namespace by its path, whatever that looks like", () 
 });
 
 Deno.test("argv() of a program that is missing says which, inside a namespace too", () => {
-  const missing = "no-such-tool" as Tool;
+  const missing = "no-such-tool";
   for (const rest of [{}, { netns: { path: "/run/netns/c1" } }]) {
     const start = () => argv(command(missing, [], rest));
     assertThrows(start, ToolMissingError, 'Cannot find program "no-such-tool"');

@@ -19,8 +19,11 @@ import { queryLinks } from "./links.ts";
 
 /** What CHECK sees inside the container. */
 export interface ContainerFacts {
+  /** The container's namespace. */
   readonly netns: NetnsRef;
+  /** The interface; absent when there is none of that name. */
   readonly link: Link | undefined;
+  /** The routes of both families, of every table. */
   readonly routes: readonly KernelRoute[];
 }
 

@@ -20,7 +20,9 @@ import type { IpConfig, Result, Route } from "../cni/types.ts";
 
 /** Where and how an interface is configured. */
 export interface ConfigurePlan {
+  /** The container's namespace. */
   readonly netns: NetnsRef;
+  /** The interface inside it. */
   readonly ifName: string;
   /** `ips` and `routes` are used. */
   readonly result: Pick<Result, "ips" | "routes">;
@@ -34,7 +36,9 @@ export interface ConfigurePlan {
 
 /** The parsed addresses of a result, with their gateways. */
 export interface Address {
+  /** Address and prefix. */
   readonly cidr: Cidr;
+  /** Gateway of the address, where it has one. */
   readonly gateway: Ip | undefined;
 }
 

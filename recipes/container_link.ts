@@ -23,14 +23,19 @@ import { attachmentNames, contradictsResult } from "./attachment.ts";
 
 /** What the configuration of such a plugin has. */
 export interface ContainerLinkConf {
+  /** IPAM plugin; an empty type means that there is none. */
   readonly ipam: { readonly type: string };
+  /** Name resolution for the result, in place of the IPAM plugin's. */
   readonly dns?: Dns | undefined;
 }
 
 /** A new link of a container. */
 export interface ContainerLink {
+  /** Names of the attachment. */
   readonly own: AttachmentNames;
+  /** The container's namespace. */
   readonly netns: NetnsRef;
+  /** The interface inside it. */
   readonly ifName: string;
   /** Kind and its own words, as after `ip link add … type`. */
   readonly type: readonly string[];
@@ -118,6 +123,7 @@ export function createBy(
 export interface Attaching {
   /** Makes the link, and leaves it down. */
   readonly create: readonly Step[];
+  /** Hardware address. */
   readonly mac: string;
   /** Bytes; absent in the result when 0. */
   readonly mtu: number;

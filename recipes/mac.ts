@@ -4,7 +4,7 @@
  * @module
  */
 import { parseCniArgs } from "../cni/args.ts";
-import type { Decoder } from "../cni/decode.ts";
+import type { Decoder, Field } from "../cni/decode.ts";
 import { expected, object, optional, scalar } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import type { Request } from "../cni/plugin.ts";
@@ -13,7 +13,7 @@ import type { Request } from "../cni/plugin.ts";
 const pattern = /^[0-9a-f]{2}([:-])[0-9a-f]{2}(\1[0-9a-f]{2})+$|^[0-9a-f]{4}(\.[0-9a-f]{4})+$/i;
 
 /** What a plugin takes for a hardware address. */
-interface MacOptions {
+export interface MacOptions {
   /** Numbers of octets; 6 when absent. */
   readonly octets?: readonly number[];
 }
@@ -38,8 +38,17 @@ function parseMac(text: string, { octets: lengths = [6] }: MacOptions): string |
   return isUnicast ? octets.join(":") : undefined;
 }
 
+/** A key that may hold a hardware address. */
+export interface PassedMac {
+  /** Hardware address. */
+  readonly mac: string | undefined;
+}
+
 /** The configuration keys that carry an address: `args.cni.mac` and `runtimeConfig.mac`. */
-export const macFields = {
+export const macFields: {
+  readonly args: Field<{ readonly cni: PassedMac | undefined }, false>;
+  readonly runtimeConfig: Field<PassedMac, false>;
+} = {
   args: optional(
     object({
       cni: optional(
@@ -56,15 +65,19 @@ export const macFields = {
 };
 
 /** The key of plugins whose configuration itself may name an address. */
-export const macField = optional(
+export const macField: Field<string, false> = optional(
   mac(),
   "Hardware address; weaker than any that a runtime passes.",
 );
 
-interface MacConf {
+/** The keys of a configuration that may hold a hardware address. */
+export interface MacConf {
+  /** Hardware address of a plugin whose configuration itself may name one. */
   readonly mac?: string | undefined;
-  readonly args: { readonly cni: { readonly mac: string | undefined } | undefined } | undefined;
-  readonly runtimeConfig: { readonly mac: string | undefined } | undefined;
+  /** Optional metadata. */
+  readonly args: { readonly cni: PassedMac | undefined } | undefined;
+  /** What the runtime passes by capabilities. */
+  readonly runtimeConfig: PassedMac | undefined;
 }
 
 /**

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Decoder } from "../cni/decode.ts";
+import type { Decoder, Field } from "../cni/decode.ts";
 import { expected, optional } from "../cni/decode.ts";
 import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Tool } from "../host/command.ts";
@@ -34,17 +34,22 @@ const backendDecoder: Decoder<Backend> = {
 };
 
 /** The configuration key `ipMasqBackend`. */
-export const masqueradeField = optional(
+export const masqueradeField: Field<Backend, false> = optional(
   backendDecoder,
   "Program that writes the masquerade rules; nftables where iptables is missing when absent.",
 );
 
 /** What masquerading needs of a request. */
 export interface MasqueradeRequest {
+  /** The machine. */
   readonly host: Host;
+  /** Name of the network. */
   readonly network: string;
+  /** Identifier of the container; empty for GC. */
   readonly containerId: string;
+  /** Interface inside the container; empty for GC. */
   readonly ifName: string;
+  /** The back end that the configuration names. */
   readonly conf: { readonly ipMasqBackend: Backend | undefined };
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Field } from "../cni/decode.ts";
 import { boolean, integer, stringThat, withDefault } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { isIfName } from "../cni/names.ts";
@@ -16,7 +17,11 @@ import { containerNetns } from "./container.ts";
 import { queryLinks } from "./links.ts";
 
 /** The configuration keys of a plugin with a master. */
-export const masterFields = {
+export const masterFields: {
+  readonly master: Field<string, true>;
+  readonly linkInContainer: Field<boolean, true>;
+  readonly mtu: Field<number, true>;
+} = {
   master: withDefault(
     stringThat("name of a link", (text) => text === "" || isIfName(text)),
     "",
@@ -38,8 +43,11 @@ export const masterFields = {
 
 /** What the keys mean. */
 export interface MasterConf {
+  /** Name of the master; empty for that of the default route. */
   readonly master: string;
+  /** Whether the master is inside the container. */
   readonly linkInContainer: boolean;
+  /** Bytes; 0 for the master's. */
   readonly mtu: number;
   /** Of a macvlan or ipvlan. */
   readonly mode?: string;
@@ -47,12 +55,14 @@ export interface MasterConf {
 
 /** A master and where it is. */
 export interface Master {
+  /** The master. */
   readonly link: Link;
   /** The container's namespace, where the master is there; absent on the host. */
   readonly netns: NetnsRef | undefined;
 }
 
-type MasterRequest = Pick<Request<MasterConf>, "conf" | "host" | "netns" | "sandbox">;
+/** What finding a master needs of a request. */
+export type MasterRequest = Pick<Request<MasterConf>, "conf" | "host" | "netns" | "sandbox">;
 
 /**
  * Finds the configured master (or another one that is named), else that of the default

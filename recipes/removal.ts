@@ -12,6 +12,7 @@ export interface Removal {
   readonly why: string;
   /** Left out when false. */
   readonly when?: boolean;
+  /** Does it; a failure does not keep the other tasks from running. */
   readonly run: () => Promise<void>;
   /** Left out when a task before it failed: an address is not given away while a link still has it. */
   readonly onlyIfClean?: boolean;

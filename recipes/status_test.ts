@@ -1,6 +1,5 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { CniError, codes } from "../cni/error.ts";
-import type { Tool } from "../host/command.ts";
 import { requireTools, requireUsable } from "./status.ts";
 
 Deno.test("requireTools() is content when the host has every program", () => {
@@ -9,7 +8,7 @@ Deno.test("requireTools() is content when the host has every program", () => {
 });
 
 Deno.test("requireTools() names every program that is missing", () => {
-  const tools = ["sh", "no-such-tool", "nor-this"] as Tool[];
+  const tools = ["sh", "no-such-tool", "nor-this"];
   const error = assertThrows(() => requireTools(tools), CniError);
   assertEquals(error.code, codes.notAvailable);
   assertEquals(error.msg, 'Cannot serve ADD: program "no-such-tool", "nor-this" is missing');

@@ -19,11 +19,13 @@ import { contradictsResult, isHostEndOf, staleLinks } from "./attachment.ts";
 
 /** What a new pair is. */
 export interface VethPlan {
+  /** Names of the attachment. */
   readonly own: AttachmentNames;
   /** Hardware address asked for; the attachment's own when absent. */
   readonly mac?: string | undefined;
   /** Name inside the container. */
   readonly ifName: string;
+  /** The container's namespace. */
   readonly netns: NetnsRef;
   /** Bytes, of both ends; 0 for the kernel's default. */
   readonly mtu: number;
@@ -75,10 +77,13 @@ export function enableFamilies(dev: string, families: readonly Family[]): Step[]
 
 /** Where a DEL looks for the pair. */
 export interface VethSearch {
+  /** Names of the attachment. */
   readonly own: AttachmentNames;
+  /** Name inside the container. */
   readonly ifName: string;
   /** The container's namespace while it is alive. */
   readonly netns: NetnsRef | undefined;
+  /** The recorded result of the ADD, where the runtime gave one. */
   readonly prevResult: Result | undefined;
 }
 

@@ -8,11 +8,12 @@
  * @module
  */
 import type { Grants } from "../cni/permissions.ts";
+import { permissionFlags } from "../cni/permissions.ts";
 import { spawn } from "../host/spawn.ts";
 import { bundle, dist } from "./build.ts";
 import { readOptions, runTask } from "./command_line.ts";
 import { readMarker, sizesIn, writeMarker } from "./marker.ts";
-import { commandName, grantsFor, permissionFlags, selectNames } from "./permissions.ts";
+import { commandName, grantsFor, selectNames } from "./permissions.ts";
 
 /** Where `deno task compile` puts its executables. */
 export const binDir = `${dist}/bin`;

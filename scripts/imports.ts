@@ -18,7 +18,8 @@ const layers: readonly (readonly string[])[] = [
   ["plugins", "ipam", "meta"],
   ["registry.ts"],
   ["cli"],
-  ["main.ts", "mod.ts"],
+  // The library's entry files: barrels, which nothing that is shipped imports.
+  ["main.ts", "mod.ts", "lib"],
   ["scripts", "tests", "bench"],
 ];
 
@@ -38,20 +39,20 @@ const testHelpers = "tests/harness/";
 /** Files outside every layer: signatures of packages, reached through the import map only. */
 const packageFolder = "types";
 
-/** Largest plugin: lines of its entry file that hold code, and bytes of everything it loads at once. */
+/** Largest plugin: lines of its entry file, and bytes of everything it loads at once, comments not counted. */
 export interface Budget {
   readonly lines: number;
   readonly bytes: number;
 }
 
-const usual: Budget = { lines: 220, bytes: 280_000 };
+const usual: Budget = { lines: 220, bytes: 206_000 };
 const budgets: Readonly<Record<string, Partial<Budget>>> = {
   loopback: { lines: 110 },
   ptp: { lines: 260 },
-  bridge: { lines: 330, bytes: 294_000 },
-  dhcp: { lines: 240, bytes: 300_000 },
+  bridge: { lines: 330, bytes: 222_000 },
+  dhcp: { lines: 240, bytes: 222_000 },
   // Two back ends, and each looks for what the other has left.
-  portmap: { bytes: 290_000 },
+  portmap: { bytes: 220_000 },
 };
 
 /** What a plugin may be at most. */
@@ -77,6 +78,7 @@ export interface Import {
 export interface Module {
   /** Path from the project's root. */
   readonly file: string;
+  /** Size of its code, without blank lines and comments. */
   readonly bytes: number;
   /** Lines that hold code: neither blank nor comment. */
   readonly lines: number;
@@ -99,7 +101,7 @@ export function check(modules: readonly Module[]): Problem[] {
     ...modules.flatMap((module) => module.imports.flatMap((it) => checkImport(module.file, it))),
     ...modules.flatMap(checkLoaded),
     ...modules.filter(({ file }) => pluginType(file)).flatMap((it) => checkPlugin(it, byFile)),
-    ...["main.ts", "mod.ts"].flatMap((file) => checkLazy(file, byFile)),
+    ...modules.filter(({ file }) => isEntry(file)).flatMap((it) => checkLazy(it, byFile)),
   ].sort((a, b) => a.file.localeCompare(b.file) || a.line - b.line);
 }
 
@@ -180,15 +182,19 @@ function checkPlugin({ file, lines }: Module, byFile: ReadonlyMap<string, Module
   const registered = byFile.get("registry.ts")?.imports.some((it) => it.file === file && it.lazy);
   const messages = [
     lines > budget.lines && `${lines} lines of code, at most ${budget.lines}`,
-    bytes > budget.bytes && `loads ${bytes} bytes of source, at most ${budget.bytes}`,
+    bytes > budget.bytes && `loads ${bytes} bytes of code, at most ${budget.bytes}`,
     !registered && "registry.ts does not load it by import()",
   ];
   return messages.filter((it) => it !== false).map((message) => ({ file, line: 1, message }));
 }
 
+/** Whether this is the entry of a packaging or of the library. */
+function isEntry(file: string): boolean {
+  return layerOf(folderOf(file)) === layerOf("main.ts");
+}
+
 /** No plugin is loaded before it is asked for. */
-function checkLazy(file: string, byFile: ReadonlyMap<string, Module>): Problem[] {
-  if (!byFile.has(file)) return [];
+function checkLazy({ file }: Module, byFile: ReadonlyMap<string, Module>): Problem[] {
   const early = [...loadedAtOnce(file, byFile)]
     .filter((name) => pluginFolders.includes(folderOf(name)));
   return early.map((name) => ({ file, line: 1, message: `${name} is not loaded lazily` }));
@@ -215,7 +221,6 @@ interface Info {
 interface InfoModule {
   readonly specifier: string;
   readonly local?: string;
-  readonly size?: number;
   readonly error?: string;
   readonly dependencies?: readonly InfoDependency[];
 }
@@ -264,10 +269,11 @@ export function sourceFiles(root: string, below = ""): string[] {
 }
 
 function toModule(module: InfoModule, base: string): Module {
+  const code = module.local === undefined ? [] : codeLines(Deno.readTextFileSync(module.local));
   return {
     file: module.specifier.slice(base.length),
-    bytes: module.size ?? 0,
-    lines: module.local === undefined ? 0 : codeLines(Deno.readTextFileSync(module.local)),
+    bytes: new TextEncoder().encode(code.join("\n")).length,
+    lines: code.length,
     imports: (module.dependencies ?? []).map((it) => toImport(it, base)),
     ...(module.error !== undefined && { error: module.error }),
   };
@@ -285,9 +291,9 @@ function toImport(dependency: InfoDependency, base: string): Import {
   };
 }
 
-/** Number of lines that hold more than a comment. */
-export function codeLines(source: string): number {
-  return source.split("\n").filter((line) => !/^\s*($|\/\/|\/\*|\*)/.test(line)).length;
+/** The lines that hold more than a comment. */
+export function codeLines(source: string): string[] {
+  return source.split("\n").filter((line) => !/^\s*($|\/\/|\/\*|\*)/.test(line));
 }
 
 if (import.meta.main) {

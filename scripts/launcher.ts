@@ -6,7 +6,7 @@
  */
 import type { Grants } from "../cni/permissions.ts";
 import { shellQuote } from "../host/command.ts";
-import { permissionFlags } from "./permissions.ts";
+import { permissionFlags } from "../cni/permissions.ts";
 
 /** What a launcher starts. */
 export interface Launcher {

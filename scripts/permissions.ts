@@ -1,11 +1,12 @@
 /**
- * A plugin's permissions as flags of `deno run` and `deno compile`.
+ * What each packed plugin, and the `cni` command, is granted.
  *
  * @module
  */
 import type { Grants } from "../cni/permissions.ts";
 import { grantsOf, grantsOfAll, listedEnv, listedPaths } from "../cni/permissions.ts";
 import type { Permissions } from "../cni/plugin.ts";
+import { knownTools } from "../host/command.ts";
 import { loadPlugin, types } from "../registry.ts";
 
 /** Name of the command that is packed with the plugins. */
@@ -13,18 +14,6 @@ export const commandName = "cni";
 
 /** Everything that is packed: each plugin, and the `cni` command. */
 export const names: readonly string[] = [...types, commandName];
-
-/** Flags that grant exactly this. A kind without names is not granted at all. */
-export function permissionFlags(grants: Grants): string[] {
-  const kinds = ["run", "read", "write", "env"] as const;
-  return [
-    "--no-prompt",
-    ...kinds.filter((kind) => grants[kind].length > 0)
-      .map((kind) => `--allow-${kind}=${grants[kind].join(",")}`),
-    // UDP is not a stable part of Deno.
-    ...(grants.net ? ["--allow-net", "--unstable-net"] : []),
-  ];
-}
 
 /** What a plugin, or the `cni` command, is granted when it has an executable of its own. */
 export async function grantsFor(name: string): Promise<Grants> {
@@ -47,15 +36,16 @@ function unknownName(name: string): string {
 }
 
 /** Throws when a plugin lists what an executable of all plugins would not know to give up. */
-export function requireListed(type: string, { read, write, env = [] }: Permissions): void {
+export function requireListed(type: string, { run, read, write, env = [] }: Permissions): void {
   const paths = [read, write].flatMap((paths) => paths === true ? [] : paths);
   const check = (names: readonly string[], known: readonly string[], list: string) => {
     const unlisted = names.filter((name) => !known.includes(name));
     if (unlisted.length === 0) return;
     throw new Error(
-      `Cannot pack "${type}": ${unlisted.join(", ")} must stand in ${list} of cni/permissions.ts`,
+      `Cannot pack "${type}": ${unlisted.join(", ")} must stand in ${list}`,
     );
   };
-  check(paths, listedPaths, "listedPaths");
-  check(env, listedEnv, "listedEnv");
+  check(run === "any" ? [] : run, knownTools, "knownTools of host/command.ts");
+  check(paths, listedPaths, "listedPaths of cni/permissions.ts");
+  check(env, listedEnv, "listedEnv of cni/permissions.ts");
 }

@@ -1,18 +1,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { grantsOfAll, listedEnv } from "../cni/permissions.ts";
+import { grantsOfAll, listedEnv, permissionFlags } from "../cni/permissions.ts";
 import { loadPlugin, types } from "../registry.ts";
-import { grantsFor, names, permissionFlags, requireListed, selectNames } from "./permissions.ts";
-
-Deno.test("a kind without names is not granted", () => {
-  const grants = { run: [], read: ["/a", "/b"], write: [], env: ["CNI_*"], net: false };
-  const flags = ["--no-prompt", "--allow-read=/a,/b", "--allow-env=CNI_*"];
-  assertEquals(permissionFlags(grants), flags);
-  assertEquals(permissionFlags({ ...grants, net: true }), [
-    ...flags,
-    "--allow-net",
-    "--unstable-net",
-  ]);
-});
+import { grantsFor, names, requireListed, selectNames } from "./permissions.ts";
 
 Deno.test("no plugin is granted all, or what an executable of all is not", async () => {
   const all = grantsOfAll();
@@ -32,9 +21,11 @@ Deno.test("a listed variable is one that a plugin reads", async () => {
   assertEquals(new Set(listedEnv), read);
 });
 
-Deno.test("a listed path or variable must be known", () => {
+Deno.test("a listed program, path or variable must be known", () => {
   const permissions = { run: [], read: ["/srv/unknown"], write: [] };
   assertThrows(() => requireListed("x", permissions), Error, "/srv/unknown must stand in");
+  const program = { run: ["ip", "ethtool"], read: [], write: [] };
+  assertThrows(() => requireListed("x", program), Error, '"x": ethtool must stand in knownTools');
   const variable = { run: [], read: true, write: [], env: ["LISTEN_FDS", "HOME"] } as const;
   assertThrows(() => requireListed("x", variable), Error, '"x": HOME must stand in listedEnv');
 });

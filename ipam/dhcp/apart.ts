@@ -96,7 +96,7 @@ export interface WatchOptions {
 /** Ends a process when its namespace goes: else it would keep alive what nobody wants any more. */
 export class Watch implements Disposable {
   readonly #ended = new AbortController();
-  readonly #timer: number;
+  readonly #timer: ReturnType<typeof setInterval>;
   /** The caller's wish, or the namespace's end. */
   readonly signal: AbortSignal;
   gone = false;

@@ -108,7 +108,7 @@ export class Daemon {
   readonly agent: Agent;
   readonly #door: Door;
   readonly #callers = new Set<Caller>();
-  readonly #timers: number[] = [];
+  readonly #timers: ReturnType<typeof setTimeout>[] = [];
   readonly #pidfile: string | undefined;
   readonly #lock: Deno.FsFile;
   readonly #idleLimit: number;
@@ -196,7 +196,7 @@ export class Daemon {
 /** Ends a connection on which nothing is asked. */
 class Idle {
   #running = 0;
-  #timer: number | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #over = false;
 
   constructor(readonly limit: number, readonly close: () => void) {

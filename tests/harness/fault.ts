@@ -8,7 +8,7 @@
  * @module
  */
 import type { Tool } from "../../host/command.ts";
-import { tools } from "../../host/command.ts";
+import { knownTools } from "../../host/command.ts";
 import { must } from "./process.ts";
 
 const wrapperDir = "/usr/local/sbin";
@@ -18,7 +18,7 @@ const stateDir = "/run/denocni-fault";
 const bare: readonly Tool[] = ["nsenter", "cat", "find", "stat"];
 
 /** The programs that get a wrapper: every other one that shipped code may start. */
-const wrapped = tools.filter((tool) => !bare.includes(tool));
+const wrapped = knownTools.filter((tool) => !bare.includes(tool));
 
 const wrapper = (real: string) =>
   `#!/bin/sh
