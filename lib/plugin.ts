@@ -44,6 +44,7 @@
  * @module
  */
 export * from "../cni/args.ts";
+export * from "../cni/attachment_key.ts";
 export * from "../cni/decode.ts";
 export * from "../cni/error.ts";
 export * from "../cni/names.ts";
