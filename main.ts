@@ -39,14 +39,14 @@ function subcommandOf(name: string, args: readonly string[]): readonly string[] 
 async function serveLeases(args: readonly string[]): Promise<never> {
   const plugin = await loadPlugin("dhcp");
   if (plugin) revokeUndeclared(plugin.permissions);
-  const { main } = await import("./ipam/dhcp/daemon.ts");
+  const { main } = await import("./ipam/dhcp/agent/daemon.ts");
   return await main(args);
 }
 
 /** An exchange with DHCP servers, which needs its sockets and nothing else. */
 async function serveExchange(): Promise<never> {
   revokeUndeclared({ run: [], read: [], write: [], net: true });
-  const { main } = await import("./ipam/dhcp/child.ts");
+  const { main } = await import("./ipam/dhcp/exchange/exchange_main.ts");
   return await main();
 }
 

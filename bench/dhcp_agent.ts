@@ -4,12 +4,12 @@
  *
  * @module
  */
-import { leaseOf } from "../ipam/dhcp/lease.ts";
-import { clientIdentifier } from "../ipam/dhcp/options.ts";
-import { callList } from "../ipam/dhcp/own_rpc.ts";
-import { decode } from "../ipam/dhcp/packet.ts";
-import { Store } from "../ipam/dhcp/store.ts";
-import { golden } from "../ipam/dhcp/testing.ts";
+import { leaseOf } from "../ipam/dhcp/lease/lease_machine.ts";
+import { clientIdentifier } from "../ipam/dhcp/codec/options4.ts";
+import { callList } from "../ipam/dhcp/rpc/denocni_service.ts";
+import { decode } from "../ipam/dhcp/codec/message4.ts";
+import { Store } from "../ipam/dhcp/lease/lease_store.ts";
+import { golden } from "../ipam/dhcp/codec/testing_message4.ts";
 import { createNetns } from "../ns/netns.ts";
 import { inspectNetns } from "../ns/netns.ts";
 import { binDir } from "../tests/harness/plugin.ts";

@@ -17,9 +17,9 @@
  */
 import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { Result } from "../cni/types.ts";
-import type { Conf } from "./dhcp/conf.ts";
-import type { AllocateArgs } from "./dhcp/lease_rpc.ts";
-import type { Means } from "./dhcp/place.ts";
+import type { Conf } from "./dhcp/conf/conf.ts";
+import type { AllocateArgs } from "./dhcp/rpc/dhcp_service.ts";
+import type { Means } from "./dhcp/lease/lease_files.ts";
 import { CniError, codes, toCniError } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
@@ -30,12 +30,12 @@ import { containerNetns } from "../recipes/container.ts";
 import { queryLinks } from "../recipes/links.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
-import { AgentClient, NotRunning } from "./dhcp/client.ts";
-import { confDecoder, familiesOf } from "./dhcp/conf.ts";
-import { mergeResults, named } from "./dhcp/merge.ts";
-import { hasTraces, leaseFiles, leasePath, usual } from "./dhcp/place.ts";
-import { isServed } from "./dhcp/served.ts";
-import { together } from "./dhcp/together.ts";
+import { AgentClient, NotRunning } from "./dhcp/agent_client.ts";
+import { confDecoder, familiesOf } from "./dhcp/conf/conf.ts";
+import { mergeResults, named } from "./dhcp/lease/dual_stack.ts";
+import { hasTraces, leaseFiles, leasePath, usual } from "./dhcp/lease/lease_files.ts";
+import { isServed } from "./dhcp/agent/agent_lock.ts";
+import { together } from "./dhcp/lease/all_or_cancel.ts";
 
 /** Programs that an exchange takes. */
 const tools = ["ip", "sh", "nsenter"] as const;
@@ -134,8 +134,8 @@ function loadAutoconf(): Promise<typeof import("./dhcp/autoconf.ts")> {
 }
 
 /** What most calls have no use for. */
-function loadAlone(): Promise<typeof import("./dhcp/alone.ts")> {
-  return import("./dhcp/alone.ts");
+function loadAlone(): Promise<typeof import("./dhcp/one_shot.ts")> {
+  return import("./dhcp/one_shot.ts");
 }
 
 function notPlannable(): CniError {

@@ -6,11 +6,11 @@
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { CniError } from "../cni/error.ts";
 import { contains, formatIp, parseCidr, parseIp } from "../host/ip.ts";
-import type { Goal } from "../ipam/dhcp/exchange6.ts";
-import type { Held6, Holding6 } from "../ipam/dhcp/hold6.ts";
-import { holdExchange6 } from "../ipam/dhcp/hold6.ts";
-import type { HoldOptions } from "../ipam/dhcp/hold.ts";
-import { goalOf } from "../ipam/dhcp/lease6.ts";
+import type { Goal } from "../ipam/dhcp/exchange/exchange6.ts";
+import type { Held6, Holding6 } from "../ipam/dhcp/exchange/run_exchange6.ts";
+import { holdExchange6 } from "../ipam/dhcp/exchange/run_exchange6.ts";
+import type { HoldOptions } from "../ipam/dhcp/exchange/run_exchange4.ts";
+import { goalOf } from "../ipam/dhcp/lease/lease6.ts";
 import { Machine } from "../ns/machine.ts";
 import { program } from "./harness/dhcp_exchange.ts";
 import { Dnsmasq, joinServer } from "./harness/dhcp_server.ts";

@@ -6,8 +6,8 @@
  */
 import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { CniError, codes } from "../cni/error.ts";
-import type { Goal } from "../ipam/dhcp/exchange.ts";
-import type { Held } from "../ipam/dhcp/hold.ts";
+import type { Goal } from "../ipam/dhcp/exchange/exchange4.ts";
+import type { Held } from "../ipam/dhcp/exchange/run_exchange4.ts";
 import {
   addressOf,
   client,

@@ -5,8 +5,8 @@
  * @module
  */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import type { Held } from "../ipam/dhcp/hold.ts";
-import { releaseFromHost } from "../ipam/dhcp/hold.ts";
+import type { Held } from "../ipam/dhcp/exchange/run_exchange4.ts";
+import { releaseFromHost } from "../ipam/dhcp/exchange/run_exchange4.ts";
 import {
   addressOf,
   client,

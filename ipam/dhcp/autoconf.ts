@@ -15,7 +15,7 @@ import { Listening } from "../../host/listen.ts";
 import { sysctl } from "../../host/step.ts";
 import { argv } from "../../ns/enter.ts";
 import { bringUp } from "../../recipes/configure.ts";
-import { readSlaac } from "./slaac.ts";
+import { readSlaac } from "./slaac_state.ts";
 
 /** An interface of a container. */
 export interface Inside {

@@ -9,11 +9,11 @@
  * @module
  */
 /// <reference lib="deno.unstable" />
-import type { Entry, Message } from "../../ipam/dhcp/packet6.ts";
+import type { Entry, Message } from "../../ipam/dhcp/codec/message6.ts";
 import { parseIp } from "../../host/ip.ts";
-import { writeOption } from "../../ipam/dhcp/options.ts";
-import { option, readOption } from "../../ipam/dhcp/options6.ts";
-import { decode, encode, messageType } from "../../ipam/dhcp/packet6.ts";
+import { writeOption } from "../../ipam/dhcp/codec/options4.ts";
+import { option, readOption } from "../../ipam/dhcp/codec/options6.ts";
+import { decode, encode, messageType } from "../../ipam/dhcp/codec/message6.ts";
 
 const [index, address] = Deno.args as [string, string];
 const server = Uint8Array.of(0, 3, 0, 1, 2, 0, 0, 0, 0, 9);

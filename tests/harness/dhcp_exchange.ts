@@ -6,9 +6,9 @@
 import { assertEquals } from "@std/assert";
 import { formatIp, parseIp } from "../../host/ip.ts";
 import type { Ip } from "../../host/ip.ts";
-import type { Held, Holding, HoldOptions } from "../../ipam/dhcp/hold.ts";
-import { holdExchange } from "../../ipam/dhcp/hold.ts";
-import { programOf } from "../../ipam/dhcp/self.ts";
+import type { Held, Holding, HoldOptions } from "../../ipam/dhcp/exchange/run_exchange4.ts";
+import { holdExchange } from "../../ipam/dhcp/exchange/run_exchange4.ts";
+import { programOf } from "../../ipam/dhcp/exchange/self_exec.ts";
 import { Machine } from "../../ns/machine.ts";
 import { subnet } from "./dhcp_server.ts";
 import type { Sandbox } from "./sandbox.ts";

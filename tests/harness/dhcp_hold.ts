@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { holdExchange } from "../../ipam/dhcp/hold.ts";
+import { holdExchange } from "../../ipam/dhcp/exchange/run_exchange4.ts";
 import { Machine } from "../../ns/machine.ts";
 import { client, program } from "./dhcp_exchange.ts";
 

@@ -7,11 +7,17 @@
  * @module
  */
 /// <reference lib="deno.unstable" />
-import type { Message } from "../../ipam/dhcp/packet.ts";
+import type { Message } from "../../ipam/dhcp/codec/message4.ts";
 import type { Ip } from "../../host/ip.ts";
 import { parseIp } from "../../host/ip.ts";
-import { messageType, option, readOption, writeOption } from "../../ipam/dhcp/options.ts";
-import { bootReply, bootRequest, decode, encode, unspecified } from "../../ipam/dhcp/packet.ts";
+import { messageType, option, readOption, writeOption } from "../../ipam/dhcp/codec/options4.ts";
+import {
+  bootReply,
+  bootRequest,
+  decode,
+  encode,
+  unspecified,
+} from "../../ipam/dhcp/codec/message4.ts";
 
 const [server, address] = Deno.args.map((text) => parseIp(text)!) as [Ip, Ip];
 

@@ -1,0 +1,130 @@
+/**
+ * The plugin's side of a lease agent, ours or the reference's.
+ *
+ * @module
+ */
+import type { ContainerInterface } from "../../cni/attachment_key.ts";
+import type { Result } from "../../cni/types.ts";
+import type { AllocateArgs, CallOptions } from "./rpc/dhcp_service.ts";
+import type { ByteStream } from "./rpc/net_rpc.ts";
+import { CniError, codes } from "../../cni/error.ts";
+import { nobodyWords } from "./agent/socket.ts";
+import { callAllocate, callRelease } from "./rpc/dhcp_service.ts";
+import { callCheck, callGc, callOwnAllocate, callPing, isForeign } from "./rpc/denocni_service.ts";
+import { RemoteError } from "./rpc/net_rpc.ts";
+
+/** Nobody answers at the socket. */
+export class NotRunning extends CniError {
+  override readonly name: string = "NotRunning";
+}
+
+/** An agent at a socket. Calls throw a {@linkcode CniError}. */
+export class AgentClient {
+  /** `timeout`: milliseconds for one call. */
+  constructor(readonly socket: string, readonly timeout: number) {}
+
+  /** Gets the IPv4 lease of an attachment, as any agent does. */
+  allocate(args: AllocateArgs, until: CallOptions = {}): Promise<Result> {
+    const call = (stream: ByteStream, options: CallOptions) => callAllocate(stream, args, options);
+    return this.#call("DHCP.Allocate", call, until);
+  }
+
+  /** Gets the leases of an attachment, one of IPv6 among them. */
+  async allocateAll(args: AllocateArgs, until: CallOptions = {}): Promise<Result> {
+    const result = await this.#call("Denocni.Allocate", async (stream, options) => {
+      return await callOwnAllocate(stream, args, options).catch(undefinedIfForeign);
+    }, until);
+    if (result) return result;
+    throw new CniError(
+      codes.unsupportedField,
+      `Cannot use "ipv6": "dhcp" with the lease agent at "${this.socket}": ` +
+        "it gets IPv4 addresses alone",
+      'the agent of this plugin, `dhcp daemon`, gets both; or set "ipv6" to "slaac" or "none"',
+    );
+  }
+
+  /** Gives the lease of an attachment up. */
+  release(args: AllocateArgs): Promise<void> {
+    return this.#call("DHCP.Release", (stream, options) => callRelease(stream, args, options));
+  }
+
+  /** The lease of an attachment as it is kept; `undefined` when the agent cannot tell. */
+  async check(args: AllocateArgs): Promise<Result | undefined> {
+    return await this.#call("Denocni.Check", async (stream, options) => {
+      return await callCheck(stream, args, options).catch(undefinedIfForeign);
+    });
+  }
+
+  /** Gives up every lease of a network but these; nothing where the agent cannot do it. */
+  async gc(network: string, valid: readonly ContainerInterface[]): Promise<void> {
+    await this.#call("Denocni.GC", async (stream, options) => {
+      await callGc(stream, { network, valid }, options).catch(undefinedIfForeign);
+    });
+  }
+
+  /** Proves that the agent answers. */
+  async greet(): Promise<void> {
+    await this.#call("Denocni.Ping", async (stream, options) => {
+      await callPing(stream, options).catch(undefinedIfForeign);
+    });
+  }
+
+  async #call<T>(
+    method: string,
+    call: (stream: ByteStream, options: CallOptions) => Promise<T>,
+    until: CallOptions = {},
+  ): Promise<T> {
+    const stream = await dial(this.socket);
+    const late = AbortSignal.timeout(this.timeout);
+    const signal = AbortSignal.any([late, ...(until.signal ? [until.signal] : [])]);
+    return await call(stream, { signal }).catch((error: Error) => {
+      throw late.aborted ? this.#late(method) : failureOf(method, error);
+    });
+  }
+
+  #late(method: string): CniError {
+    return new CniError(
+      codes.tryAgainLater,
+      `error calling ${method}: no answer from "${this.socket}" within ${this.timeout} ms`,
+      "the option `timeout` says how long to wait; it should be less than the runtime waits",
+    );
+  }
+}
+
+function undefinedIfForeign(error: Error): undefined {
+  if (!isForeign(error)) throw error;
+}
+
+/** Connects to the socket of an agent. Throws {@linkcode NotRunning} when there is none. */
+async function dial(path: string): Promise<Deno.UnixConn> {
+  return await Deno.connect({ transport: "unix", path }).catch((error: Error) => {
+    const words = nobodyWords(error);
+    const message = `error dialing DHCP daemon: dial unix ${path}: connect: ${
+      words ?? error.message
+    }`;
+    if (words === undefined) throw new CniError(codes.ioFailure, message);
+    throw new NotRunning(codes.tryAgainLater, message, howToStart);
+  });
+}
+
+/** What to do where no agent runs. */
+const howToStart =
+  "the DHCP lease agent, which gets and renews addresses for containers, does not run here: " +
+  "start it with `systemctl enable --now cni-dhcp` or `dhcp daemon`, " +
+  'or set "oneShot": true in "ipam" for containers that live shorter than their leases';
+
+/** What the agent said, in the reference's words; what was sent and received stands in the details. */
+function failureOf(method: string, error: Error): CniError {
+  if (!(error instanceof RemoteError)) {
+    return new CniError(codes.ioFailure, `error calling ${method}: ${error.message}`);
+  }
+  const [words, counts] = splitCounts(error.message);
+  const code = /(^|: )no more tries$/.test(words) ? codes.tryAgainLater : codes.noAddress;
+  return new CniError(code, `error calling ${method}: ${words}`, counts);
+}
+
+/** Parts `no more tries` from what was sent and received; of other words the second part is empty. */
+export function splitCounts(message: string): readonly [words: string, counts: string] {
+  const counted = /^((?:IPv[46]: )?no more tries): (.*)$/s.exec(message);
+  return counted ? [counted[1]!, counted[2]!] : [message, ""];
+}

@@ -1,0 +1,42 @@
+/**
+ * What the families of an attachment have brought, as one.
+ *
+ * @module
+ */
+import type { Dns, Result } from "../../../cni/types.ts";
+import { CniError } from "../../../cni/error.ts";
+
+/** One result of several, in their order. */
+export function mergeResults(results: readonly Result[]): Result {
+  return {
+    interfaces: [],
+    ips: results.flatMap(({ ips }) => ips),
+    routes: results.flatMap(({ routes }) => routes),
+    dns: mergeDns(results.map(({ dns }) => dns)),
+  };
+}
+
+/** Every server and every word to search once; of domains the first. */
+function mergeDns(list: readonly Dns[]): Dns {
+  const domain = list.find((dns) => dns.domain !== undefined)?.domain;
+  const all = (key: "nameservers" | "search" | "options") => {
+    const values = [...new Set(list.flatMap((dns) => dns[key] ?? []))];
+    return values.length > 0 ? { [key]: values } : {};
+  };
+  return {
+    ...all("nameservers"),
+    ...(domain !== undefined && { domain }),
+    ...all("search"),
+    ...all("options"),
+  };
+}
+
+/** An error that says which family it is about, where there may be a doubt. */
+export function named({ label }: { readonly label: string }, error: Error): Error {
+  if (label === "") return error;
+  if (!(error instanceof CniError)) {
+    return new Error(`${label}: ${error.message}`, { cause: error });
+  }
+  const { code, msg, details } = error;
+  return new CniError(code, `${label}: ${msg}`, details, { cause: error });
+}
