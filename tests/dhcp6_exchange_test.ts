@@ -4,19 +4,19 @@
  * @module
  */
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import type { ExchangeGoal6 } from "../ipam/dhcp/exchange/client_message6.ts";
+import type { RunExchangeOptions } from "../ipam/dhcp/exchange/run_exchange.ts";
+import type { ExchangeJob6, ExchangeResult6 } from "../ipam/dhcp/exchange/run_exchange6.ts";
+import type { Sandbox } from "./harness/sandbox.ts";
 import { CniError } from "../cni/error.ts";
 import { contains, formatIp, parseCidr, parseIp } from "../host/ip.ts";
-import type { Goal } from "../ipam/dhcp/exchange/exchange6.ts";
-import type { Held6, Holding6 } from "../ipam/dhcp/exchange/run_exchange6.ts";
-import { holdExchange6 } from "../ipam/dhcp/exchange/run_exchange6.ts";
-import type { HoldOptions } from "../ipam/dhcp/exchange/run_exchange4.ts";
-import { goalOf } from "../ipam/dhcp/lease/lease6.ts";
+import { runExchange6 } from "../ipam/dhcp/exchange/run_exchange6.ts";
+import { goalOf6 } from "../ipam/dhcp/lease/lease6.ts";
 import { Machine } from "../ns/machine.ts";
 import { program } from "./harness/dhcp_exchange.ts";
 import { Dnsmasq, joinServer } from "./harness/dhcp_server.ts";
 import { kernelTest } from "./harness/need.ts";
 import { Child, must } from "./harness/process.ts";
-import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 const client = {
@@ -28,9 +28,9 @@ const client = {
 
 function hold(
   path: string,
-  { signal, ...rest }: Partial<Holding6> & HoldOptions = {},
-): Promise<Held6> {
-  const holding: Holding6 = {
+  { signal, ...rest }: Partial<ExchangeJob6> & RunExchangeOptions = {},
+): Promise<ExchangeResult6> {
+  const holding: ExchangeJob6 = {
     netns: { path },
     dev: "eth0",
     goal: { kind: "acquire" },
@@ -38,7 +38,7 @@ function hold(
     within: 20_000,
     ...rest,
   };
-  return holdExchange6(new Machine(), holding, { program, signal });
+  return runExchange6(new Machine(), holding, { program, signal });
 }
 
 /** Another client. */
@@ -64,7 +64,7 @@ async function serve(
   return { netns, server };
 }
 
-function ackOf(held: Held6) {
+function ackOf(held: ExchangeResult6) {
   if (held.kind !== "acked") throw new Error(JSON.stringify(held));
   return held.ack;
 }
@@ -74,19 +74,19 @@ const needs = { needs: ["tool:dnsmasq"] } as const;
 kernelTest("dhcp6 exchange: a lease from its beginning to its end", needs, async (sandbox) => {
   const { netns, server } = await serve(sandbox);
   const acquired = ackOf(await hold(netns));
-  const { address } = goalOf("renew", acquired);
+  const { address } = goalOf6("renew", acquired);
   assertEquals(contains(pool, address!), true);
   const text = formatIp(address!);
   assertEquals(server.leased().includes(text), true);
   await sandbox.ip(netns, [`addr add ${text}/128 dev eth0 nodad`]);
   const before = await snapshot(sandbox);
   for (const kind of ["renew", "rebind"] as const) {
-    const renewed = ackOf(await hold(netns, { goal: goalOf(kind, acquired) }));
-    assertEquals(goalOf("renew", renewed).address, address, kind);
+    const renewed = ackOf(await hold(netns, { goal: goalOf6(kind, acquired) }));
+    assertEquals(goalOf6("renew", renewed).address, address, kind);
   }
   const confirmed = await hold(netns, { goal: { kind: "reboot", address: address! } });
   assertEquals(confirmed.kind, "confirmed");
-  assertEquals((await hold(netns, { goal: goalOf("release", acquired) })).kind, "sent");
+  assertEquals((await hold(netns, { goal: goalOf6("release", acquired) })).kind, "sent");
   assertEquals(server.leased().includes(text), false);
   assertSame(before, await snapshot(sandbox), { only: /^a\// });
 });
@@ -102,7 +102,7 @@ kernelTest("dhcp6 exchange: two interfaces at once", needs, async (sandbox) => {
     more: ["--dhcp-range=2001:db8:1::5,2001:db8:1::9,64,120s"],
   });
   const held = await Promise.all(["eth0", "eth1"].map((dev) => hold(netns, { dev })));
-  const addresses = held.map((it) => goalOf("renew", ackOf(it)).address!);
+  const addresses = held.map((it) => goalOf6("renew", ackOf(it)).address!);
   const pools = [pool, parseCidr("2001:db8:1::/64")!];
   assertEquals(addresses.map((address, index) => contains(pools[index]!, address)), [true, true]);
 });
@@ -113,7 +113,7 @@ kernelTest("dhcp6 exchange: what a server refuses is told", needs, async (sandbo
   const reboot = await hold(netns, { goal: { kind: "reboot", address: elsewhere } });
   assertEquals(reboot.kind, "refused");
   const acquired = ackOf(await hold(netns));
-  const { server } = goalOf("renew", acquired) as Goal & { readonly server: Uint8Array };
+  const { server } = goalOf6("renew", acquired) as ExchangeGoal6 & { readonly server: Uint8Array };
   const unknown = { kind: "renew", address: elsewhere, server } as const;
   const renewed = await hold(netns, { goal: unknown, client: other });
   assertEquals(renewed.kind, "refused");
@@ -151,8 +151,8 @@ for (
     const { netns } = await serve(sandbox);
     await drop(sandbox, netns, { hook, match: `${match} numgen inc mod 2 0` });
     const held = await hold(netns);
-    assertEquals(contains(pool, goalOf("renew", ackOf(held)).address!), true);
-    const { counts } = held as Held6 & { kind: "acked" };
+    assertEquals(contains(pool, goalOf6("renew", ackOf(held)).address!), true);
+    const { counts } = held as ExchangeResult6 & { kind: "acked" };
     assertEquals(counts.solicit > 1, true);
   });
 }
@@ -176,11 +176,11 @@ async function startHostile(sandbox: Sandbox): Promise<string> {
 kernelTest("dhcp6 exchange: a hostile server's packets are ignored", {}, async (sandbox) => {
   const netns = await startHostile(sandbox);
   const acquired = await hold(netns);
-  const goals = (["renew", "rebind"] as const).map((kind) => goalOf(kind, ackOf(acquired)));
+  const goals = (["renew", "rebind"] as const).map((kind) => goalOf6(kind, ackOf(acquired)));
   for (const goal of [undefined, ...goals]) {
     const held = goal ? await hold(netns, { goal }) : acquired;
-    assertEquals(formatIp(goalOf("renew", ackOf(held)).address!), "2001:db8::5");
-    const { counts } = held as Held6 & { kind: "acked" };
+    assertEquals(formatIp(goalOf6("renew", ackOf(held)).address!), "2001:db8::5");
+    const { counts } = held as ExchangeResult6 & { kind: "acked" };
     assertEquals(Object.values(counts.ignored).map((count) => count > 0), [true, true, true]);
   }
   // What is right never comes.

@@ -5,9 +5,10 @@
  * @module
  */
 import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import type { ExchangeGoal4 } from "../ipam/dhcp/exchange/client_message4.ts";
+import type { ExchangeResult4 } from "../ipam/dhcp/exchange/run_exchange4.ts";
+import type { Sandbox } from "./harness/sandbox.ts";
 import { CniError, codes } from "../cni/error.ts";
-import type { Goal } from "../ipam/dhcp/exchange/exchange4.ts";
-import type { Held } from "../ipam/dhcp/exchange/run_exchange4.ts";
 import {
   addressOf,
   client,
@@ -21,7 +22,6 @@ import {
 import { Dnsmasq, dropPackets, joinServer, startHostile, subnet } from "./harness/dhcp_server.ts";
 import { kernelTest } from "./harness/need.ts";
 import { must, Running } from "./harness/process.ts";
-import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, difference, snapshot } from "./harness/state.ts";
 
 const dnsmasq = { needs: ["tool:dnsmasq", "tool:nft"] } as const;
@@ -62,7 +62,7 @@ for (const [title, every] of Object.entries(halves)) {
     await dropPackets(sandbox, netns, every);
     const held = await hold(netns);
     assertEquals(addressOf(held), subnet.first);
-    const { counts } = held as Held & { kind: "acked" };
+    const { counts } = held as ExchangeResult4 & { kind: "acked" };
     assertEquals([counts.discover, counts.request], [2, 2]);
   });
 }
@@ -71,7 +71,7 @@ kernelTest("dhcp exchange: a hostile server's packets are ignored", {}, async (s
   const netns = await joinServer(sandbox);
   await startHostile(sandbox);
   const none = { discover: 0, request: 1, offer: 0, ack: 1, nak: 0 };
-  const rows: [Goal, typeof none][] = [
+  const rows: [ExchangeGoal4, typeof none][] = [
     [{ kind: "acquire" }, { ...none, discover: 1, offer: 1 }],
     [{ kind: "reboot", address: first }, none],
     [{ kind: "renew", address: first, server }, none],
@@ -80,7 +80,7 @@ kernelTest("dhcp exchange: a hostile server's packets are ignored", {}, async (s
   for (const [goal, expected] of rows) {
     const held = await holdCleanly(sandbox, netns, { goal });
     assertEquals(addressOf(held), subnet.first, goal.kind);
-    const { counts: { ignored, ...counts } } = held as Held & { kind: "acked" };
+    const { counts: { ignored, ...counts } } = held as ExchangeResult4 & { kind: "acked" };
     assertEquals(counts, expected, goal.kind);
     assertEquals(Object.values(ignored).map((count) => count > 0), [true, true, true], goal.kind);
     if (goal.kind === "reboot") await configure(sandbox, netns, held);

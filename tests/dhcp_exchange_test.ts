@@ -5,7 +5,8 @@
  * @module
  */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import type { Held } from "../ipam/dhcp/exchange/run_exchange4.ts";
+import type { ExchangeResult4 } from "../ipam/dhcp/exchange/run_exchange4.ts";
+import type { Sandbox } from "./harness/sandbox.ts";
 import { releaseFromHost } from "../ipam/dhcp/exchange/run_exchange4.ts";
 import {
   addressOf,
@@ -23,7 +24,6 @@ import { countReached, Dnsmasq, joinServer, startUdhcpd, subnet } from "./harnes
 import { kernelTest } from "./harness/need.ts";
 import { binDir } from "./harness/plugin.ts";
 import { must } from "./harness/process.ts";
-import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 const dnsmasq = { needs: ["tool:dnsmasq", "tool:nft"] } as const;
@@ -277,7 +277,7 @@ kernelTest("dhcp exchange: a release from the host", dnsmasq, async (sandbox) =>
   await must(["ip", "link", "set", "up0", "up"]);
   await must(["ip", "addr", "add", "192.168.77.100/24", "dev", "up0"]);
   const log = await Dnsmasq.start(sandbox, { dev: "br0" });
-  const held = await hold(netns) as Held & { kind: "acked" };
+  const held = await hold(netns) as ExchangeResult4 & { kind: "acked" };
   assertEquals(log.leased(), [subnet.first]);
   await sandbox.removeNetns("a");
   const goal = { kind: "release", address: first, server } as const;

@@ -1,38 +1,45 @@
 /**
- * The plugin's side of a lease agent, ours or the reference's.
+ * A client of the lease agent, ours or the reference's.
  *
  * @module
  */
 import type { ContainerInterface } from "../../cni/attachment_key.ts";
 import type { Result } from "../../cni/types.ts";
-import type { AllocateArgs, CallOptions } from "./rpc/dhcp_service.ts";
+import type { CmdArgs } from "./rpc/cni_gob.ts";
+import type { CallOptions } from "./rpc/dhcp_service.ts";
 import type { ByteStream } from "./rpc/net_rpc.ts";
 import { CniError, codes } from "../../cni/error.ts";
-import { nobodyWords } from "./agent/socket.ts";
+import {
+  callCheck,
+  callDenocniAllocate,
+  callGc,
+  callPing,
+  isUnknownService,
+} from "./rpc/denocni_service.ts";
 import { callAllocate, callRelease } from "./rpc/dhcp_service.ts";
-import { callCheck, callGc, callOwnAllocate, callPing, isForeign } from "./rpc/denocni_service.ts";
+import { unservedText } from "./rpc/dial_error.ts";
 import { RemoteError } from "./rpc/net_rpc.ts";
 
-/** Nobody answers at the socket. */
-export class NotRunning extends CniError {
+/** The lease agent does not run: nobody serves its socket. */
+export class AgentNotRunning extends CniError {
   override readonly name: string = "NotRunning";
 }
 
-/** An agent at a socket. Calls throw a {@linkcode CniError}. */
+/** The agent at a socket. Calls throw a {@linkcode CniError}. */
 export class AgentClient {
   /** `timeout`: milliseconds for one call. */
   constructor(readonly socket: string, readonly timeout: number) {}
 
-  /** Gets the IPv4 lease of an attachment, as any agent does. */
-  allocate(args: AllocateArgs, until: CallOptions = {}): Promise<Result> {
+  /** Gets the IPv4 lease of an attachment; any agent can. */
+  allocate(args: CmdArgs, until: CallOptions = {}): Promise<Result> {
     const call = (stream: ByteStream, options: CallOptions) => callAllocate(stream, args, options);
     return this.#call("DHCP.Allocate", call, until);
   }
 
-  /** Gets the leases of an attachment, one of IPv6 among them. */
-  async allocateAll(args: AllocateArgs, until: CallOptions = {}): Promise<Result> {
+  /** Gets the leases of an attachment, an IPv6 lease among them. */
+  async allocateAll(args: CmdArgs, until: CallOptions = {}): Promise<Result> {
     const result = await this.#call("Denocni.Allocate", async (stream, options) => {
-      return await callOwnAllocate(stream, args, options).catch(undefinedIfForeign);
+      return await callDenocniAllocate(stream, args, options).catch(undefinedIfUnknown);
     }, until);
     if (result) return result;
     throw new CniError(
@@ -44,28 +51,28 @@ export class AgentClient {
   }
 
   /** Gives the lease of an attachment up. */
-  release(args: AllocateArgs): Promise<void> {
+  release(args: CmdArgs): Promise<void> {
     return this.#call("DHCP.Release", (stream, options) => callRelease(stream, args, options));
   }
 
-  /** The lease of an attachment as it is kept; `undefined` when the agent cannot tell. */
-  async check(args: AllocateArgs): Promise<Result | undefined> {
+  /** Gives the leases of an attachment that the agent keeps; `undefined` when the agent cannot tell. */
+  async check(args: CmdArgs): Promise<Result | undefined> {
     return await this.#call("Denocni.Check", async (stream, options) => {
-      return await callCheck(stream, args, options).catch(undefinedIfForeign);
+      return await callCheck(stream, args, options).catch(undefinedIfUnknown);
     });
   }
 
-  /** Gives up every lease of a network but these; nothing where the agent cannot do it. */
+  /** Gives up every lease of a network but those of valid attachments; does nothing if the agent cannot. */
   async gc(network: string, valid: readonly ContainerInterface[]): Promise<void> {
     await this.#call("Denocni.GC", async (stream, options) => {
-      await callGc(stream, { network, valid }, options).catch(undefinedIfForeign);
+      await callGc(stream, { network, valid }, options).catch(undefinedIfUnknown);
     });
   }
 
   /** Proves that the agent answers. */
   async greet(): Promise<void> {
     await this.#call("Denocni.Ping", async (stream, options) => {
-      await callPing(stream, options).catch(undefinedIfForeign);
+      await callPing(stream, options).catch(undefinedIfUnknown);
     });
   }
 
@@ -91,40 +98,40 @@ export class AgentClient {
   }
 }
 
-function undefinedIfForeign(error: Error): undefined {
-  if (!isForeign(error)) throw error;
+function undefinedIfUnknown(error: Error): undefined {
+  if (!isUnknownService(error)) throw error;
 }
 
-/** Connects to the socket of an agent. Throws {@linkcode NotRunning} when there is none. */
+/** Connects to the socket of an agent. Throws {@linkcode AgentNotRunning} when there is none. */
 async function dial(path: string): Promise<Deno.UnixConn> {
   return await Deno.connect({ transport: "unix", path }).catch((error: Error) => {
-    const words = nobodyWords(error);
+    const words = unservedText(error);
     const message = `error dialing DHCP daemon: dial unix ${path}: connect: ${
       words ?? error.message
     }`;
     if (words === undefined) throw new CniError(codes.ioFailure, message);
-    throw new NotRunning(codes.tryAgainLater, message, howToStart);
+    throw new AgentNotRunning(codes.tryAgainLater, message, howToStart);
   });
 }
 
-/** What to do where no agent runs. */
+/** How to start an agent. */
 const howToStart =
   "the DHCP lease agent, which gets and renews addresses for containers, does not run here: " +
   "start it with `systemctl enable --now cni-dhcp` or `dhcp daemon`, " +
   'or set "oneShot": true in "ipam" for containers that live shorter than their leases';
 
-/** What the agent said, in the reference's words; what was sent and received stands in the details. */
+/** Makes the error of a failed call, with the reference's text; the counts of packets are in the details. */
 function failureOf(method: string, error: Error): CniError {
   if (!(error instanceof RemoteError)) {
     return new CniError(codes.ioFailure, `error calling ${method}: ${error.message}`);
   }
-  const [words, counts] = splitCounts(error.message);
+  const [words, counts] = splitNoMoreTries(error.message);
   const code = /(^|: )no more tries$/.test(words) ? codes.tryAgainLater : codes.noAddress;
   return new CniError(code, `error calling ${method}: ${words}`, counts);
 }
 
-/** Parts `no more tries` from what was sent and received; of other words the second part is empty. */
-export function splitCounts(message: string): readonly [words: string, counts: string] {
+/** Splits `no more tries` from the counts of packets; the second part of other texts is empty. */
+export function splitNoMoreTries(message: string): readonly [words: string, counts: string] {
   const counted = /^((?:IPv[46]: )?no more tries): (.*)$/s.exec(message);
   return counted ? [counted[1]!, counted[2]!] : [message, ""];
 }

@@ -1,91 +1,100 @@
 /**
- * Leases without an agent: the plugin itself asks servers, and gives leases back.
+ * One-shot leases, without an agent: the plugin itself asks servers, and releases leases.
  *
  * @module
  */
-import { staleOn } from "../../cni/attachment_key.ts";
 import type { GcRequest, Request } from "../../cni/plugin.ts";
 import type { Result } from "../../cni/types.ts";
+import type { Family } from "../../host/ip.ts";
 import type { Host } from "../../ns/machine.ts";
 import type { Conf } from "./conf/conf.ts";
-import type { Entry, EntryOf, Family, Intent, IntentOf } from "./lease/lease_record.ts";
-import type { Refusals, Ways } from "./lease/family.ts";
-import type { Means } from "./lease/lease_files.ts";
+import type { Environment } from "./environment.ts";
+import type { AcquisitionErrors, Transport } from "./lease/family.ts";
+import type {
+  LeaseIntent,
+  LeaseIntentOf,
+  LeaseRecord,
+  LeaseRecordOf,
+} from "./lease/lease_record.ts";
+import { staleOn } from "../../cni/attachment_key.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { sameNetns } from "../../ns/netns.ts";
 import { recordedNetns, recordNetns } from "../../recipes/recorded_netns.ts";
-import { questionOf } from "./conf/client_settings.ts";
-import { splitCounts } from "./agent_client.ts";
-import { familiesOf } from "./conf/conf.ts";
-import { acknowledged, kinOf } from "./lease/family.ts";
-import { mayHaveBrought, recover, release } from "./lease/release.ts";
-import { holdExchange, releaseFromHost } from "./exchange/run_exchange4.ts";
-import { holdExchange6 } from "./exchange/run_exchange6.ts";
-import { holdsAt } from "./lease/lease_machine.ts";
-import { mergeResults, named } from "./lease/dual_stack.ts";
+import { splitNoMoreTries } from "./agent_client.ts";
+import { clientSettings } from "./conf/client_settings.ts";
+import { dhcpFamilies } from "./conf/conf.ts";
+import { releaseFromHost, runExchange4 } from "./exchange/run_exchange4.ts";
+import { runExchange6 } from "./exchange/run_exchange6.ts";
+import { allOrCancel } from "./lease/all_or_cancel.ts";
+import { mergeResults, withFamilyLabel } from "./lease/dual_stack.ts";
+import { familyOps, requireAck } from "./lease/family.ts";
+import { isValidAt } from "./lease/lease.ts";
 import { leasePath } from "./lease/lease_files.ts";
-import { dropSteps, Store, storeSteps } from "./lease/lease_store.ts";
-import { together } from "./lease/all_or_cancel.ts";
+import { LeaseStore, removeLeaseSteps, writeLeaseSteps } from "./lease/lease_store.ts";
+import { mayHaveLeased, recoverLease, releaseLease } from "./lease/release.ts";
 
 /**
- * Gets leases that nobody renews, or those that the attachment has: one of each family that is
- * wanted. A rollback gives them back.
+ * Gets leases that nobody renews, or the existing ones of the attachment: one of each family that the
+ * configuration asks DHCP servers for. A rollback releases them.
  */
-export async function acquireAlone(
+export async function acquireOneShot(
   req: Request<Conf>,
-  { signal, ...means }: Means & { readonly signal?: AbortSignal | undefined },
+  { signal, ...env }: Environment & { readonly signal?: AbortSignal | undefined },
 ): Promise<Result> {
-  const parts = familiesOf(req.conf).map((wanted) => (signal: AbortSignal) =>
-    acquire(req, { ...means, ...wanted, signal }).catch((error) => {
-      throw named(wanted, error);
+  const parts = dhcpFamilies(req.conf).map((wanted) => (signal: AbortSignal) =>
+    acquire(req, { ...env, ...wanted, signal }).catch((error) => {
+      throw withFamilyLabel(wanted, error);
     })
   );
-  return mergeResults(await together(parts, { signal }));
+  return mergeResults(await allOrCancel(parts, { signal }));
 }
 
-/** How one of them is got. */
-interface Wish<F extends Family> extends Means {
+/** How to acquire the lease of one family. */
+interface FamilyEnvironment<F extends Family> extends Environment {
   readonly family: F;
   readonly signal: AbortSignal;
 }
 
-async function acquire<F extends Family>(req: Request<Conf>, wish: Wish<F>): Promise<Result> {
-  const { signal, family } = wish;
-  const store = new Store(wish.dir);
-  const kin = kinOf(family);
-  const ways = waysOf(req.host, wish);
-  const intent = await intentOf(req, wish);
-  const { path, ask, ifName: dev } = intent;
-  const before = store.read(path) as EntryOf<F> | undefined;
-  if (before && isUsable(before, intent.identity)) return kin.resultOf(before.lease.ack, ask);
-  const goal = kin.acquire(before && kin.addressOf(before.lease.ack));
-  const task = { netns: { path: intent.netns }, dev, goal, ask, within: req.conf.timeout };
-  store.intend(intent as Intent);
-  // Whatever ends the exchange, a server may have heard of it.
-  req.host.onRollback(`ask servers for "${dev}"`, () => giveUp(req.host, path, wish));
-  const held = await kin.hold(ways, task, signal);
-  if (!mayHaveBrought(held)) store.forget(path);
-  const { ack, age } = acknowledged(held, refusals(dev));
-  const entry: EntryOf<F> = {
+async function acquire<F extends Family>(
+  req: Request<Conf>,
+  env: FamilyEnvironment<F>,
+): Promise<Result> {
+  const { signal, family } = env;
+  const store = new LeaseStore(env.dir);
+  const ops = familyOps(family);
+  const transport = transportOf(req.host, env);
+  const intent = await intentOf(req, env);
+  const { path, client, ifName: dev } = intent;
+  const before = store.read(path) as LeaseRecordOf<F> | undefined;
+  if (before && isUsable(before, intent.identity)) return ops.resultOf(before.lease.ack, client);
+  const goal = ops.acquireGoal(before && ops.addressOf(before.lease.ack));
+  const task = { netns: { path: intent.netns }, dev, goal, client, within: req.conf.timeout };
+  store.writeIntent(intent as LeaseIntent);
+  // However the exchange ends, a server may have given a lease.
+  req.host.onRollback(`ask servers for "${dev}"`, () => giveUpLease(req.host, path, env));
+  const ended = await ops.runExchange(transport, task, signal);
+  if (!mayHaveLeased(ended)) store.removeIntent(path);
+  const { ack, age } = requireAck(ended, acquisitionErrors(dev));
+  const record: LeaseRecordOf<F> = {
     ...intent,
-    replaces: [],
-    lease: kin.protocol.leaseOf(ack, { now: Date.now(), age, random: Math.random }),
+    replacedAcks: [],
+    lease: ops.protocol.leaseOf(ack, { now: Date.now(), age, random: Math.random }),
     generation: (before?.generation ?? 0) + 1,
   };
   req.host.onRollback(`get a lease for "${dev}"`, async () => {
-    await release(entry, ways);
-    store.forget(path);
+    await releaseLease(record, transport);
+    store.removeIntent(path);
   });
-  const result = kin.resultOf(ack, ask);
-  await req.host.apply(storeSteps(entry as Entry));
-  store.forget(path);
+  const result = ops.resultOf(ack, client);
+  await req.host.apply(writeLeaseSteps(record as LeaseRecord));
+  store.removeIntent(path);
   return result;
 }
 
 async function intentOf<F extends Family>(
   req: Request<Conf>,
-  { dir, family }: Wish<F>,
-): Promise<IntentOf<F>> {
+  { dir, family }: FamilyEnvironment<F>,
+): Promise<LeaseIntentOf<F>> {
   const { conf, network, containerId, ifName, args } = req;
   const attachment = { network, containerId, ifName };
   return {
@@ -93,99 +102,103 @@ async function intentOf<F extends Family>(
     ...recordNetns(req),
     family,
     path: await leasePath(attachment, { dir, family }),
-    ask: await questionOf(conf, { family, attachment, args, broadcast: false }),
+    client: await clientSettings(conf, { family, attachment, args, broadcast: false }),
   };
 }
 
-/** Throws code 105 where an attachment lacks a lease, or has one that may not be used there. */
-export async function requireLeases(req: Request<Conf>, { dir }: Means): Promise<void> {
+/** Throws code 105 when an attachment lacks a lease, or has one that may not be used there. */
+export async function requireLeases(req: Request<Conf>, { dir }: Environment): Promise<void> {
   const { sandbox, ifName, network, containerId, conf } = req;
   const identity = sandbox.is === "namespace" ? sandbox.identity : undefined;
-  for (const { family, label } of familiesOf(conf)) {
+  for (const { family, label } of dhcpFamilies(conf)) {
     const path = await leasePath({ network, containerId, ifName }, { dir, family });
-    const entry = new Store(dir).read(path);
-    if (entry && identity && isUsable(entry, identity)) continue;
-    const state = entry ? "it has ended, or is for another namespace" : "there is no record of it";
-    throw named(
+    const record = new LeaseStore(dir).read(path);
+    if (record && identity && isUsable(record, identity)) continue;
+    const state = record ? "it has ended, or is for another namespace" : "there is no record of it";
+    throw withFamilyLabel(
       { label },
       new CniError(codes.checkFailed, `Cannot use the lease of "${ifName}": ${state}`),
     );
   }
 }
 
-/** What is on the disk of an attachment and family: a lease, or an acquisition that was cut short. */
-export function readTraces(path: string, { dir }: Means): Intent | undefined {
-  const store = new Store(dir);
-  return store.read(path) ?? store.intent(path);
+/** Reads what is on the disk at the path of a lease: the lease, or an acquisition that was cut short. */
+export function readLeaseOrIntent(path: string, { dir }: Environment): LeaseIntent | undefined {
+  const store = new LeaseStore(dir);
+  return store.read(path) ?? store.readIntent(path);
 }
 
-/** Gives back what an attachment has, or may have, of a family, and forgets it. */
-export async function giveUp(host: Host, path: string, means: Means): Promise<void> {
-  const store = new Store(means.dir);
-  const intent = host.dryRun ? undefined : store.intent(path);
-  const entry = store.read(path) ?? (intent && await recoverAlone(host, intent, means));
-  if (entry) await releaseAlone(host, entry, means);
-  if (intent) store.forget(path);
+/** Releases the lease at a path, or one that an acquisition may have brought, and removes its files. */
+export async function giveUpLease(host: Host, path: string, env: Environment): Promise<void> {
+  const store = new LeaseStore(env.dir);
+  const intent = host.dryRun ? undefined : store.readIntent(path);
+  const record = store.read(path) ?? (intent && await recoverOneShot(host, intent, env));
+  if (record) await releaseOneShot(host, record, env);
+  if (intent) store.removeIntent(path);
 }
 
-async function recoverAlone(
+async function recoverOneShot(
   host: Host,
-  intent: IntentOf<Family>,
-  means: Means,
-): Promise<EntryOf<Family> | undefined> {
+  intent: LeaseIntentOf<Family>,
+  env: Environment,
+): Promise<LeaseRecordOf<Family> | undefined> {
   const never = new AbortController().signal;
-  return await recover(intent, waysOf(host, means), { now: Date.now, signal: never });
+  return await recoverLease(intent, transportOf(host, env), { now: Date.now, signal: never });
 }
 
-/** What is on the disk of a network and belongs to none of the valid attachments: one a lease. */
-export function staleTraces({ network, valid }: GcRequest<unknown>, { dir }: Means): Intent[] {
-  const store = new Store(dir);
-  const stale = [...store.intents(), ...store.all()].filter(staleOn(network, valid));
+/** Reads the leases and intents of a network that belong to none of the valid attachments, one a path. */
+export function staleLeases(
+  { network, valid }: GcRequest<unknown>,
+  { dir }: Environment,
+): LeaseIntent[] {
+  const store = new LeaseStore(dir);
+  const stale = [...store.allIntents(), ...store.all()].filter(staleOn(network, valid));
   return [...new Map(stale.map((trace) => [trace.path, trace])).values()];
 }
 
-/** Whether a lease can be used in a namespace now. */
+/** Whether a lease may be used in a namespace now. */
 function isUsable(
-  entry: Pick<EntryOf<Family>, "identity" | "lease">,
-  identity: Entry["identity"],
+  record: Pick<LeaseRecordOf<Family>, "identity" | "lease">,
+  identity: LeaseRecord["identity"],
 ): boolean {
-  return sameNetns(entry.identity, identity) && holdsAt(entry.lease, Date.now());
+  return sameNetns(record.identity, identity) && isValidAt(record.lease, Date.now());
 }
 
-/** Gives a lease back, best effort, and forgets it. */
-async function releaseAlone(
+/** Releases a lease, best effort, and removes its file. */
+async function releaseOneShot(
   host: Host,
-  entry: EntryOf<Family>,
-  means: Means,
+  record: LeaseRecordOf<Family>,
+  env: Environment,
 ): Promise<void> {
   if (!host.dryRun) {
-    await release(entry, waysOf(host, means)).catch(({ message }: Error) => {
+    await releaseLease(record, transportOf(host, env)).catch(({ message }: Error) => {
       console.error(`dhcp: ${message}; the server will take the address back at the lease's end`);
     });
   }
-  await host.apply(dropSteps(entry));
+  await host.apply(removeLeaseSteps(record));
 }
 
-function waysOf(host: Host, means: Means): Ways {
-  const { hold = holdExchange, hold6 = holdExchange6 } = means;
-  const { releaseFromHost: send = releaseFromHost } = means;
+function transportOf(host: Host, env: Environment): Transport {
+  const run4 = env.runExchange4 ?? runExchange4;
+  const run6 = env.runExchange6 ?? runExchange6;
+  const release = env.releaseFromHost ?? releaseFromHost;
   return {
-    hold: (holding, signal) => hold(host, holding, { signal }),
-    hold6: (holding, signal) => hold6(host, holding, { signal }),
-    releaseFromHost: (goal, client) => send({ goal, client }),
-    netnsOf: (entry) => recordedNetns(entry),
+    runExchange4: (job, signal) => run4(host, job, { signal }),
+    runExchange6: (job, signal) => run6(host, job, { signal }),
+    releaseFromHost: (goal, client) => release({ goal, client }),
+    netnsOf: (record) => recordedNetns(record),
   };
 }
 
-/** What ADD says where nothing was acquired. */
-function refusals(dev: string): Refusals {
+/** Errors of an ADD without a lease. */
+function acquisitionErrors(dev: string): AcquisitionErrors {
   const cannot = (code: number, state: string, details = "") =>
     new CniError(code, `Cannot get a lease for "${dev}": ${state}`, details);
   return {
-    failed: (message) => cannot(codes.tryAgainLater, ...splitCounts(message)),
+    failed: (message) => cannot(codes.tryAgainLater, ...splitNoMoreTries(message)),
     refused: (message) => cannot(codes.noAddress, message),
     "link missing": () => cannot(codes.objectMissing, "the container has no such interface"),
     "namespace gone": () => cannot(codes.invalidNetns, "the namespace is gone"),
-    unwanted: () => cannot(codes.noAddress, "cancelled"),
+    cancelled: () => cannot(codes.noAddress, "cancelled"),
   };
 }

@@ -1,6 +1,6 @@
 /**
- * Waiting for an address that the kernel makes itself from what a router advertises
- * (RFC 4862): reads from what iproute2 prints whether it is there, and if not, why.
+ * The state of stateless address autoconfiguration (SLAAC, RFC 4862) on a link, read from the output of
+ * iproute2: whether the kernel has made an address, and if not, why.
  *
  * @module
  */
@@ -10,24 +10,24 @@ import { contains, formatCidr, formatIp, isDefault, parseCidr, parseIp } from ".
 import { parseIpJson } from "../../host/ip_json.ts";
 import { fullPrefix } from "../../host/ip_route.ts";
 
-/** What iproute2 prints, with names or with numbers (`-N`). */
-export interface Printed {
+/** Output of iproute2, with names or with numbers (`-N`). */
+export interface IpOutput {
   /** `ip -j -6 addr show dev X` */
   readonly addresses: string;
   /** `ip -j -6 route show`, of one link or of all, of table main or of all. */
   readonly routes: string;
 }
 
-/** How far a link has come. */
-export type Slaac =
+/** How far the autoconfiguration of a link has come. */
+export type SlaacState =
   /**
-   * Part of a result. When it ends does not matter: routers renew what they advertise. The kernel
-   * has the routes, too, and is not to be given them again without an end.
+   * The addresses for a result. Their lifetimes do not matter: routers extend them. The kernel has the
+   * routes, too; they must not be added again without a lifetime.
    */
   | { readonly kind: "ready"; readonly ips: readonly IpConfig[] }
-  /** Not yet; the message is the error if nothing changes until the deadline. */
+  /** There is no address yet; the message is the error if that stays so until the deadline. */
   | { readonly kind: "waiting"; readonly message: string }
-  /** Never: another host has the address. */
+  /** There will be no address: another host has it. */
   | { readonly kind: "duplicate"; readonly message: string };
 
 interface RawAddress {
@@ -35,7 +35,7 @@ interface RawAddress {
   local?: string;
   prefixlen: number;
   scope: string;
-  /** Who gave it; older kernels and releases do not tell. */
+  /** Origin of the address; older kernels and releases do not tell. */
   protocol?: string;
   dynamic?: boolean;
   temporary?: boolean;
@@ -74,13 +74,13 @@ interface Address extends RawAddress {
   readonly cidr: Cidr;
 }
 
-/** A route over the link; of several next hops, one for each. */
-interface Over extends RawRoute {
+/** A route over the link; a route with several next hops becomes one for each. */
+interface LinkRoute extends RawRoute {
   readonly to: Cidr;
   readonly via: Ip | undefined;
 }
 
-/** Names and numbers that iproute2 prints for the same. */
+/** Names and numbers that iproute2 prints for the same value. */
 const words = {
   byRouter: ["kernel_ra", "2"],
   ra: ["ra", "9"],
@@ -89,14 +89,14 @@ const words = {
   main: [undefined, "main", "254"],
 } as const;
 
-/** Only such a prefix makes an address on Ethernet: the other half is the interface's. */
+/** Length of a prefix that makes an address on Ethernet: the interface identifier is the other half. */
 const prefixLength = 64;
-/** Metric of a route that tells none. */
+/** Metric of a route that names none. */
 const usualMetric = 1024;
 const linkLocal: Cidr = { family: 6, bits: 0xfe80n << 112n, prefix: 10 };
 
-/** Reads how far link `dev` has come. */
-export function readSlaac(dev: string, printed: Printed): Slaac {
+/** Reads the state of link `dev`. */
+export function readSlaacState(dev: string, printed: IpOutput): SlaacState {
   const links = parseIpJson<RawLink>(printed.addresses);
   const link = links.find(({ ifname }) => ifname === dev);
   const addresses = addressesOf(link);
@@ -104,7 +104,7 @@ export function readSlaac(dev: string, printed: Printed): Slaac {
   const local = addresses.filter(({ cidr }) => contains(linkLocal, cidr));
   const duplicate = [...made, ...local].find(({ dadfailed }) => dadfailed);
   if (duplicate) return { kind: "duplicate", message: duplicateText(dev, duplicate) };
-  const routes = routesOver(dev, printed.routes);
+  const routes = routesLinkRoute(dev, printed.routes);
   const usable = made.filter(({ deprecated }) => !deprecated);
   if (usable.length > 0 && !usable.some(({ tentative }) => tentative)) return ready(usable, routes);
   const missing = missingLink(link, local) ?? missingAddress(made) ??
@@ -119,7 +119,7 @@ function addressesOf(link: RawLink | undefined): Address[] {
   });
 }
 
-/** Those that the kernel made of a prefix, without the temporary ones that it makes besides. */
+/** Gives the addresses that the kernel has made of a prefix, without temporary ones (RFC 8981). */
 function autoconfigured(addresses: readonly Address[]): Address[] {
   const tells = addresses.some(({ protocol }) => protocol !== undefined);
   return addresses.filter(({ scope, dynamic, temporary, prefixlen, protocol }) =>
@@ -132,7 +132,7 @@ function isOneOf(list: readonly (string | undefined)[], word: string | undefined
   return list.includes(word);
 }
 
-function routesOver(dev: string, json: string): Over[] {
+function routesLinkRoute(dev: string, json: string): LinkRoute[] {
   const main = parseIpJson<RawRoute>(json).filter(({ type, table }) =>
     isOneOf(words.unicast, type) && isOneOf(words.main, table)
   );
@@ -143,7 +143,7 @@ function routesOver(dev: string, json: string): Over[] {
   });
 }
 
-function ready(addresses: readonly Address[], routes: readonly Over[]): Slaac {
+function ready(addresses: readonly Address[], routes: readonly LinkRoute[]): SlaacState {
   const router = routerOf(routes);
   const gateway = router && formatIp(router);
   return {
@@ -157,10 +157,10 @@ function ready(addresses: readonly Address[], routes: readonly Over[]): Slaac {
 
 const ranks: Readonly<Record<string, number>> = { high: 0, medium: 1, low: 2 };
 
-/** The router that the kernel asks first (RFC 4191): an address has one gateway in a result. */
-function routerOf(routes: readonly Over[]): Ip | undefined {
-  const rank = ({ pref = "medium" }: Over) => ranks[pref] ?? 1;
-  const metric = ({ metric = usualMetric }: Over) => metric;
+/** Gives the router that the kernel prefers (RFC 4191): an address has one gateway in a result. */
+function routerOf(routes: readonly LinkRoute[]): Ip | undefined {
+  const rank = ({ pref = "medium" }: LinkRoute) => ranks[pref] ?? 1;
+  const metric = ({ metric = usualMetric }: LinkRoute) => metric;
   const [best] = routes.filter(({ to, via, protocol }) =>
     isDefault(to) && via && contains(linkLocal, via) && isOneOf(words.ra, protocol)
   ).toSorted((a, b) => metric(a) - metric(b) || rank(a) - rank(b));
@@ -168,10 +168,13 @@ function routerOf(routes: readonly Over[]): Ip | undefined {
 }
 
 /**
- * Whether a router must have said so. A prefix that is on the link is the kernel's own
- * route, also for an address that somebody gave the link; such a route does not end.
+ * Whether a router must have advertised a route. The kernel makes a route for a prefix on the link, too,
+ * also for an address that somebody has added; such a route does not expire.
  */
-function isAdvertised({ to, protocol, expires }: Over, addresses: readonly Address[]): boolean {
+function isAdvertised(
+  { to, protocol, expires }: LinkRoute,
+  addresses: readonly Address[],
+): boolean {
   if (isOneOf(words.ra, protocol)) return true;
   const given = addresses.some(({ dynamic, cidr }) => !dynamic && contains(to, cidr));
   return isOneOf(words.kernel, protocol) && to.prefix < 128 && !contains(linkLocal, to) &&
@@ -203,7 +206,7 @@ function unfinished({ cidr }: Address): string {
   return `duplicate address detection has not ended for "${formatIp(cidr)}"`;
 }
 
-function missingPrefix(dev: string, advertised: readonly Over[]): string {
+function missingPrefix(dev: string, advertised: readonly LinkRoute[]): string {
   const [first] = advertised;
   if (!first) {
     return "no router advertisement was received; " +

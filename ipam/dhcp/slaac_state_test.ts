@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
-import type { Printed, Slaac } from "./slaac_state.ts";
-import { readSlaac } from "./slaac_state.ts";
+import type { IpOutput, SlaacState } from "./slaac_state.ts";
+import { readSlaacState } from "./slaac_state.ts";
 
 const local = {
   family: "inet6",
@@ -49,7 +49,7 @@ function printed(
   addresses: readonly object[],
   routes: readonly object[],
   flags: readonly string[] = up,
-): Printed {
+): IpOutput {
   return {
     addresses: JSON.stringify([{ ifindex: 2, ifname: "eth0", flags, addr_info: addresses }]),
     routes: JSON.stringify(routes),
@@ -57,7 +57,7 @@ function printed(
 }
 
 /** In full, as iproute2 6.1 prints it, which does not tell who gave an address. */
-const whole: Printed = {
+const whole: IpOutput = {
   addresses: '[{"ifindex":2,"ifname":"eth0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],' +
     '"mtu":1500,"operstate":"UP","txqlen":1000,"addr_info":[{"family":"inet6",' +
     '"local":"2001:db8::ff:fe00:1","prefixlen":64,"scope":"global","dynamic":true,' +
@@ -71,13 +71,13 @@ const whole: Printed = {
 };
 
 const address = "2001:db8::ff:fe00:1/64";
-const usual: Slaac = { kind: "ready", ips: [{ address, gateway: "fe80::1" }] };
-const alone: Slaac = { kind: "ready", ips: [{ address }] };
+const usual: SlaacState = { kind: "ready", ips: [{ address, gateway: "fe80::1" }] };
+const alone: SlaacState = { kind: "ready", ips: [{ address }] };
 /** The same by another router. */
-const by = (gateway: string): Slaac => ({ kind: "ready", ips: [{ address, gateway }] });
+const by = (gateway: string): SlaacState => ({ kind: "ready", ips: [{ address, gateway }] });
 const routes = [onLink, ofLocal, router];
 
-const ready: readonly (readonly [what: string, Printed, Slaac])[] = [
+const ready: readonly (readonly [what: string, IpOutput, SlaacState])[] = [
   ["an address and a router", whole, usual],
   ["the address alone, of a prefix without a router", printed([global, local], [onLink]), alone],
   ["an address of no end", printed([{ ...global, valid_life_time: 4294967295 }], routes), usual],
@@ -221,7 +221,7 @@ const ready: readonly (readonly [what: string, Printed, Slaac])[] = [
 ];
 
 for (const [what, from, expected] of ready) {
-  Deno.test(`ready: ${what}`, () => assertEquals(readSlaac("eth0", from), expected));
+  Deno.test(`ready: ${what}`, () => assertEquals(readSlaacState("eth0", from), expected));
 }
 
 const cannot = 'Cannot autoconfigure an address on "eth0": ';
@@ -232,7 +232,7 @@ const noPrefix =
   "does this network want DHCPv6, and is net.ipv6.conf.eth0.autoconf on?";
 const unfinished = "duplicate address detection has not ended for ";
 
-const waiting: readonly (readonly [what: string, Printed, missing: string])[] = [
+const waiting: readonly (readonly [what: string, IpOutput, missing: string])[] = [
   ["nothing printed", { addresses: "", routes: "" }, "there is no such link"],
   [
     "another link",
@@ -330,11 +330,11 @@ const waiting: readonly (readonly [what: string, Printed, missing: string])[] = 
 
 for (const [what, from, missing] of waiting) {
   Deno.test(`waiting: ${what}`, () => {
-    assertEquals(readSlaac("eth0", from), { kind: "waiting", message: cannot + missing });
+    assertEquals(readSlaacState("eth0", from), { kind: "waiting", message: cannot + missing });
   });
 }
 
-const duplicates: readonly (readonly [what: string, Printed, address: string])[] = [
+const duplicates: readonly (readonly [what: string, IpOutput, address: string])[] = [
   [
     "the address",
     printed([{ ...global, tentative: true, dadfailed: true }, local], routes),
@@ -354,7 +354,7 @@ const duplicates: readonly (readonly [what: string, Printed, address: string])[]
 
 for (const [what, from, address] of duplicates) {
   Deno.test(`duplicate: ${what}`, () => {
-    assertEquals(readSlaac("eth0", from), {
+    assertEquals(readSlaacState("eth0", from), {
       kind: "duplicate",
       message: `Cannot use the address "${address}" of "eth0": another host on the link has it ` +
         "(duplicate address detection failed)",
@@ -364,5 +364,5 @@ for (const [what, from, address] of duplicates) {
 
 Deno.test("a duplicate of an address that somebody gave is not ours to tell", () => {
   const from = printed([{ ...given, dadfailed: true }, global, local], routes);
-  assertEquals(readSlaac("eth0", from), usual);
+  assertEquals(readSlaacState("eth0", from), usual);
 });

@@ -5,11 +5,11 @@
  *
  * @module
  */
-import { holdExchange } from "../../ipam/dhcp/exchange/run_exchange4.ts";
+import { runExchange4 } from "../../ipam/dhcp/exchange/run_exchange4.ts";
 import { Machine } from "../../ns/machine.ts";
 import { client, program } from "./dhcp_exchange.ts";
 
-const held = await holdExchange(new Machine(), {
+const held = await runExchange4(new Machine(), {
   netns: { path: Deno.args[0]! },
   dev: "eth0",
   goal: { kind: "acquire" },

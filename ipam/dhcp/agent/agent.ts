@@ -1,33 +1,33 @@
 /**
- * The lease agent: what plugins ask of it, by attachment. An attachment has a lease for each family
- * that its configuration wants of DHCP: all of them, or none.
+ * The lease agent: answers plugins, by attachment. An attachment has a lease of each family that its
+ * configuration asks DHCP servers for: all of them, or none.
  *
  * @module
  */
 import type { AttachmentKey, ContainerInterface } from "../../../cni/attachment_key.ts";
-import { staleOn } from "../../../cni/attachment_key.ts";
 import type { Result } from "../../../cni/types.ts";
-import type { AllocateArgs, LeaseAgent } from "../rpc/dhcp_service.ts";
-import type { AgentTools, Wanted } from "./leases.ts";
-import type { OwnAgent } from "../rpc/denocni_service.ts";
+import type { CmdArgs } from "../rpc/cni_gob.ts";
+import type { DenocniService } from "../rpc/denocni_service.ts";
+import type { DhcpService } from "../rpc/dhcp_service.ts";
+import type { AgentTools, LeaseRequest } from "./leases.ts";
+import { staleOn } from "../../../cni/attachment_key.ts";
 import { decodeOrThrow, isObject, lookup } from "../../../cni/decode.ts";
 import { parseJson } from "../../../cni/json.ts";
 import { checkContainerId, checkIfName, checkNetworkName } from "../../../cni/names.ts";
 import { formatIp } from "../../../host/ip.ts";
 import { sameNetns } from "../../../ns/netns.ts";
-import { questionOf } from "../conf/client_settings.ts";
-import { confDecoder, familiesOf } from "../conf/conf.ts";
-import { families } from "../lease/lease_record.ts";
-import { kinOf } from "../lease/family.ts";
+import { clientSettings } from "../conf/client_settings.ts";
+import { confDecoder, dhcpFamilies, families } from "../conf/conf.ts";
+import { allOrCancel } from "../lease/all_or_cancel.ts";
+import { mergeResults, withFamilyLabel } from "../lease/dual_stack.ts";
+import { familyOps } from "../lease/family.ts";
 import { Leases } from "./leases.ts";
-import { mergeResults, named } from "../lease/dual_stack.ts";
-import { together } from "../lease/all_or_cancel.ts";
 
-/** Milliseconds that are left to answer a plugin in, before it waits no longer. */
-const answering = 2000;
+/** Milliseconds between the end of an acquisition and the time when the plugin stops waiting. */
+const answerTime = 2000;
 
-/** A lease as people see it. Times are milliseconds since 1970; none is without an end. */
-export interface Listed extends AttachmentKey {
+/** A lease in a list for people. Times are milliseconds since 1970; null means never. */
+export interface ListedLease extends AttachmentKey {
   readonly address: string;
   readonly netns: string;
   readonly phase: string;
@@ -37,7 +37,7 @@ export interface Listed extends AttachmentKey {
 }
 
 /** All attachments of one agent. */
-export class Agent implements LeaseAgent, OwnAgent {
+export class Agent implements DhcpService, DenocniService {
   readonly #tools: AgentTools;
   readonly #leases: Leases;
 
@@ -46,17 +46,17 @@ export class Agent implements LeaseAgent, OwnAgent {
     this.#leases = new Leases(tools);
   }
 
-  /** Leases that are kept. */
+  /** Number of leases that are kept. */
   get size(): number {
     return this.#leases.keepers.length;
   }
 
-  /** Goes on with what an agent before has left: keeps what lives, releases what is gone. */
+  /** Goes on with the leases on the disk: keeps those in use, releases the others. */
   resume(): void {
     this.#leases.resume();
   }
 
-  /** Looks at every lease: namespaces end without a word. */
+  /** Looks at every lease, since namespaces end without notice. */
   sweep(): void {
     this.#leases.sweep();
   }
@@ -67,49 +67,51 @@ export class Agent implements LeaseAgent, OwnAgent {
   }
 
   /**
-   * The leases of an attachment: those that it has, or new ones. Where one cannot be had, those that
-   * this call has brought are given back.
+   * Gets the leases of an attachment: the existing ones, or new ones. When one cannot be had, gives
+   * back those that this call has acquired.
    */
-  async allocate(args: AllocateArgs, signal: AbortSignal): Promise<Result> {
-    const wanted = await this.#wanted(args);
-    const brought: string[] = [];
-    const parts = wanted.map((one) => async (signal: AbortSignal) => {
+  async allocate(args: CmdArgs, signal: AbortSignal): Promise<Result> {
+    const requests = await this.#requestsOf(args);
+    const acquired: string[] = [];
+    const parts = requests.map((one) => async (signal: AbortSignal) => {
       const { result, isNew } = await this.#leases.get(one, signal)
         .catch((error: Error) => {
-          throw named(one, error);
+          throw withFamilyLabel(one, error);
         });
-      if (isNew) brought.push(one.path);
+      if (isNew) acquired.push(one.path);
       return result;
     });
-    const results = await together(parts, { signal }).catch(async (error) => {
-      await Promise.all(brought.map((path) => this.#leases.giveUp(path)));
+    const results = await allOrCancel(parts, { signal }).catch(async (error) => {
+      await Promise.all(acquired.map((path) => this.#leases.giveUp(path)));
       throw error;
     });
     return mergeResults(results);
   }
 
   /** Gives the leases of an attachment up; there may be none. */
-  async release(args: AllocateArgs): Promise<void> {
-    const { attachment } = this.#named(args);
+  async release(args: CmdArgs): Promise<void> {
+    const { attachment } = this.#attachmentOf(args);
     const { store } = this.#tools;
-    const paths = await Promise.all(families.map((family) => store.pathOf(attachment, family)));
+    const paths = await Promise.all(
+      families.map((family) => store.pathOf(attachment, family)),
+    );
     await Promise.all(paths.map((path) => this.#leases.giveUp(path)));
   }
 
-  /** The leases of an attachment. Throws when one is missing, or may not be used there. */
-  async check(args: AllocateArgs): Promise<Result> {
-    const wanted = await this.#wanted(args);
-    return mergeResults(wanted.map((one) => this.#checked(one)));
+  /** Gives the leases of an attachment. Throws when one is missing or may not be used there. */
+  async check(args: CmdArgs): Promise<Result> {
+    const requests = await this.#requestsOf(args);
+    return mergeResults(requests.map((one) => this.#checked(one)));
   }
 
-  #checked(wanted: Wanted & { readonly label: string }): Result {
-    const keeper = this.#leases.kept(wanted.path);
-    const { ifName, containerId } = wanted.attachment;
+  #checked(request: LeaseRequest & { readonly label: string }): Result {
+    const keeper = this.#leases.keeperOf(request.path);
+    const { ifName, containerId } = request.attachment;
     const what = `lease of "${ifName}" of container "${containerId}"`;
-    const cannot = (text: string) => named(wanted, new Error(text));
+    const cannot = (text: string) => withFamilyLabel(request, new Error(text));
     if (!keeper) throw cannot(`Cannot find a ${what}: the lease agent keeps none`);
-    if (!keeper.holds) throw cannot(`Cannot use the ${what}: it has ended`);
-    if (!sameNetns(keeper.entry.identity, wanted.identity)) {
+    if (!keeper.isValid) throw cannot(`Cannot use the ${what}: it has ended`);
+    if (!sameNetns(keeper.record.identity, request.identity)) {
       throw cannot(`Cannot use the ${what}: it is for another namespace`);
     }
     return keeper.result;
@@ -120,25 +122,25 @@ export class Agent implements LeaseAgent, OwnAgent {
     await this.#leases.giveUpAll(staleOn(network, valid));
   }
 
-  /** Every lease that is kept. */
-  list(): Listed[] {
+  /** Lists every lease that is kept. */
+  list(): ListedLease[] {
     const time = (value: number) => Number.isFinite(value) ? value : null;
-    return this.#leases.keepers.map(({ entry, phase }) => ({
-      network: entry.network,
-      containerId: entry.containerId,
-      ifName: entry.ifName,
-      address: formatIp(kinOf(entry.family).addressOf(entry.lease.ack)),
-      netns: entry.netns,
+    return this.#leases.keepers.map(({ record, phase }) => ({
+      network: record.network,
+      containerId: record.containerId,
+      ifName: record.ifName,
+      address: formatIp(familyOps(record.family).addressOf(record.lease.ack)),
+      netns: record.netns,
       phase,
-      renewAt: time(entry.lease.renewAt),
-      rebindAt: time(entry.lease.rebindAt),
-      expireAt: time(entry.lease.expireAt),
+      renewAt: time(record.lease.renewAt),
+      rebindAt: time(record.lease.rebindAt),
+      expireAt: time(record.lease.expireAt),
     }));
   }
 
-  async #wanted(args: AllocateArgs): Promise<(Wanted & { readonly label: string })[]> {
+  async #requestsOf(args: CmdArgs): Promise<(LeaseRequest & { readonly label: string })[]> {
     const { inspect, hostPrefix, broadcast, store } = this.#tools;
-    const { attachment, config } = this.#named(args);
+    const { attachment, config } = this.#attachmentOf(args);
     const conf = decodeOrThrow(confDecoder, config, "network configuration");
     const netns = `${hostPrefix}${args.netns}`;
     const state = inspect(netns);
@@ -146,20 +148,20 @@ export class Agent implements LeaseAgent, OwnAgent {
       const what = state.is === "missing" ? "no such file" : state.what;
       throw new Error(`Cannot use network namespace "${netns}": ${what}`);
     }
-    const within = conf.timeout - answering;
+    const within = conf.timeout - answerTime;
     const place = { attachment, netns, identity: state.identity, within };
     return await Promise.all(
-      familiesOf(conf).map(async ({ family, label }) => ({
+      dhcpFamilies(conf).map(async ({ family, label }) => ({
         ...place,
         family,
         label,
         path: await store.pathOf(attachment, family),
-        ask: await questionOf(conf, { family, attachment, args: args.args, broadcast }),
+        client: await clientSettings(conf, { family, attachment, args: args.args, broadcast }),
       })),
     );
   }
 
-  #named({ containerID, ifname, stdin }: AllocateArgs) {
+  #attachmentOf({ containerID, ifname, stdin }: CmdArgs) {
     const config = parseJson(new TextDecoder().decode(stdin));
     if (!isObject(config)) throw new Error("Cannot use network configuration: it is no object");
     const attachment = {

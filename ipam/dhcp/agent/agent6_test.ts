@@ -4,21 +4,26 @@
  * @module
  */
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import type { ExchangeResult6 } from "../exchange/run_exchange6.ts";
+import { decodeMessage6 } from "../codec/message6.ts";
+import { golden6 } from "../codec/testing_message6.ts";
+import { zeroCounts6 } from "../exchange/counts6.ts";
 import { Agent } from "./agent.ts";
-import { decode } from "../codec/message6.ts";
-import { golden } from "../codec/testing_message6.ts";
-import { argsOf, FakeAgentTools as Tools } from "./testing_agent.ts";
-import { acked, failed, settle } from "./testing_keeper.ts";
-import { noCounts } from "../exchange/ipc6.ts";
-import type { Held6 } from "../exchange/run_exchange6.ts";
+import { cmdArgsOf, FakeAgentTools as Tools } from "./testing_agent.ts";
+import { ackedResult, failedResult, settle } from "./testing_keeper.ts";
 
 const never = new AbortController().signal;
 const dual = { ipv6: "dhcp" };
-const leased: Held6 = { kind: "acked", ack: decode(golden.reply)!, age: 0, counts: noCounts };
-const unheard: Held6 = {
+const leased: ExchangeResult6 = {
+  kind: "acked",
+  ack: decodeMessage6(golden6.reply)!,
+  age: 0,
+  counts: zeroCounts6,
+};
+const unheard: ExchangeResult6 = {
   kind: "failed",
   message: "no more tries: 4 SOLICIT sent, 0 ADVERTISE received",
-  counts: noCounts,
+  counts: zeroCounts6,
 };
 
 /** Waits until servers are asked: making out who the client is takes a moment. */
@@ -30,9 +35,9 @@ async function asked(tools: Tools): Promise<void> {
 async function holding() {
   const tools = new Tools();
   const agent = new Agent(tools);
-  const result = agent.allocate(argsOf({}, dual), never);
+  const result = agent.allocate(cmdArgsOf({}, dual), never);
   await asked(tools);
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   tools.pending6[0]!.end(leased);
   await result;
   tools.news();
@@ -48,16 +53,16 @@ Deno.test("both families are asked at one time, and answer as one", async () => 
   assertEquals(result.dns.nameservers, ["2001:db8::53", "2001:db8::54"]);
   assertEquals([...tools.disk.keys()], ["/leases/net-c1-eth0.json", "/leases/net-c1-eth0.v6.json"]);
   assertEquals(agent.list().map(({ address }) => address), ["192.168.1.5", "2001:db8::5"]);
-  assertEquals((await agent.check(argsOf({}, dual))).ips, result.ips);
+  assertEquals((await agent.check(cmdArgsOf({}, dual))).ips, result.ips);
   assertEquals(tools.intents.size, 0);
 });
 
 Deno.test("IPv6 alone asks no server of IPv4", async () => {
   const tools = new Tools();
-  const result = new Agent(tools).allocate(argsOf({}, { ...dual, ipv4: "none" }), never);
+  const result = new Agent(tools).allocate(cmdArgsOf({}, { ...dual, ipv4: "none" }), never);
   await asked(tools);
   assertEquals(tools.pending, []);
-  const { holding: { client, goal } } = tools.pending6[0]!;
+  const { job: { client, goal } } = tools.pending6[0]!;
   assertEquals([client.requested, client.rapidCommit, goal.kind], [[23, 24], false, "acquire"]);
   tools.pending6[0]!.end(leased);
   assertEquals((await result).ips.length, 1);
@@ -66,9 +71,9 @@ Deno.test("IPv6 alone asks no server of IPv4", async () => {
 Deno.test("where IPv6 fails, the lease of IPv4 that came goes back", async () => {
   const tools = new Tools();
   const agent = new Agent(tools);
-  const result = agent.allocate(argsOf({}, dual), never);
+  const result = agent.allocate(cmdArgsOf({}, dual), never);
   await asked(tools);
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await settle();
   assertEquals(agent.size, 1);
   tools.pending6[0]!.end(unheard);
@@ -80,10 +85,10 @@ Deno.test("where IPv6 fails, the lease of IPv4 that came goes back", async () =>
 Deno.test("where IPv4 fails, the exchange of IPv6 is called off", async () => {
   const tools = new Tools();
   const agent = new Agent(tools);
-  const result = agent.allocate(argsOf({}, dual), never);
+  const result = agent.allocate(cmdArgsOf({}, dual), never);
   await asked(tools);
   const { signal } = tools.pending6[0]!;
-  tools.only.end(failed);
+  tools.only.end(failedResult);
   await assertRejects(() => result, Error, "IPv4: no more tries");
   assertEquals([signal.aborted, agent.size], [true, 0]);
 });
@@ -91,11 +96,11 @@ Deno.test("where IPv4 fails, the exchange of IPv6 is called off", async () => {
 Deno.test("a lease of before stays where the other family fails", async () => {
   const tools = new Tools();
   const agent = new Agent(tools);
-  const first = agent.allocate(argsOf(), never);
+  const first = agent.allocate(cmdArgsOf(), never);
   await settle();
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await first;
-  const result = agent.allocate(argsOf({}, dual), never);
+  const result = agent.allocate(cmdArgsOf({}, dual), never);
   await asked(tools);
   tools.pending6[0]!.end(unheard);
   await assertRejects(() => result, Error, "IPv6: ");
@@ -104,7 +109,7 @@ Deno.test("a lease of before stays where the other family fails", async () => {
 
 Deno.test("a release gives both back, whatever the configuration says by then", async () => {
   const { tools, agent } = await holding();
-  await agent.release(argsOf());
+  await agent.release(cmdArgsOf());
   const holds = tools.news().filter((line) => line.startsWith("hold"));
   assertEquals(holds, [
     "hold release 192.168.1.5 within 5000",
@@ -116,7 +121,7 @@ Deno.test("a release gives both back, whatever the configuration says by then", 
 Deno.test("a renewal tells the interface how long it may use the address", async () => {
   const { tools } = await holding();
   await tools.clock.pass(150_000);
-  const renewal = tools.pending6.find(({ holding }) => holding.goal.kind === "renew")!;
+  const renewal = tools.pending6.find(({ job: holding }) => holding.goal.kind === "renew")!;
   renewal.end(leased);
   await settle();
   const given = tools.news().filter((line) => line.includes("addr"));

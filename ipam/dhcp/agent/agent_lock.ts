@@ -1,27 +1,27 @@
 /**
- * Whether an agent serves a socket. The kernel knows: a living agent has the lock beside it.
+ * Whether an agent serves a socket: a running agent holds the lock beside it.
  *
  * @module
  */
 import { failureOf } from "../../../host/files.ts";
 import { holderOf } from "../../../host/lock.ts";
 
-/** Path of the lock that the agent of a socket has as long as it lives. */
-export function lockOf(socket: string): string {
+/** Path of the lock that the agent of a socket holds as long as it runs. */
+export function agentLockPath(socket: string): string {
   return `${socket}.lock`;
 }
 
-/** Whether an agent of ours serves a socket; the reference's does not count, for it keeps no files. */
-export function isServed(socket: string): boolean {
-  return !unlessServed(socket, () => {});
+/** Whether an agent of ours serves a socket. The reference's agent does not count: it keeps no files. */
+export function isAgentRunning(socket: string): boolean {
+  return !unlessAgentRuns(socket, () => {});
 }
 
 /**
- * Does something in place of the agent of a socket, which cannot be started meanwhile. Tells
- * whether it did: it does not where one runs, nor where that cannot be learnt.
+ * Runs a task in place of the agent of a socket, which cannot start meanwhile. Tells whether it has run
+ * the task: it does not when an agent runs, nor when that cannot be found out.
  */
-export function unlessServed(socket: string, task: () => void): boolean {
-  const path = lockOf(socket);
+export function unlessAgentRuns(socket: string, task: () => void): boolean {
+  const path = agentLockPath(socket);
   let file: Deno.FsFile | undefined;
   const failure = failureOf(() => file = Deno.openSync(path));
   using opened = file;
@@ -30,7 +30,7 @@ export function unlessServed(socket: string, task: () => void): boolean {
   return isFree;
 }
 
-/** Locks a file if nobody else has; an early runtime, which could only wait, looks who has. */
+/** Locks a file if nobody else has. An early runtime, which could only wait, looks for the holder instead. */
 export function isLockable(file: Partial<Deno.FsFile>, path: string): boolean {
   return file.tryLockSync?.(true) ?? holderOf(path) === undefined;
 }

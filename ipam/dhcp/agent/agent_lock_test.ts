@@ -1,18 +1,18 @@
 import { assertEquals } from "@std/assert";
-import { isLockable, isServed, lockOf, unlessServed } from "./agent_lock.ts";
+import { agentLockPath, isAgentRunning, isLockable, unlessAgentRuns } from "./agent_lock.ts";
 
 Deno.test("a socket is served as long as somebody has the lock beside it", () => {
   const dir = Deno.makeTempDirSync();
   const socket = `${dir}/dhcp.sock`;
-  assertEquals(isServed(socket), false);
-  const lock = Deno.openSync(lockOf(socket), { write: true, create: true });
-  assertEquals(isServed(socket), false);
+  assertEquals(isAgentRunning(socket), false);
+  const lock = Deno.openSync(agentLockPath(socket), { write: true, create: true });
+  assertEquals(isAgentRunning(socket), false);
   lock.lockSync(true);
-  assertEquals(isServed(socket), true);
-  assertEquals(unlessServed(socket, () => lock.close()), false);
+  assertEquals(isAgentRunning(socket), true);
+  assertEquals(unlessAgentRuns(socket, () => lock.close()), false);
   lock.close();
-  assertEquals(unlessServed(socket, () => assertEquals(isServed(socket), true)), true);
-  assertEquals(isServed(socket), false);
+  assertEquals(unlessAgentRuns(socket, () => assertEquals(isAgentRunning(socket), true)), true);
+  assertEquals(isAgentRunning(socket), false);
   Deno.removeSync(dir, { recursive: true });
 });
 
@@ -27,6 +27,6 @@ Deno.test("a runtime that cannot try a lock sees who has it", () => {
 
 Deno.test("a socket of which nothing can be learnt counts as served", () => {
   const file = Deno.makeTempFileSync();
-  assertEquals(isServed(`${file}/dhcp.sock`), true);
+  assertEquals(isAgentRunning(`${file}/dhcp.sock`), true);
   Deno.removeSync(file);
 });

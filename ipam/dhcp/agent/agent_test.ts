@@ -1,15 +1,28 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import type { AllocateArgs } from "../rpc/dhcp_service.ts";
-import type { EntryOf } from "../lease/lease_record.ts";
-import type { Goal } from "../exchange/exchange4.ts";
-import { Agent } from "./agent.ts";
-import { callAllocate, leaseMethods } from "../rpc/dhcp_service.ts";
-import { callCheck, callGc, callList, isForeign, ownMethods } from "../rpc/denocni_service.ts";
+import type { ExchangeGoal4 } from "../exchange/client_message4.ts";
+import type { LeaseRecordOf } from "../lease/lease_record.ts";
+import type { CmdArgs } from "../rpc/cni_gob.ts";
+import { decodeMessage4 } from "../codec/message4.ts";
+import { golden4, messageOf4, optionsOf4 } from "../codec/testing_message4.ts";
+import {
+  callCheck,
+  callGc,
+  callList,
+  denocniMethods,
+  isUnknownService,
+} from "../rpc/denocni_service.ts";
+import { callAllocate, dhcpMethods } from "../rpc/dhcp_service.ts";
 import { RemoteError, serveRpc } from "../rpc/net_rpc.ts";
-import { golden, message, optionsOf } from "../codec/testing_message4.ts";
-import { decode } from "../codec/message4.ts";
-import { acked, ackOf, entryOf, failed, leaseAt, settle } from "./testing_keeper.ts";
-import { argsOf, FakeAgentTools as Tools } from "./testing_agent.ts";
+import { Agent } from "./agent.ts";
+import { cmdArgsOf, FakeAgentTools as Tools } from "./testing_agent.ts";
+import {
+  ackedResult,
+  ackOf,
+  failedResult,
+  leaseAt,
+  leaseRecordOf,
+  settle,
+} from "./testing_keeper.ts";
 
 const second = 1000;
 const never = new AbortController().signal;
@@ -17,9 +30,9 @@ const never = new AbortController().signal;
 /** An agent that has a lease for `c1`, with nothing in the log. */
 async function holding(tools = new Tools()) {
   const agent = new Agent(tools);
-  const result = agent.allocate(argsOf(), never);
+  const result = agent.allocate(cmdArgsOf(), never);
   await settle();
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await result;
   tools.news();
   return { tools, agent };
@@ -29,7 +42,7 @@ Deno.test("allocate acquires, keeps and answers", async () => {
   const tools = new Tools();
   const agent = new Agent(tools);
   const result = agent.allocate(
-    argsOf({ args: "K8S_POD_NAME=web" }, {
+    cmdArgsOf({ args: "K8S_POD_NAME=web" }, {
       provide: [{ option: "host-name", fromArg: "K8S_POD_NAME" }],
       request: [{ option: "121" }],
       priority: 50,
@@ -37,14 +50,14 @@ Deno.test("allocate acquires, keeps and answers", async () => {
     never,
   );
   await settle();
-  const { holding } = tools.only;
+  const { job: holding } = tools.only;
   assertEquals([holding.dev, holding.netns, holding.within], ["eth0", {
     path: "/run/netns/c1",
   }, 88_000]);
   assertEquals(new TextDecoder().decode(holding.client.clientId), "\0c1/net/eth0");
   assertEquals(holding.client.requested, [121, 3, 1]);
   assertEquals([...holding.client.provided.keys()], [12]);
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   assertEquals(await result, {
     interfaces: [],
     ips: [{ address: "192.168.1.5/24", gateway: "192.168.1.1" }],
@@ -62,15 +75,15 @@ Deno.test("allocate acquires, keeps and answers", async () => {
 
 Deno.test("flags reach namespaces and messages", async () => {
   const tools = new Tools({ hostPrefix: "/host", broadcast: true });
-  new Agent(tools).allocate(argsOf(), never);
+  new Agent(tools).allocate(cmdArgsOf(), never);
   await settle();
-  assertEquals(tools.only.holding.netns.path, "/host/run/netns/c1");
-  assertEquals(tools.only.holding.client.broadcast, true);
+  assertEquals(tools.only.job.netns.path, "/host/run/netns/c1");
+  assertEquals(tools.only.job.client.broadcast, true);
 });
 
 Deno.test("the same container asking again gets its lease at once", async () => {
   const { tools, agent } = await holding();
-  const { ips } = await agent.allocate(argsOf(), never);
+  const { ips } = await agent.allocate(cmdArgsOf(), never);
   assertEquals(ips[0]!.address, "192.168.1.5/24");
   assertEquals(tools.news().filter((line) => line.startsWith("hold")), []);
 });
@@ -78,8 +91,8 @@ Deno.test("the same container asking again gets its lease at once", async () => 
 Deno.test("the same container asking during a renewal gets its lease at once", async () => {
   const { tools, agent } = await holding();
   await tools.clock.pass(150 * second);
-  assertEquals(tools.only.holding.goal.kind, "renew");
-  const { ips } = await agent.allocate(argsOf(), never);
+  assertEquals(tools.only.job.goal.kind, "renew");
+  const { ips } = await agent.allocate(cmdArgsOf(), never);
   assertEquals(ips[0]!.address, "192.168.1.5/24");
   assertEquals(tools.pending.length, 1);
 });
@@ -87,9 +100,9 @@ Deno.test("the same container asking during a renewal gets its lease at once", a
 Deno.test("two calls at one time make one acquisition", async () => {
   const tools = new Tools();
   const agent = new Agent(tools);
-  const results = [agent.allocate(argsOf(), never), agent.allocate(argsOf(), never)];
+  const results = [agent.allocate(cmdArgsOf(), never), agent.allocate(cmdArgsOf(), never)];
   await settle();
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   const [a, b] = await Promise.all(results);
   assertEquals(a, b);
   assertEquals(agent.size, 1);
@@ -98,26 +111,26 @@ Deno.test("two calls at one time make one acquisition", async () => {
 Deno.test("who waits for another's acquisition acquires itself when that fails", async () => {
   const tools = new Tools();
   const agent = new Agent(tools);
-  const first = agent.allocate(argsOf(), never);
-  const second = agent.allocate(argsOf(), never);
+  const first = agent.allocate(cmdArgsOf(), never);
+  const second = agent.allocate(cmdArgsOf(), never);
   await settle();
-  tools.only.end(failed);
+  tools.only.end(failedResult);
   await assertRejects(() => first, Error, "no more tries");
   await settle();
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   assertEquals((await second).ips.length, 1);
 });
 
 Deno.test("an attachment whose namespace is another one gets a lease anew, and may keep its address", async () => {
   const { tools, agent } = await holding();
   tools.inodes.set("/run/netns/c1", 2);
-  const result = agent.allocate(argsOf(), never);
+  const result = agent.allocate(cmdArgsOf(), never);
   await settle();
   assertEquals(tools.news(), [
     "hold release 192.168.1.5 within 5000",
     "hold acquire 192.168.1.5 within 88000",
   ]);
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await result;
   assertEquals([...tools.disk.values()].map(({ identity }) => identity.ino), [2]);
   assertEquals(agent.size, 1);
@@ -127,14 +140,14 @@ Deno.test("a lease that has ended is acquired anew", async () => {
   const { tools, agent } = await holding();
   await tools.clock.pass(150 * second);
   await tools.clock.pass(200 * second);
-  const result = agent.allocate(argsOf(), never);
+  const result = agent.allocate(cmdArgsOf(), never);
   await settle();
-  assertEquals(tools.only.holding.goal.kind, "acquire");
-  tools.only.end(acked());
+  assertEquals(tools.only.job.goal.kind, "acquire");
+  tools.only.end(ackedResult());
   assertEquals((await result).ips.length, 1);
 });
 
-const refusals: readonly [name: string, parts: Partial<AllocateArgs>, says: string][] = [
+const refusals: readonly [name: string, parts: Partial<CmdArgs>, says: string][] = [
   ["a bad container", { containerID: "a/b" }, "invalid characters in containerID"],
   ["a bad interface", { ifname: "a/b" }, "interface name contains"],
   ["no JSON", { stdin: new Uint8Array([123]) }, "unexpected end of JSON input"],
@@ -151,7 +164,7 @@ const refusals: readonly [name: string, parts: Partial<AllocateArgs>, says: stri
 for (const [name, parts, says] of refusals) {
   Deno.test(`allocate refuses ${name} before it asks anybody`, async () => {
     const tools = new Tools();
-    await assertRejects(() => new Agent(tools).allocate(argsOf(parts), never), Error, says);
+    await assertRejects(() => new Agent(tools).allocate(cmdArgsOf(parts), never), Error, says);
     assertEquals(tools.log, []);
   });
 }
@@ -160,14 +173,14 @@ Deno.test("allocate refuses a namespace that is none", async () => {
   const tools = new Tools();
   tools.gone.add("/run/netns/c1");
   await assertRejects(
-    () => new Agent(tools).allocate(argsOf(), never),
+    () => new Agent(tools).allocate(cmdArgsOf(), never),
     Error,
     'Cannot use network namespace "/run/netns/c1": no such file',
   );
 });
 
 const ends = [
-  [failed, "no more tries: 3 REQUEST sent"],
+  [failedResult, "no more tries: 3 REQUEST sent"],
   [{ kind: "link missing" }, 'error looking up "eth0": Link not found'],
   [{ kind: "namespace gone" }, 'Cannot use network namespace "/run/netns/c1": it is gone'],
   [{ kind: "cancelled" }, "it is not wanted any more"],
@@ -177,7 +190,7 @@ for (const [held, says] of ends) {
   Deno.test(`an acquisition without a lease: ${says}`, async () => {
     const tools = new Tools();
     const agent = new Agent(tools);
-    const result = agent.allocate(argsOf(), never);
+    const result = agent.allocate(cmdArgsOf(), never);
     await settle();
     tools.only.end(held);
     await assertRejects(() => result, Error, says);
@@ -187,10 +200,10 @@ for (const [held, says] of ends) {
 
 Deno.test("a lease without a subnet mask goes back", async () => {
   const tools = new Tools();
-  const result = new Agent(tools).allocate(argsOf(), never);
+  const result = new Agent(tools).allocate(cmdArgsOf(), never);
   await settle();
-  const options = optionsOf({ 51: "0000012c", 53: "05", 54: "c0a80101" });
-  tools.only.end(acked(message({ yiaddr: decode(golden.ack)!.yiaddr, options })));
+  const options = optionsOf4({ 51: "0000012c", 53: "05", 54: "c0a80101" });
+  tools.only.end(ackedResult(messageOf4({ yiaddr: decodeMessage4(golden4.ack)!.yiaddr, options })));
   await assertRejects(() => result, Error, "DHCP option Subnet Mask not found in DHCPACK");
   assertEquals(tools.log.at(-1), "hold release 192.168.1.5 within 5000");
   assertEquals(tools.disk.size, 0);
@@ -200,9 +213,9 @@ Deno.test("a lease that cannot be written down goes back", async () => {
   const tools = new Tools();
   const agent = new Agent(tools);
   tools.full = true;
-  const result = agent.allocate(argsOf(), never);
+  const result = agent.allocate(cmdArgsOf(), never);
   await settle();
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await assertRejects(() => result, Error, "no space");
   assertEquals(tools.log.at(-1), "hold release 192.168.1.5 within 5000");
   assertEquals(agent.size, 0);
@@ -212,7 +225,7 @@ Deno.test("a plugin that has gone ends its acquisition", async () => {
   const tools = new Tools();
   const agent = new Agent(tools);
   const caller = new AbortController();
-  const result = agent.allocate(argsOf(), caller.signal);
+  const result = agent.allocate(cmdArgsOf(), caller.signal);
   await settle();
   const { signal } = tools.only;
   caller.abort();
@@ -226,15 +239,15 @@ Deno.test("a container alone may wait for its turn no longer than its limit", as
   const agent = new Agent(tools);
   const names = ["c1", "c2", "c3", "c4", "c5"];
   for (const name of names) {
-    agent.allocate(argsOf({ containerID: name, netns: `/run/netns/${name}` }), never)
+    agent.allocate(cmdArgsOf({ containerID: name, netns: `/run/netns/${name}` }), never)
       .catch(() => {});
   }
   await settle();
   assertEquals(tools.pending.length, 4);
   await tools.clock.pass(50 * second);
-  tools.pending[0]!.end(failed);
+  tools.pending[0]!.end(failedResult);
   await settle();
-  assertEquals(tools.pending.at(-1)!.holding.within, 38_000);
+  assertEquals(tools.pending.at(-1)!.job.within, 38_000);
 });
 
 Deno.test("an acquisition whose turn does not come in time fails, and leaves nothing", async () => {
@@ -244,7 +257,7 @@ Deno.test("an acquisition whose turn does not come in time fails, and leaves not
     tools.acquisitions.run({ signal: never }, () => new Promise<void>(() => {}))
   );
   assertEquals(blocking.length, 4);
-  const result = agent.allocate(argsOf(), never);
+  const result = agent.allocate(cmdArgsOf(), never);
   result.catch(() => {});
   await tools.clock.pass(88 * second);
   await assertRejects(() => result, Error, "no more tries: nothing was sent: other acquisitions");
@@ -261,29 +274,29 @@ const timeouts = [
 for (const [timeout, within, what] of timeouts) {
   Deno.test(`an acquisition ends before the plugin hangs up: ${what}`, async () => {
     const tools = new Tools();
-    new Agent(tools).allocate(argsOf({}, timeout === undefined ? {} : { timeout }), never);
+    new Agent(tools).allocate(cmdArgsOf({}, timeout === undefined ? {} : { timeout }), never);
     await settle();
-    assertEquals(tools.only.holding.within, within);
+    assertEquals(tools.only.job.within, within);
   });
 }
 
 Deno.test("the wait for another's acquisition is part of the time of one's own", async () => {
   const tools = new Tools();
   const agent = new Agent(tools);
-  const first = agent.allocate(argsOf(), never);
-  agent.allocate(argsOf(), never).catch(() => {});
+  const first = agent.allocate(cmdArgsOf(), never);
+  agent.allocate(cmdArgsOf(), never).catch(() => {});
   await settle();
   await tools.clock.pass(60 * second);
-  tools.only.end(failed);
+  tools.only.end(failedResult);
   await assertRejects(() => first);
   await settle();
-  assertEquals(tools.only.holding.within, 28_000);
+  assertEquals(tools.only.job.within, 28_000);
 });
 
 Deno.test("release gives up, also several at one time, and once more", async () => {
   const { tools, agent } = await holding();
-  await Promise.all([1, 2, 3].map(() => agent.release(argsOf())));
-  await agent.release(argsOf());
+  await Promise.all([1, 2, 3].map(() => agent.release(cmdArgsOf())));
+  await agent.release(cmdArgsOf());
   assertEquals(tools.news(), [
     "hold release 192.168.1.5 within 5000",
     'say lease of 192.168.1.5 for "eth0" of container "c1" on network "net": given back',
@@ -294,23 +307,23 @@ Deno.test("release gives up, also several at one time, and once more", async () 
 Deno.test("release of what is not there succeeds, with any configuration that has a name", async () => {
   const tools = new Tools();
   const stdin = new TextEncoder().encode('{"name":"net","ipam":{"request":"all"}}');
-  await new Agent(tools).release(argsOf({ stdin, netns: "" }));
+  await new Agent(tools).release(cmdArgsOf({ stdin, netns: "" }));
   assertEquals(tools.log, []);
 });
 
 Deno.test("release during an acquisition ends it", async () => {
   const tools = new Tools();
   const agent = new Agent(tools);
-  const result = agent.allocate(argsOf(), never);
+  const result = agent.allocate(cmdArgsOf(), never);
   result.catch(() => {});
   await settle();
   const { signal } = tools.only;
-  const released = agent.release(argsOf());
+  const released = agent.release(cmdArgsOf());
   await assertRejects(() => result, Error, "not wanted any more");
   assert(signal.aborted);
   await settle();
   // The server may have given a lease by then.
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await released;
   assertEquals(tools.news().slice(1), [
     "hold acquire within 5000",
@@ -321,7 +334,7 @@ Deno.test("release during an acquisition ends it", async () => {
 
 Deno.test("an acquisition is noted before it begins, and forgotten when its lease is kept", async () => {
   const tools = new Tools();
-  const result = new Agent(tools).allocate(argsOf(), never);
+  const result = new Agent(tools).allocate(cmdArgsOf(), never);
   await settle();
   const [intent] = tools.intents.values();
   assertEquals([intent!.netns, intent!.agent, intent!.ifName], [
@@ -329,23 +342,23 @@ Deno.test("an acquisition is noted before it begins, and forgotten when its leas
     tools.socket,
     "eth0",
   ]);
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await result;
   assertEquals(tools.intents.size, 0);
 });
 
-const unanswered = { ...failed.counts, discover: 3, request: 0 };
+const unanswered = { ...failedResult.counts, discover: 3, request: 0 };
 const leftovers = [
-  ["no server has offered anything", { ...failed, counts: unanswered }, 0],
+  ["no server has offered anything", { ...failedResult, counts: unanswered }, 0],
   ["the link is missing", { kind: "link missing" }, 0],
-  ["a request was not answered", failed, 1],
+  ["a request was not answered", failedResult, 1],
   ["it was called off", { kind: "cancelled" }, 1],
 ] as const;
 
 for (const [why, held, left] of leftovers) {
   Deno.test(`an acquisition without a lease is ${left ? "remembered" : "forgotten"}: ${why}`, async () => {
     const tools = new Tools();
-    const result = new Agent(tools).allocate(argsOf(), never);
+    const result = new Agent(tools).allocate(cmdArgsOf(), never);
     await settle();
     tools.only.end(held);
     await assertRejects(() => result);
@@ -357,7 +370,9 @@ for (const [why, held, left] of leftovers) {
 async function afterKill() {
   const tools = new Tools();
   const path = "/leases/net-c1-eth0.json";
-  const { lease: _, replaces: __, generation: ___, ...intent } = entryOf(leaseAt(0), { path });
+  const { lease: _, replacedAcks: __, generation: ___, ...intent } = leaseRecordOf(leaseAt(0), {
+    path,
+  });
   tools.intents.set(path, intent);
   const agent = new Agent(tools);
   agent.resume();
@@ -367,7 +382,7 @@ async function afterKill() {
 
 Deno.test("what a killed agent may have acquired is got again and given back", async () => {
   const { tools } = await afterKill();
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await settle();
   assertEquals(tools.news(), ["hold acquire within 5000", "hold release 192.168.1.5 within 5000"]);
   assertEquals([tools.disk.size, tools.intents.size], [0, 0]);
@@ -375,23 +390,23 @@ Deno.test("what a killed agent may have acquired is got again and given back", a
 
 Deno.test("a server that does not answer is not asked again for what may have been acquired", async () => {
   const { tools } = await afterKill();
-  tools.only.end(failed);
+  tools.only.end(failedResult);
   await settle();
   assertEquals([tools.news().length, tools.intents.size], [1, 0]);
 });
 
 Deno.test("ADD waits until it is cleared up after an acquisition before", async () => {
   const { tools, agent } = await afterKill();
-  const result = agent.allocate(argsOf(), never);
+  const result = agent.allocate(cmdArgsOf(), never);
   await settle();
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await settle();
   assertEquals(tools.news(), [
     "hold acquire within 5000",
     "hold release 192.168.1.5 within 5000",
     "hold acquire within 88000",
   ]);
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await result;
   assertEquals([tools.disk.size, tools.intents.size], [1, 0]);
 });
@@ -404,7 +419,7 @@ Deno.test("clearing up that was cut short is left to the next agent", async () =
 
 Deno.test("an acquisition of no agent may be under way in a plugin, until its namespace is gone", async () => {
   const tools = new Tools();
-  const entry = entryOf(leaseAt(0), { path: "/leases/net-c1-eth0.json", agent: undefined });
+  const entry = leaseRecordOf(leaseAt(0), { path: "/leases/net-c1-eth0.json", agent: undefined });
   tools.intents.set(entry.path, entry);
   const agent = new Agent(tools);
   agent.resume();
@@ -420,8 +435,8 @@ Deno.test("an acquisition of no agent may be under way in a plugin, until its na
 Deno.test("a lease that a plugin has written down while it was searched for is not given back", async () => {
   const { tools } = await afterKill();
   const path = "/leases/net-c1-eth0.json";
-  tools.disk.set(path, entryOf(leaseAt(tools.clock.now()), { path, agent: undefined }));
-  tools.only.end(acked());
+  tools.disk.set(path, leaseRecordOf(leaseAt(tools.clock.now()), { path, agent: undefined }));
+  tools.only.end(ackedResult());
   await settle();
   assertEquals(tools.news(), ["hold acquire within 5000"]);
   assertEquals([tools.disk.size, tools.intents.size], [1, 0]);
@@ -453,7 +468,7 @@ Deno.test("an acquisition whose lease was written down before the kill is no lef
 Deno.test("an acquisition that is under way is no leftover", async () => {
   const tools = new Tools();
   const agent = new Agent(tools);
-  agent.allocate(argsOf(), never).catch(() => {});
+  agent.allocate(cmdArgsOf(), never).catch(() => {});
   await settle();
   agent.sweep();
   await settle();
@@ -463,28 +478,28 @@ Deno.test("an acquisition that is under way is no leftover", async () => {
 Deno.test("release gives up what a plugin without an agent has left", async () => {
   const tools = new Tools();
   const path = "/leases/net-c1-eth0.json";
-  tools.disk.set(path, entryOf(leaseAt(tools.clock.now()), { path, agent: undefined }));
-  await new Agent(tools).release(argsOf());
+  tools.disk.set(path, leaseRecordOf(leaseAt(tools.clock.now()), { path, agent: undefined }));
+  await new Agent(tools).release(cmdArgsOf());
   assertEquals(tools.log, ["hold release 192.168.1.5 within 5000"]);
   assertEquals(tools.disk.size, 0);
 });
 
 Deno.test("check tells whether there is a lease, and asks nobody", async () => {
   const { tools, agent } = await holding();
-  assertEquals((await agent.check(argsOf())).ips[0]!.address, "192.168.1.5/24");
-  await assertRejects(() => agent.check(argsOf({ ifname: "eth1" })), Error, "agent keeps none");
+  assertEquals((await agent.check(cmdArgsOf())).ips[0]!.address, "192.168.1.5/24");
+  await assertRejects(() => agent.check(cmdArgsOf({ ifname: "eth1" })), Error, "agent keeps none");
   tools.inodes.set("/run/netns/c1", 2);
-  await assertRejects(() => agent.check(argsOf()), Error, "another namespace");
+  await assertRejects(() => agent.check(cmdArgsOf()), Error, "another namespace");
   tools.inodes.clear();
   await tools.clock.pass(150 * second);
   await tools.clock.pass(200 * second);
-  await assertRejects(() => agent.check(argsOf()), Error, "it has ended");
+  await assertRejects(() => agent.check(cmdArgsOf()), Error, "it has ended");
   assertEquals(tools.news().filter((line) => line.includes("acquire")), []);
 });
 
 Deno.test("gc gives up what is not in the list, on this network", async () => {
   const { tools, agent } = await holding();
-  const left = entryOf(leaseAt(tools.clock.now()), { containerId: "c2", agent: undefined });
+  const left = leaseRecordOf(leaseAt(tools.clock.now()), { containerId: "c2", agent: undefined });
   const lives = { ...left, path: "/leases/3.json", containerId: "c3" };
   const elsewhere = { ...left, path: "/leases/4.json", network: "other" };
   const others = { ...left, path: "/leases/5.json", agent: "/run/other.sock" };
@@ -501,14 +516,14 @@ Deno.test("gc gives up what is not in the list, on this network", async () => {
 Deno.test("resume keeps what lives, releases what is gone, and leaves other agents' leases", async () => {
   const tools = new Tools();
   const lease = leaseAt(tools.clock.now());
-  const parts: Partial<EntryOf<4>>[] = [
+  const parts: Partial<LeaseRecordOf<4>>[] = [
     { path: "/leases/1.json" },
     { path: "/leases/2.json", netns: "/run/netns/gone" },
     { path: "/leases/3.json", agent: "/run/other.sock", netns: "/run/netns/gone" },
     { path: "/leases/4.json", agent: undefined, netns: "/run/netns/gone" },
     { path: "/leases/5.json", agent: undefined },
   ];
-  for (const part of parts) tools.disk.set(part.path!, entryOf(lease, part));
+  for (const part of parts) tools.disk.set(part.path!, leaseRecordOf(lease, part));
   tools.gone.add("/run/netns/gone");
   const agent = new Agent(tools);
   agent.resume();
@@ -522,9 +537,9 @@ Deno.test("leases of an agent that runs no more are kept, by the next sweep at t
   const tools = new Tools();
   const lease = leaseAt(tools.clock.now());
   const paths = ["/leases/net-c1-eth0.json", "/leases/net-c2-eth0.json"] as const;
-  tools.disk.set(paths[0], entryOf(lease, { path: paths[0], agent: "/run/other.sock" }));
+  tools.disk.set(paths[0], leaseRecordOf(lease, { path: paths[0], agent: "/run/other.sock" }));
   const gone = { path: paths[1], agent: "/run/gone.sock", netns: "/run/netns/c2" };
-  tools.disk.set(paths[1], entryOf(lease, { ...gone, containerId: "c2" }));
+  tools.disk.set(paths[1], leaseRecordOf(lease, { ...gone, containerId: "c2" }));
   const agent = new Agent(tools);
   agent.resume();
   assertEquals(agent.list().map(({ containerId }) => containerId), ["c2"]);
@@ -534,14 +549,14 @@ Deno.test("leases of an agent that runs no more are kept, by the next sweep at t
   agent.sweep();
   agent.sweep();
   assertEquals(agent.list().map(({ containerId }) => containerId), ["c2", "c1"]);
-  await agent.release(argsOf());
+  await agent.release(cmdArgsOf());
   assertEquals([tools.disk.size, agent.size], [1, 1]);
 });
 
 Deno.test("what an agent that runs no more may have acquired is cleared up", async () => {
   const tools = new Tools();
   const path = "/leases/net-c1-eth0.json";
-  tools.intents.set(path, entryOf(leaseAt(0), { path, agent: "/run/other.sock" }));
+  tools.intents.set(path, leaseRecordOf(leaseAt(0), { path, agent: "/run/other.sock" }));
   const agent = new Agent(tools);
   agent.sweep();
   await settle();
@@ -549,7 +564,7 @@ Deno.test("what an agent that runs no more may have acquired is cleared up", asy
   tools.served.clear();
   agent.sweep();
   await settle();
-  tools.only.end(failed);
+  tools.only.end(failedResult);
   await settle();
   assertEquals(tools.intents.size, 0);
 });
@@ -571,12 +586,12 @@ async function sweeping() {
   const tools = new Tools();
   const sent = Promise.withResolvers<void>();
   const path = "/leases/net-c1-eth0.json";
-  const entry = entryOf(leaseAt(tools.clock.now()), { path, agent: undefined });
+  const entry = leaseRecordOf(leaseAt(tools.clock.now()), { path, agent: undefined });
   tools.disk.set(path, { ...entry, netns: "/run/netns/gone" });
   tools.gone.add("/run/netns/gone");
   const told = tools.releaseFromHost;
   const slow = Object.assign(tools, {
-    releaseFromHost: (goal: Goal) => sent.promise.then(() => told(goal)),
+    releaseFromHost: (goal: ExchangeGoal4) => sent.promise.then(() => told(goal)),
   });
   const agent = new Agent(slow);
   agent.sweep();
@@ -586,7 +601,7 @@ async function sweeping() {
 
 const meanwhile: readonly (readonly [string, (agent: Agent) => unknown])[] = [
   ["another sweep", (agent) => agent.sweep()],
-  ["DEL", (agent) => agent.release(argsOf())],
+  ["DEL", (agent) => agent.release(cmdArgsOf())],
   ["GC", (agent) => agent.gc("net", [])],
 ];
 
@@ -605,8 +620,8 @@ for (const [what, call] of meanwhile) {
 Deno.test("DEL, ADD and the agent's end wait for what a sweep is giving back", async () => {
   const { tools, agent, sent } = await sweeping();
   const done: string[] = [];
-  agent.release(argsOf()).then(() => done.push("release"), () => {});
-  agent.allocate(argsOf(), never).catch(() => {});
+  agent.release(cmdArgsOf()).then(() => done.push("release"), () => {});
+  agent.allocate(cmdArgsOf(), never).catch(() => {});
   await settle();
   assertEquals([done, tools.pending], [[], []]);
   const closed = agent.close().then(() => done.push("close"));
@@ -619,7 +634,7 @@ Deno.test("DEL, ADD and the agent's end wait for what a sweep is giving back", a
 
 Deno.test("close leaves every lease on the disk and ends what is under way", async () => {
   const { tools, agent } = await holding();
-  const other = agent.allocate(argsOf({ containerID: "c2", netns: "/run/netns/c2" }), never);
+  const other = agent.allocate(cmdArgsOf({ containerID: "c2", netns: "/run/netns/c2" }), never);
   other.catch(() => {});
   await settle();
   await agent.close();
@@ -630,11 +645,11 @@ Deno.test("close leaves every lease on the disk and ends what is under way", asy
 Deno.test("an agent that is ending refuses calls, and leaves what they are about as it is", async () => {
   const { tools, agent } = await holding();
   const ended = agent.close();
-  const other = argsOf({ containerID: "c2", netns: "/run/netns/c2" });
+  const other = cmdArgsOf({ containerID: "c2", netns: "/run/netns/c2" });
   const calls = [
     () => agent.allocate(other, never),
-    () => agent.allocate(argsOf(), never),
-    () => agent.release(argsOf()),
+    () => agent.allocate(cmdArgsOf(), never),
+    () => agent.release(cmdArgsOf()),
     () => agent.gc("net", []),
   ];
   for (const call of calls) await assertRejects(call, Error, "the lease agent is ending");
@@ -646,10 +661,14 @@ Deno.test("an agent that is ending refuses calls, and leaves what they are about
 Deno.test("a call that waits for an acquisition is refused when the agent ends", async () => {
   const tools = new Tools();
   const agent = new Agent(tools);
-  const calls = [1, 2].map(() => agent.allocate(argsOf(), never));
+  const calls = [1, 2].map(() => agent.allocate(cmdArgsOf(), never));
   await settle();
   const [first, second] = calls.map((call) => assertRejects(() => call, Error));
-  const released = assertRejects(() => agent.release(argsOf()), Error, "the lease agent is ending");
+  const released = assertRejects(
+    () => agent.release(cmdArgsOf()),
+    Error,
+    "the lease agent is ending",
+  );
   await agent.close();
   await first;
   assertEquals((await second)!.message.includes("the lease agent is ending"), true);
@@ -662,31 +681,31 @@ Deno.test("what close has left is found by the next agent, with its address", as
   await agent.close();
   const next = new Agent(tools);
   next.resume();
-  assertEquals((await next.allocate(argsOf(), never)).ips[0]!.address, "192.168.1.5/24");
+  assertEquals((await next.allocate(cmdArgsOf(), never)).ips[0]!.address, "192.168.1.5/24");
 });
 
 Deno.test("a change of the lease shows in the next answer", async () => {
   const { tools, agent } = await holding();
   await tools.clock.pass(150 * second);
-  tools.only.end(acked(ackOf({ address: "192.168.1.6" })));
+  tools.only.end(ackedResult(ackOf({ address: "192.168.1.6" })));
   await settle();
-  assertEquals((await agent.allocate(argsOf(), never)).ips[0]!.address, "192.168.1.6/24");
+  assertEquals((await agent.allocate(cmdArgsOf(), never)).ips[0]!.address, "192.168.1.6/24");
 });
 
 /** A connection to an agent. */
 function connect(agent: Agent, own = true) {
   const there = new TransformStream<Uint8Array, Uint8Array>();
   const back = new TransformStream<Uint8Array, Uint8Array>();
-  const methods = { ...leaseMethods(agent), ...(own && ownMethods(agent)) };
+  const methods = { ...dhcpMethods(agent), ...(own && denocniMethods(agent)) };
   serveRpc({ readable: there.readable, writable: back.writable }, { methods });
   return { readable: back.readable, writable: there.writable };
 }
 
 Deno.test("the own methods pass through the protocol", async () => {
   const { agent } = await holding();
-  const { ips } = await callCheck(connect(agent), argsOf());
+  const { ips } = await callCheck(connect(agent), cmdArgsOf());
   assertEquals(ips, [{ address: "192.168.1.5/24", gateway: "192.168.1.1" }]);
-  assertEquals(await callAllocate(connect(agent), argsOf()), await agent.check(argsOf()));
+  assertEquals(await callAllocate(connect(agent), cmdArgsOf()), await agent.check(cmdArgsOf()));
   const [listed, ...more] = await callList(connect(agent));
   assertEquals(more, []);
   assertEquals([listed!.address, listed!.phase, listed!.netns], [
@@ -698,12 +717,15 @@ Deno.test("the own methods pass through the protocol", async () => {
   assertEquals(agent.size, 1);
   await callGc(connect(agent), { network: "net", valid: [] });
   assertEquals(agent.size, 0);
-  const error = await assertRejects(() => callCheck(connect(agent), argsOf()), RemoteError);
-  assert(!isForeign(error));
+  const error = await assertRejects(() => callCheck(connect(agent), cmdArgsOf()), RemoteError);
+  assert(!isUnknownService(error));
 });
 
 Deno.test("an agent of the reference says that it does not know the own methods", async () => {
   const { agent } = await holding();
-  const error = await assertRejects(() => callCheck(connect(agent, false), argsOf()), RemoteError);
-  assert(isForeign(error));
+  const error = await assertRejects(
+    () => callCheck(connect(agent, false), cmdArgsOf()),
+    RemoteError,
+  );
+  assert(isUnknownService(error));
 });

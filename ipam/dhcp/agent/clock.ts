@@ -1,25 +1,32 @@
 /**
- * The clock of the host, for a process that must outlive whatever fails in a timer: nobody is there
- * to catch what is thrown in one.
+ * The clock of the host, for a process that must survive whatever a timer throws: nobody is there to
+ * catch it.
  *
  * @module
  */
-import type { Clock } from "./lease_keeper.ts";
 import { failureOf } from "../../../host/files.ts";
 
-/** Gets a line about what has failed. */
-type Say = (line: string) => void;
+/** Time, in milliseconds. */
+export interface Clock {
+  /** Gives the time since 1970. */
+  now(): number;
+  /** Calls once after a delay; gives a function that cancels the call. */
+  after(delay: number, run: () => void): () => void;
+}
 
-/** The same task; what it throws is said. */
-export function guarded(task: () => void, say: Say): () => void {
+/** Takes a line about a failure. */
+type LogLine = (line: string) => void;
+
+/** Wraps a task; the line about what it throws goes to `say`. */
+export function guarded(task: () => void, say: LogLine): () => void {
   return () => {
     const failure = failureOf(task);
     if (failure) say(String(failure.stack ?? failure));
   };
 }
 
-/** The clock of this host. */
-export function hostClock(say: Say): Clock {
+/** Makes the clock of this host. */
+export function hostClock(say: LogLine): Clock {
   return {
     now: () => Date.now(),
     after(delay, run) {

@@ -1,51 +1,51 @@
 /**
- * `dhcp daemon`: the lease agent as a process. Its command line, its socket, its signals.
+ * `dhcp daemon`: the lease agent as a process, with its command line, its socket and its signals.
  *
  * @module
  */
-import type { Caller, Door } from "./socket.ts";
-import type { Flags } from "./flags.ts";
-import type { AgentTools } from "./leases.ts";
 import type { RpcMethod, RpcMethods } from "../rpc/net_rpc.ts";
+import type { DaemonFlags } from "./flags.ts";
+import type { AgentTools } from "./leases.ts";
+import type { Connection, Listener } from "./socket.ts";
 import { failureOf, removeFile, writeFileAtomic } from "../../../host/files.ts";
 import { lockFile } from "../../../host/lock.ts";
 import { Machine } from "../../../ns/machine.ts";
 import { inspectNetns } from "../../../ns/netns.ts";
 import { recordedNetns } from "../../../recipes/recorded_netns.ts";
-import { Agent } from "./agent.ts";
-import { guarded, hostClock } from "./clock.ts";
-import { makeFolder, openDoor, passedSocket } from "./socket.ts";
-import { locksDir } from "../exchange/exchange_lock.ts";
-import { parseFlags } from "./flags.ts";
-import { holdExchange, releaseFromHost } from "../exchange/run_exchange4.ts";
-import { holdExchange6 } from "../exchange/run_exchange6.ts";
-import { leaseMethods } from "../rpc/dhcp_service.ts";
-import { ownMethods } from "../rpc/denocni_service.ts";
-import { usual } from "../lease/lease_files.ts";
+import { lockDir } from "../exchange/exchange_lock.ts";
+import { releaseFromHost, runExchange4 } from "../exchange/run_exchange4.ts";
+import { runExchange6 } from "../exchange/run_exchange6.ts";
+import { leaseFolder } from "../lease/lease_files.ts";
+import { LeaseStore } from "../lease/lease_store.ts";
+import { denocniMethods } from "../rpc/denocni_service.ts";
+import { dhcpMethods } from "../rpc/dhcp_service.ts";
 import { serveRpc } from "../rpc/net_rpc.ts";
-import { unlessServed } from "./agent_lock.ts";
-import { Store } from "../lease/lease_store.ts";
-import { Turns } from "./fair_queue.ts";
+import { Agent } from "./agent.ts";
+import { agentLockPath, unlessAgentRuns } from "./agent_lock.ts";
+import { guarded, hostClock } from "./clock.ts";
+import { FairQueue } from "./fair_queue.ts";
+import { parseFlags } from "./flags.ts";
+import { activatedDescriptor, listenOnSocket, makeSocketFolder } from "./socket.ts";
 
-/** Exchanges at one time, each a process: those that a plugin waits for, renewals, releases. */
-const most = { acquisitions: 16, exchanges: 8, releases: 8 } as const;
+/** Most exchanges at one time, each a process: acquisitions, renewals, releases. */
+const queueLimits = { acquisitions: 16, exchanges: 8, releases: 8 } as const;
 /** Milliseconds between looks for namespaces that are gone. */
 const sweepInterval = 60_000;
 /** Milliseconds after which a connection without a call is closed. */
-const idleLimit = 30_000;
-/** Connections at one time; further ones are closed at once. */
-const mostCallers = 1024;
+const idleTimeout = 30_000;
+/** Most connections at one time; further ones are closed at once. */
+const maxConnections = 1024;
 /** Milliseconds to wait for an agent that is just ending. */
-const lockLimit = 2_000;
-/** Milliseconds before another try where callers cannot be let in: no descriptor is free. */
+const lockTimeout = 2_000;
+/** Milliseconds before another attempt to accept a connection, when no descriptor is free. */
 const acceptPause = 200;
 
 /** Runs the agent until a signal ends it; then ends the process. */
-export async function main(args: readonly string[]): Promise<never> {
+export async function runDaemon(args: readonly string[]): Promise<never> {
   const line = parseFlags(args);
   if (line.kind === "help") return leave(0, line.text);
   if (line.kind === "wrong") return leave(1, line.text);
-  outlive();
+  logUncaughtErrors();
   const daemon = await Daemon.start(line.flags).catch((error: Error) => leave(1, error.message));
   const { hostPrefix, socketPath } = line.flags;
   say(`serving "${hostPrefix}${socketPath}"; leases from before: ${daemon.agent.size}`);
@@ -56,8 +56,8 @@ export async function main(args: readonly string[]): Promise<never> {
   Deno.exit(0);
 }
 
-/** Nothing that nobody has caught ends the agent: it would take every lease with it. */
-function outlive(): void {
+/** Logs errors that nobody catches, which would end the agent and with it the care of every lease. */
+function logUncaughtErrors(): void {
   globalThis.addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
     say(String(event.reason?.stack ?? event.reason));
@@ -77,26 +77,26 @@ function say(line: string): void {
   console.error(`dhcp: ${line}`);
 }
 
-/** What the agent works with on this host. */
-function toolsOf(flags: Flags): AgentTools {
+/** Makes what the agent works with on this host. */
+function toolsOf(flags: DaemonFlags): AgentTools {
   const { hostPrefix, socketPath, broadcast, timeout, resendMax, resendTimeout } = flags;
-  const locks = `${hostPrefix}${locksDir}`;
+  const locks = `${hostPrefix}${lockDir}`;
   return {
-    hold: (holding, signal) => holdExchange(new Machine(), holding, { signal, locks }),
-    hold6: (holding, signal) => holdExchange6(new Machine(), holding, { signal }),
+    runExchange4: (holding, signal) => runExchange4(new Machine(), holding, { signal, locks }),
+    runExchange6: (holding, signal) => runExchange6(new Machine(), holding, { signal }),
     releaseFromHost: (goal, client) => releaseFromHost({ goal, client }),
     apply: (steps) => new Machine().apply(steps),
     netnsOf: recordedNetns,
     inspect: inspectNetns,
-    store: new Store(`${hostPrefix}${usual.dir}`, { prefix: hostPrefix }),
-    acquisitions: new Turns(most.acquisitions),
-    exchanges: new Turns(most.exchanges),
-    releases: new Turns(most.releases),
+    store: new LeaseStore(`${hostPrefix}${leaseFolder}`, { prefix: hostPrefix }),
+    acquisitions: new FairQueue(queueLimits.acquisitions),
+    exchanges: new FairQueue(queueLimits.exchanges),
+    releases: new FairQueue(queueLimits.releases),
     clock: hostClock(say),
     random: Math.random,
     limits: { within: resendTimeout, timeout, resendMax },
     socket: `${hostPrefix}${socketPath}`,
-    unlessServed,
+    unlessAgentRuns: unlessAgentRuns,
     hostPrefix,
     broadcast,
     say,
@@ -106,8 +106,8 @@ function toolsOf(flags: Flags): AgentTools {
 /** A running agent with its socket. */
 export class Daemon {
   readonly agent: Agent;
-  readonly #door: Door;
-  readonly #callers = new Set<Caller>();
+  readonly #listener: Listener;
+  readonly #connections = new Set<Connection>();
   readonly #timers: number[] = [];
   readonly #pidfile: string | undefined;
   readonly #lock: Deno.FsFile;
@@ -115,28 +115,28 @@ export class Daemon {
   #stopped = false;
 
   private constructor(
-    { agent, door, lock, pidfile, idle }: {
+    { agent, listener, lock, pidfile, idle }: {
       readonly agent: Agent;
-      readonly door: Door;
+      readonly listener: Listener;
       readonly lock: Deno.FsFile;
       readonly pidfile: string | undefined;
       readonly idle: number;
     },
   ) {
     this.agent = agent;
-    this.#door = door;
+    this.#listener = listener;
     this.#lock = lock;
     this.#pidfile = pidfile;
     this.#idleLimit = idle;
   }
 
   /**
-   * Takes the socket, goes on with the leases that are on the disk, and lets plugins in. Throws
-   * where another agent has the socket; then nothing of this one is left.
+   * Takes the socket, goes on with the leases on the disk, and accepts plugins. Throws when another
+   * agent has the socket; then it leaves nothing behind.
    */
   static async start(
-    flags: Flags,
-    { tools = toolsOf(flags), idle = idleLimit, sweep = sweepInterval }: {
+    flags: DaemonFlags,
+    { tools = toolsOf(flags), idle = idleTimeout, sweep = sweepInterval }: {
       readonly tools?: AgentTools;
       readonly idle?: number;
       readonly sweep?: number;
@@ -144,35 +144,35 @@ export class Daemon {
   ): Promise<Daemon> {
     using undo = new DisposableStack();
     const lock = undo.adopt(await lockSocket(tools.socket), (lock) => lock.close());
-    const door = undo.adopt(await doorOf(tools.socket), (door) => door.close());
+    const listener = undo.adopt(await openListener(tools.socket), (listener) => listener.close());
     const { pidfile } = flags;
     if (pidfile !== undefined) undo.adopt(writePid(pidfile), removePid);
-    const daemon = new Daemon({ agent: new Agent(tools), door, lock, pidfile, idle });
+    const daemon = new Daemon({ agent: new Agent(tools), listener, lock, pidfile, idle });
     daemon.agent.resume();
     undo.move();
     daemon.#timers.push(setInterval(guarded(() => daemon.agent.sweep(), tools.say), sweep));
-    daemon.#letIn();
+    daemon.#acceptConnections();
     return daemon;
   }
 
-  /** Lets nobody in any more, ends what is under way, and leaves the leases on the disk. */
+  /** Accepts no more plugins, ends what is under way, and leaves the leases on the disk. */
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const timer of this.#timers) clearInterval(timer);
-    this.#door.close();
+    this.#listener.close();
     if (this.#pidfile !== undefined) removePid(this.#pidfile);
     await this.agent.close();
-    for (const caller of this.#callers) failureOf(() => caller.close());
+    for (const connection of this.#connections) failureOf(() => connection.close());
     this.#lock.close();
   }
 
-  async #letIn(): Promise<void> {
+  async #acceptConnections(): Promise<void> {
     while (!this.#stopped) {
-      const caller = await this.#door.accept().catch((error: Error) => error);
-      if (caller instanceof Error) await this.#pause(caller);
-      else if (!caller) return;
-      else if (this.#callers.size >= mostCallers) caller.close();
-      else this.#serve(caller);
+      const connection = await this.#listener.accept().catch((error: Error) => error);
+      if (connection instanceof Error) await this.#pause(connection);
+      else if (!connection) return;
+      else if (this.#connections.size >= maxConnections) connection.close();
+      else this.#serve(connection);
     }
   }
 
@@ -181,20 +181,20 @@ export class Daemon {
     return new Promise((resolve) => this.#timers.push(setTimeout(resolve, acceptPause)));
   }
 
-  async #serve(caller: Caller): Promise<void> {
-    this.#callers.add(caller);
-    const idle = new Idle(this.#idleLimit, () => failureOf(() => caller.close()));
-    const methods = idle.watched({ ...leaseMethods(this.agent), ...ownMethods(this.agent) });
-    // What goes wrong on a connection is its caller's matter.
-    await serveRpc(caller, { methods }).catch(() => {});
+  async #serve(connection: Connection): Promise<void> {
+    this.#connections.add(connection);
+    const idle = new IdleTimeout(this.#idleLimit, () => failureOf(() => connection.close()));
+    const methods = idle.watched({ ...dhcpMethods(this.agent), ...denocniMethods(this.agent) });
+    // A failure of a connection concerns its plugin alone.
+    await serveRpc(connection, { methods }).catch(() => {});
     idle.end();
-    failureOf(() => caller.close());
-    this.#callers.delete(caller);
+    failureOf(() => connection.close());
+    this.#connections.delete(connection);
   }
 }
 
-/** Ends a connection on which nothing is asked. */
-class Idle {
+/** Closes a connection without calls after some time. */
+class IdleTimeout {
   #running = 0;
   #timer: number | undefined;
   #over = false;
@@ -203,7 +203,7 @@ class Idle {
     this.#wait();
   }
 
-  /** The same methods; while one of them runs, the connection is in use. */
+  /** Wraps methods: while one of them runs, the connection is in use. */
   watched(methods: RpcMethods): RpcMethods {
     const watch = (method: RpcMethod): RpcMethod => ({
       reply: method.reply,
@@ -234,10 +234,10 @@ class Idle {
   }
 }
 
-/** Held as long as the agent lives: the kernel gives it back, however that ends. */
+/** Locks the socket as long as the agent runs; the kernel releases the lock, however that ends. */
 async function lockSocket(socket: string): Promise<Deno.FsFile> {
-  makeFolder(socket);
-  const locking = await lockFile(`${socket}.lock`, { mode: 0o600, deadline: lockLimit });
+  makeSocketFolder(socket);
+  const locking = await lockFile(agentLockPath(socket), { mode: 0o600, deadline: lockTimeout });
   if (locking.is === "locked") return locking.file;
   throw new Error(`Cannot start the lease agent: "${socket}" is served by ${locking.by}`);
 }
@@ -252,16 +252,16 @@ function removePid(path: string): void {
   failureOf(() => removeFile(path));
 }
 
-/** The socket that systemd has passed, or one of our own. */
-async function doorOf(path: string): Promise<Door> {
+/** Opens the socket that systemd has passed, or one of our own. */
+async function openListener(path: string): Promise<Listener> {
   const read = (name: string) => {
     let value: string | undefined;
     failureOf(() => value = Deno.env.get(name));
     return value;
   };
   const passed = { pid: read("LISTEN_PID"), count: read("LISTEN_FDS") };
-  const descriptor = passedSocket(passed, Deno.pid);
-  if (descriptor === undefined) return await openDoor(path);
-  const { openPassed } = await import("./socket_activation.ts");
+  const descriptor = activatedDescriptor(passed, Deno.pid);
+  if (descriptor === undefined) return await listenOnSocket(path);
+  const { listenOnActivated: openPassed } = await import("./socket_activation.ts");
   return await openPassed(descriptor, { path });
 }

@@ -1,14 +1,14 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import type { Flags } from "./flags.ts";
+import type { DaemonFlags } from "./flags.ts";
 import { AgentClient } from "../agent_client.ts";
-import { Daemon } from "./daemon.ts";
-import { isServed, openDoor } from "./socket.ts";
-import { parseFlags } from "./flags.ts";
-import { callAllocate, callRelease } from "../rpc/dhcp_service.ts";
 import { callList } from "../rpc/denocni_service.ts";
+import { callAllocate, callRelease } from "../rpc/dhcp_service.ts";
 import { RemoteError } from "../rpc/net_rpc.ts";
-import { argsOf, FakeAgentTools } from "./testing_agent.ts";
-import { acked, failed, settle } from "./testing_keeper.ts";
+import { Daemon } from "./daemon.ts";
+import { parseFlags } from "./flags.ts";
+import { isAnswered, listenOnSocket } from "./socket.ts";
+import { cmdArgsOf, FakeAgentTools } from "./testing_agent.ts";
+import { ackedResult, failedResult, settle } from "./testing_keeper.ts";
 
 /** Calls a test with an empty folder. */
 async function inFolder(task: (dir: string) => Promise<void>): Promise<void> {
@@ -21,7 +21,7 @@ function namesIn(dir: string): string[] {
   return [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
 }
 
-function flagsOf(words: string): Flags {
+function flagsOf(words: string): DaemonFlags {
   const line = parseFlags(words.split(" ").filter(Boolean));
   assert(line.kind === "run");
   return line.flags;
@@ -44,9 +44,9 @@ Deno.test("the agent serves its socket, and leaves nothing but leases when it st
     assertEquals([isSocket, mode! & 0o777], [true, 0o660]);
     assertEquals(Deno.readTextFileSync(`${dir}/dhcp.pid`), String(Deno.pid));
     assertEquals(Deno.statSync(`${dir}/dhcp.pid`).mode! & 0o777, 0o644);
-    const result = callAllocate(await call(), argsOf());
+    const result = callAllocate(await call(), cmdArgsOf());
     while (tools.pending.length === 0) await settle();
-    tools.only.end(acked());
+    tools.only.end(ackedResult());
     assertEquals((await result).ips[0]!.address, "192.168.1.5/24");
     assertEquals((await callList(await call())).length, 1);
     await daemon.stop();
@@ -67,11 +67,11 @@ Deno.test("whether the agent answers does not depend on how many leases it has",
 Deno.test("what the agent cannot do goes to the plugin as its words", () =>
   inFolder(async (dir) => {
     const { tools, daemon, call } = await start(dir);
-    const result = callAllocate(await call(), argsOf());
+    const result = callAllocate(await call(), cmdArgsOf());
     while (tools.pending.length === 0) await settle();
-    tools.only.end({ ...failed, counts: { ...failed.counts, request: 0 } });
+    tools.only.end({ ...failedResult, counts: { ...failedResult.counts, request: 0 } });
     await assertRejects(() => result, RemoteError, "no more tries: 3 REQUEST sent");
-    await callRelease(await call(), argsOf());
+    await callRelease(await call(), cmdArgsOf());
     await daemon.stop();
   }));
 
@@ -79,7 +79,7 @@ Deno.test("a plugin that goes away ends its acquisition", () =>
   inFolder(async (dir) => {
     const { tools, daemon, call } = await start(dir);
     const caller = new AbortController();
-    const result = callAllocate(await call(), argsOf(), { signal: caller.signal });
+    const result = callAllocate(await call(), cmdArgsOf(), { signal: caller.signal });
     while (tools.pending.length === 0) await settle();
     const { promise: over, resolve } = Promise.withResolvers<void>();
     tools.only.signal.addEventListener("abort", () => resolve());
@@ -93,9 +93,9 @@ Deno.test("a plugin that goes away ends its acquisition", () =>
 Deno.test("the agent goes on with what is on the disk before it answers", () =>
   inFolder(async (dir) => {
     const first = await start(dir);
-    const result = first.daemon.agent.allocate(argsOf(), never);
+    const result = first.daemon.agent.allocate(cmdArgsOf(), never);
     await settle();
-    first.tools.only.end(acked());
+    first.tools.only.end(ackedResult());
     await result;
     await first.daemon.stop();
     const daemon = await Daemon.start(flagsOf(""), { tools: first.tools });
@@ -118,7 +118,7 @@ Deno.test("the socket of a dead agent is replaced", () =>
     Deno.renameSync(`${dir}/dead.sock`, `${dir}/dhcp.sock`);
     dead.close();
     assert(Deno.lstatSync(`${dir}/dhcp.sock`).isSocket);
-    assert(!await isServed(`${dir}/dhcp.sock`));
+    assert(!await isAnswered(`${dir}/dhcp.sock`));
     const { daemon, call } = await start(dir);
     assertEquals(await callList(await call()), []);
     await daemon.stop();
@@ -133,7 +133,7 @@ Deno.test("a live agent is not replaced", () =>
       Error,
       `Cannot listen on "${path}": another lease agent serves it`,
     );
-    assert(await isServed(path));
+    assert(await isAnswered(path));
     assertEquals(namesIn(dir), ["dhcp.sock", "dhcp.sock.lock"]);
     other.close();
     const { daemon } = await start(dir);
@@ -191,7 +191,7 @@ Deno.test("a look at the leases that fails is said, and done again", () =>
 Deno.test("an idle connection is closed, one with a call is not", () =>
   inFolder(async (dir) => {
     const { tools, daemon, call } = await start(dir, { idle: 20 });
-    const result = callAllocate(await call(), argsOf());
+    const result = callAllocate(await call(), cmdArgsOf());
     while (tools.pending.length === 0) await settle();
     for (const bytes of ["", "CONNECT /_goRPC_ HTTP/1.0\n\n"]) {
       using idle = await call();
@@ -199,7 +199,7 @@ Deno.test("an idle connection is closed, one with a call is not", () =>
       const buffer = new Uint8Array(100);
       while (await idle.read(buffer) !== null);
     }
-    tools.only.end(acked());
+    tools.only.end(ackedResult());
     assertEquals((await result).ips.length, 1);
     await daemon.stop();
   }));
@@ -218,7 +218,7 @@ Deno.test("a caller that speaks something else is turned away, and the agent goe
 
 Deno.test("a closed door lets nobody in", () =>
   inFolder(async (dir) => {
-    const door = await openDoor(`${dir}/door.sock`);
+    const door = await listenOnSocket(`${dir}/door.sock`);
     const next = door.accept();
     door.close();
     assertEquals(await next, undefined);

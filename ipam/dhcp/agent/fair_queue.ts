@@ -1,44 +1,44 @@
 /**
- * A bounded number of tasks at once; the others wait in line. Each exchange is a process, so
- * that many at one time would cost the host more than they are worth.
+ * A fair queue: a bounded number of tasks run at once, and the others wait in line. Each exchange is a
+ * process, so that many at one time would cost the host more than they are worth.
  *
  * @module
  */
 
-/** How a turn is waited for. */
-export interface Wait {
-  /** Ends it. */
+/** How a task waits for its turn. */
+export interface QueueWait {
+  /** Ends the wait. */
   readonly signal: AbortSignal;
-  /** Whose task it is: nobody waits for more than one task of everybody else's at a time. */
+  /** Tasks of one lane wait in one line: a lane waits for at most one task of each other lane. */
   readonly lane?: string | undefined;
 }
 
-/** Lines of tasks, one a lane, whose first ones go in turns. */
-export class Turns {
+/** Lines of tasks, one a lane; the lanes take turns. */
+export class FairQueue {
   readonly #limit: number;
-  /** In the order of their turns; none is empty. */
+  /** Lanes in the order of their turns; none is empty. */
   readonly #lanes = new Map<string, readonly (() => void)[]>();
   #running = 0;
 
-  /** At most `limit` tasks run at one time. */
+  /** Runs at most `limit` tasks at one time. */
   constructor(limit: number) {
     this.#limit = limit;
   }
 
-  /** Tasks that run or wait. */
+  /** Number of tasks that run or wait. */
   get size(): number {
     const waiting = [...this.#lanes.values()].map(({ length }) => length);
     return waiting.reduce((sum, length) => sum + length, this.#running);
   }
 
   /** Runs a task when it is its turn. Gives `undefined` when `signal` is aborted before that. */
-  async run<T>(wait: Wait, task: () => Promise<T>): Promise<T | undefined> {
+  async run<T>(wait: QueueWait, task: () => Promise<T>): Promise<T | undefined> {
     if (!await this.#enter(wait)) return undefined;
-    // What throws before it gives a promise leaves, too.
+    // A task that throws before it gives a promise leaves, too.
     return await Promise.try(task).finally(() => this.#leave());
   }
 
-  #enter(wait: Wait): Promise<boolean> {
+  #enter(wait: QueueWait): Promise<boolean> {
     if (wait.signal.aborted) return Promise.resolve(false);
     if (this.#running < this.#limit) {
       this.#running++;
@@ -47,8 +47,8 @@ export class Turns {
     return this.#wait(wait);
   }
 
-  /** The place of whoever leaves goes to the first in line of the lane whose turn it is. */
-  #wait({ signal, lane = "" }: Wait): Promise<boolean> {
+  /** Waits until a task that leaves hands its place on: to the first task of the lane whose turn it is. */
+  #wait({ signal, lane = "" }: QueueWait): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const enter = () => {
       signal.removeEventListener("abort", giveUp);
@@ -67,7 +67,7 @@ export class Turns {
     return this.#lanes.get(lane) ?? [];
   }
 
-  /** A lane that has its line already keeps its place. */
+  /** Sets the line of a lane; a lane that has one keeps its turn. */
   #setLine(lane: string, line: readonly (() => void)[]): void {
     if (line.length > 0) this.#lanes.set(lane, line);
     else this.#lanes.delete(lane);

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { Turns } from "./fair_queue.ts";
+import { FairQueue } from "./fair_queue.ts";
 
 const never = new AbortController().signal;
 
@@ -16,7 +16,7 @@ function task(log: string[], name: string) {
 }
 
 Deno.test("tasks beyond the limit wait, and follow in order", async () => {
-  const turns = new Turns(2);
+  const turns = new FairQueue(2);
   const log: string[] = [];
   const [a, b, c, d] = ["a", "b", "c", "d"].map((name) => task(log, name));
   const all = [a!, b!, c!, d!].map(({ run }) => turns.run({ signal: never }, run));
@@ -34,7 +34,7 @@ Deno.test("tasks beyond the limit wait, and follow in order", async () => {
 });
 
 Deno.test("a task that fails before it gives a promise gives its place away", async () => {
-  const turns = new Turns(1);
+  const turns = new FairQueue(1);
   const full = () => {
     throw new Error("no space");
   };
@@ -44,7 +44,7 @@ Deno.test("a task that fails before it gives a promise gives its place away", as
 });
 
 Deno.test("a task that failed gives its place away", async () => {
-  const turns = new Turns(1);
+  const turns = new FairQueue(1);
   const failing = turns.run({ signal: never }, () => Promise.reject(new Error("no")));
   const next = turns.run({ signal: never }, () => Promise.resolve("next"));
   await assertRejects(() => failing, Error, "no");
@@ -52,7 +52,7 @@ Deno.test("a task that failed gives its place away", async () => {
 });
 
 Deno.test("who gives up waiting does not run, and keeps nobody waiting", async () => {
-  const turns = new Turns(1);
+  const turns = new FairQueue(1);
   const log: string[] = [];
   const [a, b, c] = ["a", "b", "c"].map((name) => task(log, name));
   const first = turns.run({ signal: never }, a!.run);
@@ -69,7 +69,7 @@ Deno.test("who gives up waiting does not run, and keeps nobody waiting", async (
 });
 
 Deno.test("who has given up before does not wait", async () => {
-  const turns = new Turns(1);
+  const turns = new FairQueue(1);
   assertEquals(
     await turns.run({ signal: AbortSignal.abort() }, () => Promise.resolve(1)),
     undefined,
@@ -78,7 +78,7 @@ Deno.test("who has given up before does not wait", async () => {
 });
 
 Deno.test("an abort after the turn has come takes no place twice", async () => {
-  const turns = new Turns(1);
+  const turns = new FairQueue(1);
   const leaving = new AbortController();
   const a = task([], "a");
   const b = task([], "b");
@@ -94,7 +94,7 @@ Deno.test("an abort after the turn has come takes no place twice", async () => {
 });
 
 Deno.test("lanes go in turns, however many wait in one of them", async () => {
-  const turns = new Turns(1);
+  const turns = new FairQueue(1);
   const log: string[] = [];
   const leaving = new AbortController();
   const entered = (lane: string, name: string, signal = never) =>

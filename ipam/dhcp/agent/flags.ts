@@ -3,16 +3,17 @@
  *
  * @module
  */
+import { defaultSocket } from "../conf/conf.ts";
 
 /** How the agent runs. Times are milliseconds. */
-export interface Flags {
-  /** File that gets the process's number. */
+export interface DaemonFlags {
+  /** File for the process's number. */
   readonly pidfile: string | undefined;
-  /** Put before every path of the host: of the socket, of namespaces, of leases and locks. */
+  /** Precedes every path of the host: of the socket, of namespaces, of leases and locks. */
   readonly hostPrefix: string;
-  /** Where plugins reach the agent, without the prefix. */
+  /** Socket of the agent, without the prefix. */
   readonly socketPath: string;
-  /** Asks servers for broadcast answers always. */
+  /** Always asks servers for broadcast answers. */
   readonly broadcast: boolean;
   /** Wait for the first answer to each message. */
   readonly timeout: number;
@@ -22,14 +23,11 @@ export interface Flags {
   readonly resendTimeout: number;
 }
 
-/** What a command line says. */
-export type CommandLine =
-  | { readonly kind: "run"; readonly flags: Flags }
+/** A command line, read. */
+export type DaemonCommandLine =
+  | { readonly kind: "run"; readonly flags: DaemonFlags }
   | { readonly kind: "help"; readonly text: string }
   | { readonly kind: "wrong"; readonly text: string };
-
-/** Where plugins look for an agent that nobody has told them of. */
-export const defaultSocket = "/run/cni/dhcp.sock";
 
 type Value = string | number | boolean;
 
@@ -80,7 +78,7 @@ const usage = [
 ].join("\n");
 
 /** Reads the arguments after `daemon`. */
-export function parseFlags(args: readonly string[]): CommandLine {
+export function parseFlags(args: readonly string[]): DaemonCommandLine {
   const values = new Map<string, Value>(known.map(({ name, value }) => [name, value]));
   for (let rest = args; rest.length > 0;) {
     const taken = take(rest);
@@ -94,8 +92,8 @@ export function parseFlags(args: readonly string[]): CommandLine {
   return problem === undefined ? { kind: "run", flags } : wrong(problem);
 }
 
-/** The path that is relative, if one is: nobody says to which folder. */
-function pathProblem({ pidfile, hostPrefix, socketPath }: Flags): string | undefined {
+/** Tells of a path that is relative, if one is: nobody says to which folder. */
+function pathProblem({ pidfile, hostPrefix, socketPath }: DaemonFlags): string | undefined {
   const isRelative = (path: string) => !path.startsWith("/");
   if (pidfile !== undefined && isRelative(pidfile)) {
     return `Error writing pidfile ${JSON.stringify(pidfile)}: path not absolute`;
@@ -107,25 +105,25 @@ function pathProblem({ pidfile, hostPrefix, socketPath }: Flags): string | undef
   return `Cannot use host prefix ${JSON.stringify(hostPrefix)}: it is not absolute`;
 }
 
-function wrong(problem: string): CommandLine {
+function wrong(problem: string): DaemonCommandLine {
   return { kind: "wrong", text: problem };
 }
 
 interface Taken {
   readonly name: string;
   readonly value: Value;
-  /** Arguments that it took. */
+  /** Number of arguments that it took. */
   readonly words: 1 | 2;
 }
 
-/** One flag from the front, or what is wrong with it. */
+/** Takes one flag from the front; gives what is wrong with it as a text. */
 function take([word, next]: readonly string[]): Taken | string {
   const [, name, given] = /^--?([^-=][^=]*)(?:=(.*))?$/s.exec(word!) ?? [];
   if (name === undefined) return `Cannot use argument ${JSON.stringify(word)}: it is no flag`;
   if (name === "h" || name === "help") return { name: "help", value: true, words: 1 };
   const flag = known.find((flag) => flag.name === name);
   if (!flag) return `flag provided but not defined: -${name}`;
-  // A flag of yes or no takes no further argument.
+  // A boolean flag takes no further argument.
   const alone = given !== undefined || typeof flag.value === "boolean";
   const text = given ?? (typeof flag.value === "boolean" ? "true" : next);
   if (text === undefined) return `flag needs an argument: -${name}`;
@@ -135,16 +133,16 @@ function take([word, next]: readonly string[]): Taken | string {
   return { name, value: value!, words: alone ? 1 : 2 };
 }
 
-/** A timer of more than 24 days would be over at once. */
+/** Longest duration: a timer of more than 24 days would end at once. */
 const longest = 24 * 3600 * second;
 
-/** What is wrong with a value, if anything is. */
+/** Tells what is wrong with a value, if anything is. */
 function problemOf(value: Value | undefined): string | undefined {
   if (value === undefined) return "parse error";
   return typeof value === "number" && value > longest ? "more than 24h" : undefined;
 }
 
-/** A value of the type that the default has. */
+/** Reads a value of the type of its default. */
 function read(text: string, like: Value): Value | undefined {
   if (typeof like === "number") return positive(parseDuration(text));
   return typeof like === "boolean" ? parseBoolean(text) : text;
@@ -154,13 +152,13 @@ function positive(value: number | undefined): number | undefined {
   return value !== undefined && value > 0 ? value : undefined;
 }
 
-/** As Go's `strconv.ParseBool`. */
+/** Reads a boolean like Go's `strconv.ParseBool`. */
 function parseBoolean(text: string): boolean | undefined {
   if (/^(1|t|T|TRUE|true|True)$/.test(text)) return true;
   return /^(0|f|F|FALSE|false|False)$/.test(text) ? false : undefined;
 }
 
-function toFlags(values: ReadonlyMap<string, Value>): Flags {
+function toFlags(values: ReadonlyMap<string, Value>): DaemonFlags {
   return {
     pidfile: values.get("pidfile") as string || undefined,
     hostPrefix: values.get("hostprefix") as string,
@@ -185,7 +183,7 @@ const units: Readonly<Record<string, number>> = {
 };
 
 /**
- * Milliseconds of a duration in Go's syntax (`time.ParseDuration`): numbers with units, `1m30s`,
+ * Reads a duration in Go's syntax (`time.ParseDuration`) as milliseconds: numbers with units, `1m30s`,
  * `1.5h`, `0`; `undefined` for any other text.
  */
 export function parseDuration(text: string): number | undefined {

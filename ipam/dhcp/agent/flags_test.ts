@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
-import type { Flags } from "./flags.ts";
+import type { DaemonFlags } from "./flags.ts";
 import { parseDuration, parseFlags } from "./flags.ts";
 
-const defaults: Flags = {
+const defaults: DaemonFlags = {
   pidfile: undefined,
   hostPrefix: "",
   socketPath: "/run/cni/dhcp.sock",
@@ -12,7 +12,7 @@ const defaults: Flags = {
   resendTimeout: 208_000,
 };
 
-const lines: readonly [words: string, says: Partial<Flags>][] = [
+const lines: readonly [words: string, says: Partial<DaemonFlags>][] = [
   ["", {}],
   ["-pidfile /run/dhcp.pid", { pidfile: "/run/dhcp.pid" }],
   ["--pidfile=/run/dhcp.pid", { pidfile: "/run/dhcp.pid" }],

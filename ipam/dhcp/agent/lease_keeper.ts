@@ -1,48 +1,50 @@
 /**
- * Keeps one lease: carries out what its state machine (`lease.ts`) asks for. Timers, exchanges,
- * the file, and what a changed or ended lease means to the interface. Everything that touches
- * the machine is given to it.
+ * Keeps one lease: carries out the actions of its state machine (`lease_machine.ts`). It sets timers,
+ * runs exchanges, writes the file, and changes the interface when the lease changes or ends. Its caller
+ * gives it everything that touches the host.
  *
  * @module
  */
-import type { Step as PlanStep } from "../../../host/step.ts";
-import type { Entry, EntryOf, Family, Words } from "../lease/lease_record.ts";
-import type { Ending, Kin, Ways } from "../lease/family.ts";
-import type { Action, End, Kept, LeaseEvent, Phase, Step } from "../lease/lease_machine.ts";
-import type { Owner } from "../lease/lease_interface.ts";
-import type { Store } from "../lease/lease_store.ts";
-import type { Turns } from "./fair_queue.ts";
 import type { Result } from "../../../cni/types.ts";
+import type { Family } from "../../../host/ip.ts";
+import type { Step as PlanStep } from "../../../host/step.ts";
+import type { ExchangeEnding, FamilyOps, Transport } from "../lease/family.ts";
+import type { LeaseOwner } from "../lease/lease_interface.ts";
+import type {
+  LeaseAction,
+  LeaseEnd,
+  LeaseEvent,
+  LeasePhase,
+  LeaseState,
+  LeaseStep,
+} from "../lease/lease_machine.ts";
+import type { FamilyTypes, LeaseRecord, LeaseRecordOf } from "../lease/lease_record.ts";
+import type { LeaseStore } from "../lease/lease_store.ts";
+import type { Clock } from "./clock.ts";
+import type { FairQueue } from "./fair_queue.ts";
 import { CniError } from "../../../cni/error.ts";
 import { failureOf } from "../../../host/files.ts";
 import { formatIp } from "../../../host/ip.ts";
-import { kinOf } from "../lease/family.ts";
-import { release } from "../lease/release.ts";
-import { advance, holdsAt, keep, resume } from "../lease/lease_machine.ts";
-import { inTime } from "./queue_deadline.ts";
-import { replacing, Standing } from "../lease/lease_interface.ts";
+import { familyOps } from "../lease/family.ts";
+import { isValidAt } from "../lease/lease.ts";
+import { LeaseInterface, withReplacedAck } from "../lease/lease_interface.ts";
+import { advanceLease, bindLease, resumeLease } from "../lease/lease_machine.ts";
+import { releaseLease } from "../lease/release.ts";
+import { runBeforeDeadline } from "./queue_deadline.ts";
 
-/** Time. All in milliseconds. */
-export interface Clock {
-  /** Since 1970. */
-  now(): number;
-  /** Calls once after so long; gives what takes the call back. */
-  after(delay: number, run: () => void): () => void;
-}
-
-/** What a keeper works with; the agent has one for all. */
-export interface Tools extends Ways {
-  /** Carries a plan out. */
+/** What keepers work with; the agent has one set for all. */
+export interface KeeperTools extends Transport {
+  /** Applies a plan. */
   readonly apply: (steps: readonly PlanStep[]) => Promise<unknown>;
-  readonly store: Pick<Store, "write" | "remove">;
-  /** Exchanges that nobody waits for. */
-  readonly exchanges: Turns;
-  /** Releases. */
-  readonly releases: Turns;
+  readonly store: Pick<LeaseStore, "write" | "remove">;
+  /** Queue of exchanges that no plugin waits for. */
+  readonly exchanges: FairQueue;
+  /** Queue of releases. */
+  readonly releases: FairQueue;
   readonly clock: Clock;
-  /** 0 ≤ n < 1. */
+  /** Gives 0 ≤ n < 1. */
   readonly random: () => number;
-  /** Longest exchange, wait for a first answer, ceiling of pauses, in milliseconds. */
+  /** Longest exchange, wait for a first answer, ceiling of pauses; in milliseconds. */
   readonly limits: {
     readonly within: number;
     readonly timeout?: number | undefined;
@@ -52,99 +54,105 @@ export interface Tools extends Ways {
   readonly say: (line: string) => void;
 }
 
-/** Events, states and orders of a family's leases. */
-type EventOf<F extends Family> = LeaseEvent<Words[F]["ack"]>;
-type StepOf<F extends Family> = Step<Words[F]["ack"], Words[F]["goal"]>;
-type ActionOf<F extends Family> = Action<Words[F]["ack"], Words[F]["goal"]>;
-type OrderOf<F extends Family> = ActionOf<F> & { readonly kind: "exchange" };
+/** Events, steps and actions of a family's leases. */
+type EventOf<F extends Family> = LeaseEvent<FamilyTypes[F]["ack"]>;
+type StepOf<F extends Family> = LeaseStep<FamilyTypes[F]["ack"], FamilyTypes[F]["goal"]>;
+type ActionOf<F extends Family> = LeaseAction<FamilyTypes[F]["ack"], FamilyTypes[F]["goal"]>;
+type ExchangeActionOf<F extends Family> = ActionOf<F> & { readonly kind: "exchange" };
 
-/** How an exchange ends that could not be held. */
-interface Unheld {
+/** How an exchange ends that could not be run. */
+interface ExchangeFailure {
   readonly kind: "failed" | "link unknown";
 }
 
-/** One lease and its life. */
-export class Keeper<F extends Family = Family> {
-  readonly #tools: Tools;
-  readonly #kin: Kin<F>;
-  #entry: EntryOf<F>;
-  #kept: Kept<Words[F]["ack"], Words[F]["goal"]>;
+/** Keeps one lease from its acquisition to its end. */
+export class LeaseKeeper<F extends Family = Family> {
+  readonly #tools: KeeperTools;
+  readonly #ops: FamilyOps<F>;
+  #record: LeaseRecordOf<F>;
+  #state: LeaseState<FamilyTypes[F]["ack"], FamilyTypes[F]["goal"]>;
   #stopTimer: () => void = () => {};
   /** The exchange under way, if there is one. */
   #cancel: AbortController | undefined;
   #exchanging: Promise<unknown> = Promise.resolve();
-  readonly #standing: Standing<F>;
+  readonly #interface: LeaseInterface<F>;
   #release: Promise<unknown> = Promise.resolve();
   #suspended = false;
-  readonly #ended = Promise.withResolvers<End>();
+  readonly #ended = Promise.withResolvers<LeaseEnd>();
 
-  private constructor(entry: EntryOf<F>, tools: Tools, { state }: StepOf<F>) {
+  private constructor(record: LeaseRecordOf<F>, tools: KeeperTools, { state }: StepOf<F>) {
     this.#tools = tools;
-    this.#kin = kinOf(entry.family);
-    this.#entry = entry;
-    this.#kept = state;
-    this.#standing = new Standing(tools, this.#owner());
+    this.#ops = familyOps(record.family);
+    this.#record = record;
+    this.#state = state;
+    this.#interface = new LeaseInterface(tools, this.#owner());
   }
 
   /** Begins to keep a lease that was just acquired. Throws when it cannot be written down. */
-  static begin<F extends Family>(entry: EntryOf<F>, tools: Tools): Keeper<F> {
+  static begin<F extends Family>(
+    record: LeaseRecordOf<F>,
+    tools: KeeperTools,
+  ): LeaseKeeper<F> {
     const now = tools.clock.now();
-    const step = keep(entry.lease, { now, settings: settingsOf(tools, entry) });
-    tools.store.write(entry as Entry);
-    const keeper = new Keeper(entry, tools, step);
+    const step = bindLease(record.lease, { now, settings: settingsOf(tools, record) });
+    tools.store.write(record as LeaseRecord);
+    const keeper = new LeaseKeeper(record, tools, step);
     keeper.#take({ ...step, actions: step.actions.filter(({ kind }) => kind !== "store") });
     return keeper;
   }
 
   /** Goes on with a lease from the disk. */
-  static resume<F extends Family>(entry: EntryOf<F>, tools: Tools): Keeper<F> {
+  static resume<F extends Family>(
+    record: LeaseRecordOf<F>,
+    tools: KeeperTools,
+  ): LeaseKeeper<F> {
     const now = tools.clock.now();
-    const step = resume(entry.lease, { now, settings: settingsOf(tools, entry) });
-    const keeper = new Keeper(entry, tools, step);
+    const step = resumeLease(record.lease, { now, settings: settingsOf(tools, record) });
+    const keeper = new LeaseKeeper(record, tools, step);
     keeper.#take(step);
     keeper.look();
     return keeper;
   }
 
-  /** What it keeps. */
-  get entry(): EntryOf<F> {
-    return this.#entry;
+  /** The lease with everything about it. */
+  get record(): LeaseRecordOf<F> {
+    return this.#record;
   }
 
-  /** What is going on. */
-  get phase(): Phase {
-    return this.#kept.phase;
+  /** State of the lease. */
+  get phase(): LeasePhase {
+    return this.#state.phase;
   }
 
   /** Whether an exchange is under way. */
   get running(): boolean {
-    return this.#kept.running;
+    return this.#state.running;
   }
 
   /** Whether the address may be used now. */
-  get holds(): boolean {
-    return this.phase !== "ended" && holdsAt(this.#entry.lease, this.#tools.clock.now());
+  get isValid(): boolean {
+    return this.phase !== "ended" && isValidAt(this.#record.lease, this.#tools.clock.now());
   }
 
   /** Settles when the lease is no longer kept and nothing of it is left to do. */
-  get ended(): Promise<End> {
+  get ended(): Promise<LeaseEnd> {
     return this.#ended.promise;
   }
 
-  /** Its part of a result. */
+  /** The lease's part of a CNI result. */
   get result(): Result {
-    return this.#kin.resultOf(this.#entry.lease.ack, this.#entry.ask);
+    return this.#ops.resultOf(this.#record.lease.ack, this.#record.client);
   }
 
-  /** Asks servers for something else from now on. */
-  update(ask: Words[F]["ask"]): void {
-    this.#entry = { ...this.#entry, ask };
+  /** Uses other settings with servers from now on. */
+  update(client: FamilyTypes[F]["client"]): void {
+    this.#record = { ...this.#record, client };
     this.#write();
   }
 
-  /** Looks whether there is something to do: whether the namespace is there, what time it is. */
+  /** Looks whether there is something to do: whether the namespace is there, and what time it is. */
   look(): void {
-    const gone = !this.#tools.netnsOf(this.#entry);
+    const gone = !this.#tools.netnsOf(this.#record);
     this.#feed({ kind: gone ? "namespace gone" : "look", now: this.#tools.clock.now() });
   }
 
@@ -155,23 +163,23 @@ export class Keeper<F extends Family = Family> {
   }
 
   /**
-   * Leaves the lease as it is, on the disk too; when this settles, nothing is under way. One that
-   * is just given back is given back.
+   * Leaves the lease as it is, on the disk too. Settles when nothing is under way any more; a release
+   * under way is completed.
    */
   async suspend(): Promise<void> {
     if (this.phase === "ended") return void await this.ended;
     this.#suspended = true;
     this.#stopTimer();
     this.#cancel?.abort();
-    await Promise.allSettled([this.#exchanging, this.#standing.done, this.#release]);
+    await Promise.allSettled([this.#exchanging, this.#interface.done, this.#release]);
   }
 
-  #owner(): Owner<F> {
+  #owner(): LeaseOwner<F> {
     return {
-      entry: () => this.#entry,
+      record: () => this.#record,
       isActive: () => !this.#suspended && this.phase !== "ended",
       replaced: (replaces) => {
-        this.#entry = { ...this.#entry, replaces };
+        this.#record = { ...this.#record, replacedAcks: replaces };
         this.#write();
       },
       say: (text) => this.#say(text),
@@ -179,18 +187,18 @@ export class Keeper<F extends Family = Family> {
   }
 
   #feed(event: EventOf<F>): void {
-    if (!this.#suspended) this.#take(advance(this.#kept, event));
+    if (!this.#suspended) this.#take(advanceLease(this.#state, event));
   }
 
   #take({ state, actions }: StepOf<F>): void {
-    this.#kept = state;
-    this.#entry = { ...this.#entry, lease: state.lease };
-    // Before the lease is written: what it replaces has to be known after a kill, too.
+    this.#state = state;
+    this.#record = { ...this.#record, lease: state.lease };
+    // This comes before the write: after a kill, too, the replaced acknowledgement has to be known.
     for (const action of actions) {
-      if (action.kind === "change") this.#entry = replacing(this.#entry, action.before.ack);
+      if (action.kind === "change") this.#record = withReplacedAck(this.#record, action.before.ack);
     }
     for (const action of actions) this.#do(action);
-    if (this.#entry.replaces.length > 0 && state.phase !== "ended") this.#standing.change();
+    if (this.#record.replacedAcks.length > 0 && state.phase !== "ended") this.#interface.change();
   }
 
   #do(action: ActionOf<F>): void {
@@ -208,9 +216,9 @@ export class Keeper<F extends Family = Family> {
         return;
       case "withdraw":
         this.#say("a server has refused it; its address is taken from the interface");
-        return this.#standing.withdraw();
+        return this.#interface.withdraw();
       case "release":
-        this.#release = this.#sayGoodbye();
+        this.#release = this.#sendRelease();
         return;
       case "end":
         return void this.#end(action.reason);
@@ -221,74 +229,77 @@ export class Keeper<F extends Family = Family> {
     const { clock } = this.#tools;
     this.#stopTimer();
     this.#stopTimer = clock.after(Math.max(0, until - clock.now()), () => {
-      if (this.#tools.netnsOf(this.#entry)) this.#feed({ kind: "timer", now: clock.now() });
+      if (this.#tools.netnsOf(this.#record)) this.#feed({ kind: "timer", now: clock.now() });
       else this.look();
     });
   }
 
-  async #exchange(order: OrderOf<F>): Promise<void> {
+  async #exchange(order: ExchangeActionOf<F>): Promise<void> {
     const cancel = this.#cancel = new AbortController();
-    const event = await this.#converse(order, cancel.signal);
+    const event = await this.#runExchange(order, cancel.signal);
     if (cancel.signal.aborted) return;
     this.#cancel = undefined;
     this.#feed(event);
   }
 
-  /** Holds an exchange when it is its turn; the wait for that is part of its time. */
-  async #converse(
-    { goal, within }: OrderOf<F>,
+  /** Runs an exchange when it is its turn; the wait is part of its time. */
+  async #runExchange(
+    { goal, within }: ExchangeActionOf<F>,
     signal: AbortSignal,
   ): Promise<EventOf<F>> {
-    const { clock, exchanges: turns, limits } = this.#tools;
-    const { network: lane } = this.#entry;
-    const patience = { turns, clock, start: clock.now(), within, signal, lane };
-    const held = await inTime<Ending<Words[F]["ack"]>>(patience, async (left) => {
-      const netns = this.#tools.netnsOf(this.#entry);
-      if (!netns) return { kind: "namespace gone" };
-      const { ifName: dev, ask } = this.#entry;
-      const task = { netns, dev, goal, ask, ...limits, within: left };
-      return await this.#kin.hold(this.#tools, task, signal);
-    }).catch((error) => this.#puzzle(error));
-    return eventOf(held, clock.now());
+    const { clock, exchanges: queue, limits } = this.#tools;
+    const { network: lane } = this.#record;
+    const deadline = { queue, clock, start: clock.now(), within, signal, lane };
+    const ended = await runBeforeDeadline<ExchangeEnding<FamilyTypes[F]["ack"]>>(
+      deadline,
+      async (left) => {
+        const netns = this.#tools.netnsOf(this.#record);
+        if (!netns) return { kind: "namespace gone" };
+        const { ifName: dev, client } = this.#record;
+        const task = { netns, dev, goal, client, ...limits, within: left };
+        return await this.#ops.runExchange(this.#tools, task, signal);
+      },
+    ).catch((error) => this.#onError(error));
+    return eventOf(ended, clock.now());
   }
 
-  /** An exchange that could not be held; where no program can be run, not even the link is known. */
-  #puzzle(error: unknown): Unheld {
+  /** Logs why an exchange could not be run. If no program can be run, not even the link is known. */
+  #onError(error: unknown): ExchangeFailure {
     this.#say(error instanceof Error ? error.message : String(error));
     return { kind: error instanceof CniError ? "failed" : "link unknown" };
   }
 
-  async #sayGoodbye(): Promise<void> {
+  async #sendRelease(): Promise<void> {
     const never = new AbortController().signal;
-    const wait = { signal: never, lane: this.#entry.network };
-    await this.#tools.releases.run(wait, () => release(this.#entry, this.#tools))
+    const wait = { signal: never, lane: this.#record.network };
+    await this.#tools.releases.run(wait, () => releaseLease(this.#record, this.#tools))
       .catch(({ message }: Error) => this.#say(message));
   }
 
-  async #end(reason: End): Promise<void> {
+  async #end(reason: LeaseEnd): Promise<void> {
     this.#stopTimer();
-    if (reason === "expired") this.#standing.withdraw();
-    await Promise.allSettled([this.#release, this.#standing.done]);
-    const failure = failureOf(() => this.#tools.store.remove(this.#entry));
+    if (reason === "expired") this.#interface.withdraw();
+    await Promise.allSettled([this.#release, this.#interface.done]);
+    const failure = failureOf(() => this.#tools.store.remove(this.#record));
     if (failure) this.#say(failure.message);
     if (reason !== "stopped") this.#say(`it is no longer kept: ${this.#why(reason)}`);
     this.#ended.resolve(reason);
   }
 
-  #why(reason: Exclude<End, "stopped">): string {
+  #why(reason: Exclude<LeaseEnd, "stopped">): string {
     if (reason === "expired") {
       return "no server has renewed it; its address is taken from the interface";
     }
-    return `${words[reason]}; the server ${this.#kin.remote ? "is" : "cannot be"} told`;
+    return `${words[reason]}; the server ${this.#ops.canReleaseFromHost ? "is" : "cannot be"} told`;
   }
 
   #write(): void {
-    const failure = failureOf(() => this.#tools.store.write(this.#entry as Entry));
+    const failure = failureOf(() => this.#tools.store.write(this.#record as LeaseRecord));
     if (failure) this.#say(failure.message);
   }
 
   #say(text: string): void {
-    this.#tools.say(`lease of ${describe(this.#entry)}: ${text}`);
+    this.#tools.say(`lease of ${describeLease(this.#record)}: ${text}`);
   }
 }
 
@@ -298,29 +309,32 @@ const words = {
 } as const;
 
 /** `192.168.1.5 for "eth0" of container "c1" on network "net"` */
-export function describe<F extends Family>(
-  { family, lease, ifName, containerId, network }: EntryOf<F>,
+export function describeLease<F extends Family>(
+  { family, lease, ifName, containerId, network }: LeaseRecordOf<F>,
 ): string {
-  const address = formatIp(kinOf(family).addressOf(lease.ack));
+  const address = formatIp(familyOps(family).addressOf(lease.ack));
   return `${address} for "${ifName}" of container "${containerId}" on network "${network}"`;
 }
 
-function settingsOf<F extends Family>({ random, limits }: Tools, { family }: EntryOf<F>) {
-  return { protocol: kinOf(family).protocol, random, limit: limits.within };
+function settingsOf<F extends Family>(
+  { random, limits }: KeeperTools,
+  { family }: LeaseRecordOf<F>,
+) {
+  return { protocol: familyOps(family).protocol, random, limit: limits.within };
 }
 
 function eventOf<A>(
-  held: Ending<A> | Unheld | undefined,
+  ended: ExchangeEnding<A> | ExchangeFailure | undefined,
   now: number,
 ): LeaseEvent<A> {
-  switch (held?.kind) {
+  switch (ended?.kind) {
     case "acked":
-      return { kind: "acked", ack: held.ack, age: held.age, now };
+      return { kind: "acked", ack: ended.ack, age: ended.age, now };
     case "refused":
     case "link missing":
     case "link unknown":
     case "namespace gone":
-      return { kind: held.kind, now };
+      return { kind: ended.kind, now };
     default:
       return { kind: "failed", now };
   }

@@ -1,22 +1,22 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { CniError } from "../../../cni/error.ts";
-import { Keeper } from "./lease_keeper.ts";
+import { LeaseKeeper } from "./lease_keeper.ts";
 import {
-  acked,
+  ackedResult,
   ackOf,
-  entryOf,
-  failed,
-  FakeTools,
+  failedResult,
+  FakeKeeperTools,
   leaseAt,
-  refused,
+  leaseRecordOf,
+  refusedResult,
   settle,
 } from "./testing_keeper.ts";
 
 const second = 1000;
 
 /** A keeper that has just begun, with nothing in the log. */
-function begun(tools = new FakeTools()) {
-  const keeper = Keeper.begin(entryOf(leaseAt(tools.clock.now())), tools);
+function begun(tools = new FakeKeeperTools()) {
+  const keeper = LeaseKeeper.begin(leaseRecordOf(leaseAt(tools.clock.now())), tools);
   return { tools, keeper };
 }
 
@@ -25,11 +25,11 @@ Deno.test("a lease is on the disk before anything else is done", () => {
   assertEquals(tools.news(), ["write 192.168.1.5"]);
   assertEquals(tools.clock.pending, 1);
   assertEquals(keeper.phase, "bound");
-  assert(keeper.holds);
+  assert(keeper.isValid);
 });
 
 Deno.test("a lease that cannot be written down is not kept", () => {
-  const tools = new FakeTools();
+  const tools = new FakeKeeperTools();
   tools.full = true;
   assertThrows(() => begun(tools), Error, "no space");
   assertEquals(tools.clock.pending, 0);
@@ -43,13 +43,13 @@ Deno.test("a lease is renewed at T1, again and again", async () => {
     assertEquals(tools.news(), []);
     await tools.clock.pass(second);
     assertEquals(tools.news(), ["hold renew 192.168.1.5 within 112000"]);
-    const { holding } = tools.only;
+    const { job: holding } = tools.only;
     assertEquals(holding.netns, { path: "/run/netns/c1" });
     assertEquals([holding.dev, holding.timeout, holding.resendMax], ["eth0", 10_000, 62_000]);
-    tools.only.end(acked());
+    tools.only.end(ackedResult());
     await settle();
     assertEquals(tools.news(), ["write 192.168.1.5"]);
-    assertEquals(keeper.entry.lease.since, tools.clock.now());
+    assertEquals(keeper.record.lease.since, tools.clock.now());
   }
 });
 
@@ -58,9 +58,9 @@ Deno.test("nobody answers: renewed, rebound, asked for again, and then taken awa
   const asked = new Set<string>();
   for (let second = 0; keeper.phase !== "ended" && second < 600; second++) {
     await tools.clock.pass(1000);
-    for (const { holding, end } of tools.pending) {
+    for (const { job: holding, end } of tools.pending) {
       asked.add(holding.goal.kind);
-      end(failed);
+      end(failedResult);
     }
   }
   assertEquals([...asked], ["renew", "rebind", "acquire"]);
@@ -71,7 +71,7 @@ Deno.test("nobody answers: renewed, rebound, asked for again, and then taken awa
     "remove",
   ]);
   assertEquals([tools.clock.pending, tools.disk.size], [0, 0]);
-  assert(!keeper.holds);
+  assert(!keeper.isValid);
 });
 
 Deno.test("an address that cannot be taken away is told of, and the lease still ends", async () => {
@@ -79,7 +79,7 @@ Deno.test("an address that cannot be taken away is told of, and the lease still 
   tools.broken = true;
   while (keeper.phase !== "ended") {
     await tools.clock.pass(second);
-    for (const { end } of tools.pending) end(failed);
+    for (const { end } of tools.pending) end(failedResult);
   }
   assertEquals(await keeper.ended, "expired");
   assertEquals(tools.disk.size, 0);
@@ -90,7 +90,7 @@ Deno.test("another address is on the interface before the old one goes, and both
   const { tools, keeper } = begun();
   await tools.clock.pass(150 * second);
   tools.news();
-  tools.only.end(acked(ackOf({ address: "192.168.1.6", router: "192.168.1.2" })));
+  tools.only.end(ackedResult(ackOf({ address: "192.168.1.6", router: "192.168.1.2" })));
   await Promise.resolve();
   await settle();
   assertEquals(tools.news(), [
@@ -105,7 +105,7 @@ Deno.test("another address is on the interface before the old one goes, and both
     'say lease of 192.168.1.6 for "eth0" of container "c1" on network "net": ' +
     "the interface has 192.168.1.6/24 now, and what else the lease says",
   ]);
-  assertEquals(keeper.entry.replaces, []);
+  assertEquals(keeper.record.replacedAcks, []);
   assertEquals(keeper.result.ips, [{ address: "192.168.1.6/24", gateway: "192.168.1.2" }]);
 });
 
@@ -113,14 +113,14 @@ Deno.test("a change that failed is made later, from all that may be there", asyn
   const { tools, keeper } = begun();
   tools.broken = true;
   await tools.clock.pass(150 * second);
-  tools.only.end(acked(ackOf({ address: "192.168.1.6" })));
+  tools.only.end(ackedResult(ackOf({ address: "192.168.1.6" })));
   await settle();
-  assertEquals(keeper.entry.replaces.length, 1);
-  assertEquals(tools.disk.get("/leases/1.json")!.replaces.length, 1);
+  assertEquals(keeper.record.replacedAcks.length, 1);
+  assertEquals(tools.disk.get("/leases/1.json")!.replacedAcks.length, 1);
   await tools.clock.pass(150 * second);
   tools.broken = false;
   tools.news();
-  tools.only.end(acked(ackOf({ address: "192.168.1.7" })));
+  tools.only.end(ackedResult(ackOf({ address: "192.168.1.7" })));
   await settle();
   const removed = tools.news().filter((line) => line.startsWith("ip addr"));
   assertEquals(removed, [
@@ -128,7 +128,7 @@ Deno.test("a change that failed is made later, from all that may be there", asyn
     "ip addr del 192.168.1.5/24 dev eth0",
     "ip addr del 192.168.1.6/24 dev eth0",
   ]);
-  assertEquals(keeper.entry.replaces, []);
+  assertEquals(keeper.record.replacedAcks, []);
 });
 
 Deno.test("what is to be replaced is remembered once, and no more than eight of it", async () => {
@@ -136,9 +136,9 @@ Deno.test("what is to be replaced is remembered once, and no more than eight of 
   tools.broken = true;
   const renewed = async (address: string) => {
     await tools.clock.pass(150 * second);
-    tools.only.end(acked(ackOf({ address })));
+    tools.only.end(ackedResult(ackOf({ address })));
     await settle();
-    return keeper.entry.replaces.map(({ yiaddr }) => Number(yiaddr.bits & 0xffn));
+    return keeper.record.replacedAcks.map(({ yiaddr }) => Number(yiaddr.bits & 0xffn));
   };
   for (const last of [6, 5, 6, 5, 6]) await renewed(`192.168.1.${last}`);
   assertEquals(await renewed("192.168.1.7"), [5, 6]);
@@ -147,19 +147,19 @@ Deno.test("what is to be replaced is remembered once, and no more than eight of 
 });
 
 Deno.test("a change that a kill has cut short is made after a restart", async () => {
-  const tools = new FakeTools();
+  const tools = new FakeKeeperTools();
   const replaces = [ackOf({ address: "192.168.1.9" })];
-  Keeper.resume(entryOf(leaseAt(tools.clock.now()), { replaces }), tools);
+  LeaseKeeper.resume(leaseRecordOf(leaseAt(tools.clock.now()), { replacedAcks: replaces }), tools);
   await settle();
   assert(tools.news().includes("ip addr del 192.168.1.9/24 dev eth0"));
-  assertEquals(tools.disk.get("/leases/1.json")!.replaces, []);
+  assertEquals(tools.disk.get("/leases/1.json")!.replacedAcks, []);
 });
 
 Deno.test("an answer that says the same leaves the interface alone", async () => {
   const { tools } = begun();
   await tools.clock.pass(150 * second);
   tools.news();
-  tools.only.end(acked(ackOf({ seconds: 600 })));
+  tools.only.end(ackedResult(ackOf({ seconds: 600 })));
   await settle();
   assertEquals(tools.news(), ["write 192.168.1.5"]);
 });
@@ -220,8 +220,8 @@ Deno.test("a namespace that is gone by T1 is noticed then", async () => {
 
 Deno.test("the lease of a link that is gone is released from the host", async () => {
   const { tools, keeper } = begun();
-  const hold = tools.hold;
-  tools.hold = (holding, signal) =>
+  const hold = tools.runExchange4;
+  tools.runExchange4 = (holding, signal) =>
     holding.goal.kind === "release"
       ? Promise.resolve({ kind: "link missing" })
       : hold(holding, signal);
@@ -252,14 +252,14 @@ for (const [error, pause] of wrong) {
     await tools.clock.pass(pause * second - 1);
     assertEquals(tools.pending, []);
     await tools.clock.pass(1);
-    tools.only.end(acked());
+    tools.only.end(ackedResult());
     await settle();
     assertEquals(tools.clock.pending, 1);
   });
 
   Deno.test(`what never lets an exchange be held takes the address at the lease's end: ${error.message}`, async () => {
     const { tools, keeper } = begun();
-    const end = keeper.entry.lease.expireAt;
+    const end = keeper.record.lease.expireAt;
     let last = 0;
     while (keeper.phase !== "ended") {
       await tools.clock.pass(second);
@@ -279,7 +279,7 @@ async function rejected() {
   const { tools, keeper } = begun();
   await tools.clock.pass(150 * second);
   tools.news();
-  tools.only.end(refused);
+  tools.only.end(refusedResult);
   await settle();
   return { tools, keeper };
 }
@@ -298,14 +298,14 @@ Deno.test("a refused address is used no more, and another is asked for", async (
     ...taken,
     "hold acquire 192.168.1.5 within 150000",
   ]);
-  assert(!keeper.holds);
-  tools.only.end(failed);
+  assert(!keeper.isValid);
+  tools.only.end(failedResult);
   await settle();
-  assertEquals([keeper.phase, keeper.holds], ["acquiring", false]);
+  assertEquals([keeper.phase, keeper.isValid], ["acquiring", false]);
   await tools.clock.pass(60 * second);
-  tools.only.end(acked(ackOf({ address: "192.168.1.8" })));
+  tools.only.end(ackedResult(ackOf({ address: "192.168.1.8" })));
   await settle();
-  assert(keeper.holds);
+  assert(keeper.isValid);
   assertEquals(keeper.result.ips[0]!.address, "192.168.1.8/24");
   assert(tools.news().includes("ip addr add 192.168.1.8/24 brd + dev eth0"));
 });
@@ -313,28 +313,28 @@ Deno.test("a refused address is used no more, and another is asked for", async (
 Deno.test("an address that was refused and is given again is put back", async () => {
   const { tools, keeper } = await rejected();
   tools.news();
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await settle();
   assertEquals(tools.news().filter((line) => line.startsWith("ip ")), [
     "ip addr add 192.168.1.5/24 brd + dev eth0",
     "ip route prepend 0.0.0.0/0 via 192.168.1.1 dev eth0 scope global",
   ]);
-  assert(keeper.holds);
-  assertEquals(keeper.entry.replaces, []);
+  assert(keeper.isValid);
+  assertEquals(keeper.record.replacedAcks, []);
 });
 
 Deno.test("a refused address stays off the interface when a change is still to be made", async () => {
   const { tools, keeper } = begun();
   tools.broken = true;
   await tools.clock.pass(150 * second);
-  tools.only.end(acked(ackOf({ address: "192.168.1.6" })));
+  tools.only.end(ackedResult(ackOf({ address: "192.168.1.6" })));
   await settle();
   await tools.clock.pass(150 * second);
   tools.broken = false;
   tools.news();
-  tools.only.end(refused);
+  tools.only.end(refusedResult);
   await settle();
-  assertEquals(keeper.entry.replaces.length, 1);
+  assertEquals(keeper.record.replacedAcks.length, 1);
   const changes = tools.news().filter((line) => line.startsWith("ip addr"));
   assertEquals(changes, [
     "ip addr del 192.168.1.5/24 dev eth0",
@@ -346,18 +346,18 @@ Deno.test("a refused lease is one after a restart, too", async () => {
   const { tools, keeper } = await rejected();
   await keeper.suspend();
   tools.news();
-  const next = Keeper.resume(keeper.entry, tools);
+  const next = LeaseKeeper.resume(keeper.record, tools);
   await settle();
-  assert(!next.holds);
+  assert(!next.isValid);
   assertEquals(tools.news().slice(1), [...taken, "hold acquire 192.168.1.5 within 150000"]);
 });
 
 Deno.test("what is asked for anew goes into the next exchange and onto the disk", async () => {
   const { tools, keeper } = begun();
-  keeper.update({ ...keeper.entry.ask, requested: [1, 121] });
-  assertEquals(tools.disk.get("/leases/1.json")!.ask.requested, [1, 121]);
+  keeper.update({ ...keeper.record.client, requested: [1, 121] });
+  assertEquals(tools.disk.get("/leases/1.json")!.client.requested, [1, 121]);
   await tools.clock.pass(150 * second);
-  assertEquals(tools.only.holding.client.requested, [1, 121]);
+  assertEquals(tools.only.job.client.requested, [1, 121]);
 });
 
 Deno.test("a suspended lease stays on the disk and does nothing", async () => {
@@ -374,9 +374,9 @@ Deno.test("a suspended lease stays on the disk and does nothing", async () => {
 
 Deno.test("a lease that is just given back is, also when it is suspended meanwhile", async () => {
   const { tools, keeper } = begun();
-  const hold = tools.hold;
+  const hold = tools.runExchange4;
   const sent = Promise.withResolvers<void>();
-  tools.hold = (...args) => sent.promise.then(() => hold(...args));
+  tools.runExchange4 = (...args) => sent.promise.then(() => hold(...args));
   const both = [keeper.stop(), keeper.suspend()];
   sent.resolve();
   await Promise.all(both);
@@ -386,8 +386,8 @@ Deno.test("a lease that is just given back is, also when it is suspended meanwhi
 Deno.test("a suspended lease waits for the process of its exchange", async () => {
   const { tools, keeper } = begun();
   const ending = Promise.withResolvers<void>();
-  const hold = tools.hold;
-  tools.hold = async (...args) => {
+  const hold = tools.runExchange4;
+  tools.runExchange4 = async (...args) => {
     const held = await hold(...args);
     await ending.promise;
     tools.log.push("ended");
@@ -403,25 +403,28 @@ Deno.test("a suspended lease waits for the process of its exchange", async () =>
 });
 
 Deno.test("renewals wait for their turn, and the wait is part of their time", async () => {
-  const tools = new FakeTools({ exchanges: 1 });
+  const tools = new FakeKeeperTools({ exchanges: 1 });
   const now = tools.clock.now();
-  Keeper.begin(entryOf(leaseAt(now)), tools);
-  Keeper.begin(entryOf(leaseAt(now), { path: "/leases/2.json", netns: "/run/netns/c2" }), tools);
+  LeaseKeeper.begin(leaseRecordOf(leaseAt(now)), tools);
+  LeaseKeeper.begin(
+    leaseRecordOf(leaseAt(now), { path: "/leases/2.json", netns: "/run/netns/c2" }),
+    tools,
+  );
   await tools.clock.pass(150 * second);
-  assertEquals(tools.only.holding.netns.path, "/run/netns/c1");
+  assertEquals(tools.only.job.netns.path, "/run/netns/c1");
   await tools.clock.pass(20 * second);
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await settle();
-  assertEquals(tools.only.holding.netns.path, "/run/netns/c2");
-  assertEquals(tools.only.holding.within, 92_000);
+  assertEquals(tools.only.job.netns.path, "/run/netns/c2");
+  assertEquals(tools.only.job.within, 92_000);
 });
 
 Deno.test("a renewal whose turn does not come in time has failed, and so on until the end", async () => {
-  const tools = new FakeTools({ exchanges: 1 });
+  const tools = new FakeKeeperTools({ exchanges: 1 });
   const { promise: stuck, resolve } = Promise.withResolvers<void>();
   const blocking = tools.exchanges.run({ signal: new AbortController().signal }, () => stuck);
   const { keeper } = begun(tools);
-  const { rebindAt, expireAt } = keeper.entry.lease;
+  const { rebindAt, expireAt } = keeper.record.lease;
   await tools.clock.pass(150 * second);
   assertEquals([keeper.phase, keeper.running], ["renewing", true]);
   await tools.clock.pass(rebindAt - tools.clock.now());
@@ -437,46 +440,49 @@ Deno.test("a renewal whose turn does not come in time has failed, and so on unti
 });
 
 Deno.test("a network that keeps others busy keeps those of another network waiting for one", async () => {
-  const tools = new FakeTools({ exchanges: 1 });
+  const tools = new FakeKeeperTools({ exchanges: 1 });
   const now = tools.clock.now();
   for (const [name, network] of ["1a", "2a", "3a", "4b"]) {
     const parts = { path: `/leases/${name}.json`, netns: `/run/netns/${name}`, network: network! };
-    Keeper.begin(entryOf(leaseAt(now), parts), tools);
+    LeaseKeeper.begin(leaseRecordOf(leaseAt(now), parts), tools);
   }
   await tools.clock.pass(150 * second);
   const order: string[] = [];
   while (tools.pending.length > 0) {
-    order.push(tools.only.holding.netns.path);
-    tools.only.end(acked());
+    order.push(tools.only.job.netns.path);
+    tools.only.end(ackedResult());
     await settle();
   }
   assertEquals(order, ["1", "2", "4", "3"].map((name) => `/run/netns/${name}`));
 });
 
 Deno.test("a resumed lease goes on where it was", async () => {
-  const tools = new FakeTools();
+  const tools = new FakeKeeperTools();
   const lease = leaseAt(tools.clock.now() - 100 * second);
-  Keeper.resume(entryOf(lease), tools);
+  LeaseKeeper.resume(leaseRecordOf(lease), tools);
   assertEquals(tools.news(), []);
   await tools.clock.pass(50 * second);
-  assertEquals(tools.only.holding.goal.kind, "renew");
+  assertEquals(tools.only.job.goal.kind, "renew");
 });
 
 Deno.test("a lease that ended while nobody kept it is asked for before it is given up", async () => {
-  const tools = new FakeTools();
-  const keeper = Keeper.resume(entryOf(leaseAt(tools.clock.now() - 1000 * second)), tools);
-  assert(!keeper.holds);
+  const tools = new FakeKeeperTools();
+  const keeper = LeaseKeeper.resume(
+    leaseRecordOf(leaseAt(tools.clock.now() - 1000 * second)),
+    tools,
+  );
+  assert(!keeper.isValid);
   await settle();
-  assertEquals(tools.only.holding.goal.kind, "reboot");
-  tools.only.end(acked());
+  assertEquals(tools.only.job.goal.kind, "reboot");
+  tools.only.end(ackedResult());
   await settle();
-  assert(keeper.holds);
+  assert(keeper.isValid);
 });
 
 Deno.test("a lease of a namespace that is gone meanwhile is released at once", async () => {
-  const tools = new FakeTools();
+  const tools = new FakeKeeperTools();
   tools.gone.add("/run/netns/c1");
-  const keeper = Keeper.resume(entryOf(leaseAt(tools.clock.now())), tools);
+  const keeper = LeaseKeeper.resume(leaseRecordOf(leaseAt(tools.clock.now())), tools);
   assertEquals(await keeper.ended, "namespace gone");
   assertEquals(tools.news().slice(0, 2), ["host release 192.168.1.5", "remove"]);
 });
@@ -485,7 +491,7 @@ Deno.test("a disk that is full later is told of, and the lease goes on", async (
   const { tools, keeper } = begun();
   tools.full = true;
   await tools.clock.pass(150 * second);
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await settle();
   assertMatch(tools.said[0]!, /: Cannot write: no space$/);
   assertEquals(keeper.phase, "bound");

@@ -1,48 +1,64 @@
 /**
- * The leases of one agent: gets them, has them kept, gives them back, and clears up after
+ * The leases of one agent: acquires them, has them kept, gives them back, and cleans up after
  * acquisitions that were cut short.
  *
  * @module
  */
 import type { AttachmentKey } from "../../../cni/attachment_key.ts";
 import type { Result } from "../../../cni/types.ts";
+import type { Family } from "../../../host/ip.ts";
 import type { NetnsIdentity, NetnsState } from "../../../ns/netns.ts";
-import type { Entry, EntryOf, Family, Intent, IntentOf, Words } from "../lease/lease_record.ts";
-import type { Ending, Refusals } from "../lease/family.ts";
-import type { Tools } from "./lease_keeper.ts";
-import type { Store } from "../lease/lease_store.ts";
-import type { Turns } from "./fair_queue.ts";
+import type { AcquisitionErrors, ExchangeEnding } from "../lease/family.ts";
+import type {
+  FamilyTypes,
+  LeaseIntent,
+  LeaseIntentOf,
+  LeaseRecord,
+  LeaseRecordOf,
+} from "../lease/lease_record.ts";
+import type { LeaseStore } from "../lease/lease_store.ts";
+import type { FairQueue } from "./fair_queue.ts";
+import type { KeeperTools } from "./lease_keeper.ts";
 import { failureOf } from "../../../host/files.ts";
 import { sameNetns } from "../../../ns/netns.ts";
-import { acknowledged, kinOf } from "../lease/family.ts";
-import { mayHaveBrought } from "../lease/release.ts";
-import { describe, Keeper } from "./lease_keeper.ts";
-import { Leftovers } from "./orphans.ts";
-import { inTime, leastExchange } from "./queue_deadline.ts";
-import { aborted } from "../lease/all_or_cancel.ts";
+import { rejectOnAbort } from "../lease/all_or_cancel.ts";
+import { familyOps, requireAck } from "../lease/family.ts";
+import { shortestExchange } from "../lease/lease_machine.ts";
+import { mayHaveLeased } from "../lease/release.ts";
+import { describeLease, LeaseKeeper } from "./lease_keeper.ts";
+import { Orphans } from "./orphans.ts";
+import { runBeforeDeadline } from "./queue_deadline.ts";
 
 /** What the agent works with. */
-export interface AgentTools extends Tools {
+export interface AgentTools extends KeeperTools {
   readonly store: Pick<
-    Store,
-    "write" | "remove" | "read" | "all" | "pathOf" | "intend" | "forget" | "intent" | "intents"
+    LeaseStore,
+    | "write"
+    | "remove"
+    | "read"
+    | "all"
+    | "pathOf"
+    | "writeIntent"
+    | "removeIntent"
+    | "readIntent"
+    | "allIntents"
   >;
-  /** What stands at a path. */
+  /** Tells what is at a path. */
   readonly inspect: (path: string) => NetnsState;
-  /** Exchanges that a plugin waits for. */
-  readonly acquisitions: Turns;
-  /** The agent's socket: whose leases are its own. */
+  /** Queue of exchanges that a plugin waits for. */
+  readonly acquisitions: FairQueue;
+  /** The agent's socket; a lease with this socket is the agent's own. */
   readonly socket: string;
-  /** Does something in place of the agent of a socket, unless one runs; tells whether it did. */
-  readonly unlessServed: (socket: string, task: () => void) => boolean;
-  /** Put before the path of every namespace. */
+  /** Runs a task in place of the agent of a socket, unless that runs; tells whether it has run it. */
+  readonly unlessAgentRuns: (socket: string, task: () => void) => boolean;
+  /** Precedes the path of every namespace. */
   readonly hostPrefix: string;
   /** Asks servers for broadcast answers. */
   readonly broadcast: boolean;
 }
 
 /** A lease that a plugin asks for. */
-export interface Wanted<F extends Family = Family> {
+export interface LeaseRequest<F extends Family = Family> {
   readonly family: F;
   readonly attachment: AttachmentKey;
   /** File of the lease. */
@@ -50,70 +66,70 @@ export interface Wanted<F extends Family = Family> {
   /** Path of the namespace, with the prefix. */
   readonly netns: string;
   readonly identity: NetnsIdentity;
-  readonly ask: Words[F]["ask"];
-  /** Milliseconds that whoever asks can wait, from the call on. */
+  readonly client: FamilyTypes[F]["client"];
+  /** Milliseconds that the plugin can wait, from its call on. */
   readonly within: number;
 }
 
-/** A lease's part of a result, and whether it was got just now. */
-export interface Got {
+/** A lease's part of a result, and whether this call has acquired it. */
+export interface LeaseGrant {
   readonly result: Result;
   readonly isNew: boolean;
 }
 
-/** When a lease was asked for, in milliseconds since 1970, and what ends that. */
+/** A plugin's call: when it began, in milliseconds since 1970, and what ends it. */
 interface Call {
   readonly start: number;
   readonly signal: AbortSignal;
 }
 
 /** An acquisition under way. */
-interface Acquiring {
+interface Acquisition {
   readonly cancel: AbortController;
   /** Settles when it is over, however it ends. */
   readonly over: Promise<unknown>;
 }
 
-/** An acquisition whose turn has not come in its time. */
-const overdue = {
+/** Result of an acquisition whose turn has not come in time. */
+const neverStarted = {
   kind: "failed",
   message: "no more tries: nothing was sent: other acquisitions have taken all the time",
   counts: { request: 0 },
 } as const;
 
-/** All leases of one agent, by their files. */
+/** All leases of one agent, by the paths of their files. */
 export class Leases {
   readonly #tools: AgentTools;
-  readonly #keepers = new Map<string, Keeper>();
-  readonly #acquiring = new Map<string, Acquiring>();
+  readonly #keepers = new Map<string, LeaseKeeper>();
+  readonly #acquiring = new Map<string, Acquisition>();
   readonly #closed = new AbortController();
-  readonly #leftovers: Leftovers;
+  readonly #orphans: Orphans;
 
   constructor(tools: AgentTools) {
     this.#tools = tools;
-    this.#leftovers = new Leftovers(tools, this.#closed.signal);
+    this.#orphans = new Orphans(tools, this.#closed.signal);
   }
 
-  /** Those that are kept. */
-  get keepers(): readonly Keeper[] {
+  /** Keepers of the leases. */
+  get keepers(): readonly LeaseKeeper[] {
     return [...this.#keepers.values()];
   }
 
-  /** Goes on with what an agent before has left: keeps what lives, releases what is gone. */
+  /** Goes on with the leases on the disk: keeps those in use, releases the others. */
   resume(): void {
     this.#adoptAll();
-    this.#sweepLeftovers();
+    this.#sweepOrphans();
   }
 
-  /** Looks at every lease: namespaces end without a word, and so do other agents. */
+  /** Looks at every lease, since namespaces and other agents end without notice. */
   sweep(): void {
     for (const keeper of this.keepers) keeper.look();
     this.#adoptAll();
-    this.#sweepLeftovers();
+    this.#sweepOrphans();
   }
 
-  #sweepLeftovers(): void {
-    this.#leftovers.sweep((path) => this.#acquiring.has(path));
+  #sweepOrphans(): void {
+    this.#orphans.sweep((path) => this.#acquiring.has(path));
   }
 
   /** Leaves every lease as it is and does nothing more. */
@@ -121,165 +137,168 @@ export class Leases {
     this.#closed.abort();
     const acquiring = [...this.#acquiring.values()];
     for (const { cancel } of acquiring) cancel.abort();
-    await Promise.all([...acquiring.map(({ over }) => over), this.#leftovers.idle()]);
+    await Promise.all([...acquiring.map(({ over }) => over), this.#orphans.idle()]);
     await Promise.all(this.keepers.map((keeper) => keeper.suspend()));
   }
 
-  /** The lease that is wanted: the one that is there, or a new one. */
-  async get(wanted: Wanted, signal: AbortSignal): Promise<Got> {
+  /** Gets the lease for a request: the existing one, or a new one. */
+  async get(request: LeaseRequest, signal: AbortSignal): Promise<LeaseGrant> {
     const start = this.#tools.clock.now();
     for (;;) {
-      const busy = this.#acquiring.get(wanted.path)?.over ?? this.#leftovers.busy(wanted.path);
+      const busy = this.#acquiring.get(request.path)?.over ?? this.#orphans.busy(request.path);
       if (!busy) break;
-      await Promise.race([busy, aborted(signal)]);
+      await Promise.race([busy, rejectOnAbort(signal)]);
     }
     this.#refuseIfClosed();
-    const kept = this.kept(wanted.path);
-    if (!kept?.holds || !sameNetns(kept.entry.identity, wanted.identity)) {
-      return { result: await this.#begin(wanted, { start, signal }), isNew: true };
+    const keeper = this.keeperOf(request.path);
+    if (!keeper?.isValid || !sameNetns(keeper.record.identity, request.identity)) {
+      return { result: await this.#begin(request, { start, signal }), isNew: true };
     }
-    kept.update(wanted.ask);
-    kept.look();
-    return { result: kept.result, isNew: false };
+    keeper.update(request.client);
+    keeper.look();
+    return { result: keeper.result, isNew: false };
   }
 
-  /** Who keeps the lease of a file, if anybody does. */
-  kept(path: string): Keeper | undefined {
+  /** Keeper of the lease in a file, if it is kept. */
+  keeperOf(path: string): LeaseKeeper | undefined {
     return this.#keepers.get(path);
   }
 
-  /** Gives the lease of a file up; there may be none. */
+  /** Gives up the lease in a file; there may be none. */
   async giveUp(path: string): Promise<void> {
     this.#refuseIfClosed();
     const acquiring = this.#acquiring.get(path);
     acquiring?.cancel.abort();
     await acquiring?.over;
-    await this.#leftovers.settle(path);
+    await this.#orphans.cleanUpIntent(path);
     this.#refuseIfClosed();
     const keeper = this.#keepers.get(path);
-    await (keeper ? this.#stop(keeper) : this.#leftovers.giveUp(path));
+    await (keeper ? this.#stop(keeper) : this.#orphans.giveUp(path));
   }
 
-  /** Gives up every lease that is of no use. */
+  /** Gives up every stale lease. */
   async giveUpAll(isStale: (attachment: AttachmentKey) => boolean): Promise<void> {
     this.#refuseIfClosed();
-    const keepers = this.keepers.filter(({ entry }) => isStale(entry));
+    const keepers = this.keepers.filter(({ record }) => isStale(record));
     await Promise.all(keepers.map((keeper) => this.#stop(keeper)));
     const left = this.#tools.store.all().filter(isStale);
-    await Promise.all(left.map(({ path }) => this.#leftovers.giveUp(path)));
+    await Promise.all(left.map(({ path }) => this.#orphans.giveUp(path)));
   }
 
-  /** Whoever calls an agent that is ending has to call the next one. */
+  /** Throws when the agent is ending: the plugin has to call the next agent. */
   #refuseIfClosed(): void {
     if (this.#closed.signal.aborted) {
       throw new Error("Cannot get or give back a lease: the lease agent is ending");
     }
   }
 
-  async #stop(keeper: Keeper): Promise<void> {
-    const { entry, phase } = keeper;
+  async #stop(keeper: LeaseKeeper): Promise<void> {
+    const { record, phase } = keeper;
     await keeper.stop();
-    // Who came later than another has waited for the same.
-    if (phase !== "ended") this.#tools.say(`lease of ${describe(entry)}: given back`);
+    // A later caller has waited for the same release.
+    if (phase !== "ended") this.#tools.say(`lease of ${describeLease(record)}: given back`);
   }
 
-  /** Keeps what is this agent's, and what agents have left that run no more. */
+  /** Keeps this agent's leases, and takes over those of agents that no longer run. */
   #adoptAll(): void {
-    const isBusy = ({ path }: Entry) =>
-      this.#keepers.has(path) || this.#acquiring.has(path) || this.#leftovers.busy(path);
-    for (const entry of this.#tools.store.all()) {
-      const own = isBusy(entry) ? undefined : this.#leftovers.takenOver(entry);
-      if (own) this.#adopt(Keeper.resume<Family>(own, this.#tools));
+    const isBusy = ({ path }: LeaseRecord) =>
+      this.#keepers.has(path) || this.#acquiring.has(path) || this.#orphans.busy(path);
+    for (const record of this.#tools.store.all()) {
+      const own = isBusy(record) ? undefined : this.#orphans.takeOver(record);
+      if (own) this.#adopt(LeaseKeeper.resume<Family>(own, this.#tools));
     }
   }
 
-  #adopt(keeper: Keeper): void {
-    const { path } = keeper.entry;
+  #adopt(keeper: LeaseKeeper): void {
+    const { path } = keeper.record;
     this.#keepers.set(path, keeper);
     keeper.ended.then(() => {
       if (this.#keepers.get(path) === keeper) this.#keepers.delete(path);
     });
   }
 
-  /** Gives up what there was, if anything, and acquires a lease. */
-  #begin(wanted: Wanted, { start, signal }: Call): Promise<Result> {
-    const { path } = wanted;
+  /** Gives up the present lease, if there is one, and acquires a new one. */
+  #begin(request: LeaseRequest, { start, signal }: Call): Promise<Result> {
+    const { path } = request;
     const cancel = new AbortController();
     const any = AbortSignal.any([signal, cancel.signal]);
-    const result = this.#acquire(wanted, { start, signal: any })
+    const result = this.#acquire(request, { start, signal: any })
       .finally(() => this.#acquiring.delete(path));
     this.#acquiring.set(path, { cancel, over: result.catch(() => {}) });
     return result;
   }
 
   async #acquire<F extends Family>(
-    wanted: Wanted<F>,
+    request: LeaseRequest<F>,
     { start, signal }: Call,
   ): Promise<Result> {
-    const { path, netns, family, attachment: { ifName: dev, network }, ask } = wanted;
-    const { acquisitions: turns, clock, limits, store } = this.#tools;
-    const kin = kinOf(family);
-    const before = store.read(path) as EntryOf<F> | undefined;
+    const { path, netns, family, attachment: { ifName: dev, network }, client } = request;
+    const { acquisitions: queue, clock, limits, store } = this.#tools;
+    const ops = familyOps(family);
+    const before = store.read(path) as LeaseRecordOf<F> | undefined;
     // The same client may well get the same address again.
-    const goal = kin.acquire(before && kin.addressOf(before.lease.ack));
+    const goal = ops.acquireGoal(before && ops.addressOf(before.lease.ack));
     await this.#keepers.get(path)?.stop();
-    const longest = Math.max(Math.min(limits.within, wanted.within), leastExchange);
-    const patience = { turns, clock, start, within: longest, signal, lane: network };
-    const begun = await inTime<Ending<Words[F]["ack"]>>(patience, (within) => {
-      store.intend(this.#intentOf(wanted) as Intent);
-      const task = { netns: { path: netns }, dev, goal, ask, ...limits, within };
-      return kin.hold(this.#tools, task, signal);
-    });
-    const held = begun ?? (signal.aborted ? undefined : overdue);
-    if (held && !mayHaveBrought(held)) store.forget(path);
-    return await this.#keep(wanted, acknowledged(held, refusals(wanted)));
+    const longest = Math.max(Math.min(limits.within, request.within), shortestExchange);
+    const deadline = { queue, clock, start, within: longest, signal, lane: network };
+    const result = await runBeforeDeadline<ExchangeEnding<FamilyTypes[F]["ack"]>>(
+      deadline,
+      (within) => {
+        store.writeIntent(this.#intentOf(request) as LeaseIntent);
+        const task = { netns: { path: netns }, dev, goal, client, ...limits, within };
+        return ops.runExchange(this.#tools, task, signal);
+      },
+    );
+    const ended = result ?? (signal.aborted ? undefined : neverStarted);
+    if (ended && !mayHaveLeased(ended)) store.removeIntent(path);
+    return await this.#keep(request, requireAck(ended, acquisitionErrors(request)));
   }
 
   #intentOf<F extends Family>(
-    { attachment, family, path, netns, identity, ask }: Wanted<F>,
-  ): IntentOf<F> {
-    return { ...attachment, family, path, netns, identity, ask, agent: this.#tools.socket };
+    { attachment, family, path, netns, identity, client }: LeaseRequest<F>,
+  ): LeaseIntentOf<F> {
+    return { ...attachment, family, path, netns, identity, client, agent: this.#tools.socket };
   }
 
-  /** A lease that cannot be used or written down goes back at once. */
+  /** Begins to keep a new lease. One that cannot be used or written down goes back at once. */
   async #keep<F extends Family>(
-    wanted: Wanted<F>,
-    { ack, age }: { readonly ack: Words[F]["ack"]; readonly age: number },
+    request: LeaseRequest<F>,
+    { ack, age }: { readonly ack: FamilyTypes[F]["ack"]; readonly age: number },
   ): Promise<Result> {
     const { clock, random, store } = this.#tools;
-    const { path, ask, family } = wanted;
-    const kin = kinOf(family);
-    const entry: EntryOf<F> = {
-      ...this.#intentOf(wanted),
-      replaces: [],
-      lease: kin.protocol.leaseOf(ack, { now: clock.now(), age, random }),
+    const { path, client, family } = request;
+    const ops = familyOps(family);
+    const record: LeaseRecordOf<F> = {
+      ...this.#intentOf(request),
+      replacedAcks: [],
+      lease: ops.protocol.leaseOf(ack, { now: clock.now(), age, random }),
       generation: (store.read(path)?.generation ?? 0) + 1,
     };
     const failure = failureOf(() => {
-      kin.resultOf(ack, ask);
-      this.#adopt(Keeper.begin<Family>(entry, this.#tools));
+      ops.resultOf(ack, client);
+      this.#adopt(LeaseKeeper.begin<Family>(record, this.#tools));
     });
-    if (failure) await this.#leftovers.giveBack(entry);
-    store.forget(path);
+    if (failure) await this.#orphans.giveBack(record);
+    store.removeIntent(path);
     if (failure) throw failure;
-    this.#tools.say(`lease of ${describe(entry)}: got, ${termOf(entry)}`);
-    return kin.resultOf(ack, ask);
+    this.#tools.say(`lease of ${describeLease(record)}: got, ${termOf(record)}`);
+    return ops.resultOf(ack, client);
   }
 }
 
 /** `until 2026-11-21T10:00:00.000Z` */
-function termOf({ lease: { expireAt } }: EntryOf<Family>): string {
+function termOf({ lease: { expireAt } }: LeaseRecordOf<Family>): string {
   return Number.isFinite(expireAt) ? `until ${new Date(expireAt).toISOString()}` : "without an end";
 }
 
-/** What a plugin is told where nothing was acquired; in part the reference's words. */
-function refusals({ netns, attachment: { ifName } }: Wanted): Refusals {
+/** Errors of an acquisition; some texts are the reference's. */
+function acquisitionErrors({ netns, attachment: { ifName } }: LeaseRequest): AcquisitionErrors {
   const asItIs = (message: string) => new Error(message);
   return {
     failed: asItIs,
     refused: asItIs,
     "link missing": () => new Error(`error looking up "${ifName}": Link not found`),
     "namespace gone": () => new Error(`Cannot use network namespace "${netns}": it is gone`),
-    unwanted: () => new Error(`Cannot get a lease for "${ifName}": it is not wanted any more`),
+    cancelled: () => new Error(`Cannot get a lease for "${ifName}": it is not wanted any more`),
   };
 }

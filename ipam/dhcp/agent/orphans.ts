@@ -1,21 +1,27 @@
 /**
- * What nobody keeps: leases of no agent, and acquisitions that were cut short. Gives back what
- * belongs to nobody any more, one thing at a time for each attachment.
+ * Orphans: leases that no agent keeps, and acquisitions that were cut short. Gives back those that
+ * nobody uses any more, one at a time for each attachment.
  *
  * @module
  */
-import type { Entry, EntryOf, Family, Intent, IntentOf } from "../lease/lease_record.ts";
+import type { Family } from "../../../host/ip.ts";
+import type {
+  LeaseIntent,
+  LeaseIntentOf,
+  LeaseRecord,
+  LeaseRecordOf,
+} from "../lease/lease_record.ts";
 import type { AgentTools } from "./leases.ts";
 import { failureOf } from "../../../host/files.ts";
-import { kinOf } from "../lease/family.ts";
-import { recover, release } from "../lease/release.ts";
-import { describe } from "./lease_keeper.ts";
+import { familyOps } from "../lease/family.ts";
+import { recoverLease, releaseLease } from "../lease/release.ts";
+import { describeLease } from "./lease_keeper.ts";
 
-/** Leftovers as one agent sees them. */
-export class Leftovers {
+/** Orphans as one agent sees them. */
+export class Orphans {
   readonly #tools: AgentTools;
   readonly #signal: AbortSignal;
-  /** What is being given back or searched for, by the path of the lease. */
+  /** Releases and searches under way, by the path of the lease. */
   readonly #busy = new Map<string, Promise<void>>();
 
   /** `signal` ends searches. */
@@ -24,51 +30,53 @@ export class Leftovers {
     this.#signal = signal;
   }
 
-  /** What is under way about the lease of a file. */
+  /** The work under way on the lease in a file. */
   busy(path: string): Promise<void> | undefined {
     return this.#busy.get(path);
   }
 
-  /** Settles when nothing is under way. */
+  /** Settles when no work is under way. */
   async idle(): Promise<void> {
     await Promise.all(this.#busy.values());
   }
 
-  /** Clears up what is of no use; `isWanted` tells of acquisitions that are under way. */
-  sweep(isWanted: (path: string) => boolean): void {
-    this.#sweepOrphans();
-    this.#settleAll(isWanted);
+  /** Cleans up what nobody uses; `isAcquiring` tells of acquisitions under way. */
+  sweep(isAcquiring: (path: string) => boolean): void {
+    this.#releaseAbandoned();
+    this.#cleanUpIntents(isAcquiring);
   }
 
-  /** Clears up after an acquisition that was cut short, if there was one. */
-  settle(path: string): Promise<void> {
+  /** Cleans up after an acquisition that was cut short, if there was one. */
+  cleanUpIntent(path: string): Promise<void> {
     return this.#once(path, async () => {
-      const intent = this.#tools.store.intent(path);
-      if (intent && this.#isOurs(intent)) await this.#clearUp(intent);
+      const intent = this.#tools.store.readIntent(path);
+      if (intent && this.#mayGiveUp(intent)) await this.#recoverAndRelease(intent);
     });
   }
 
-  /** Gives the lease of a file back that nobody keeps, and what an acquisition may have brought. */
+  /** Gives back the lease in a file that nobody keeps, and one that an acquisition may have brought. */
   async giveUp(path: string): Promise<void> {
-    await this.settle(path);
+    await this.cleanUpIntent(path);
     await this.#once(path, async () => {
       const left = this.#tools.store.read(path);
-      if (left && this.#isOurs(left)) await this.giveBack(left);
+      if (left && this.#mayGiveUp(left)) await this.giveBack(left);
     });
   }
 
-  /** A lease as this agent keeps it: its own, or that of an agent which does not run any more. */
-  takenOver(entry: Entry): Entry | undefined {
-    const { store, socket, unlessServed, say } = this.#tools;
-    if (entry.agent === socket || entry.agent === undefined) return entry.agent ? entry : undefined;
-    let own: Entry | undefined;
+  /** Takes over the lease of an agent that no longer runs; gives a lease of this agent as it is. */
+  takeOver(record: LeaseRecord): LeaseRecord | undefined {
+    const { store, socket, unlessAgentRuns, say } = this.#tools;
+    if (record.agent === socket || record.agent === undefined) {
+      return record.agent ? record : undefined;
+    }
+    let own: LeaseRecord | undefined;
     const failure = failureOf(() =>
-      unlessServed(entry.agent!, () => {
-        const now = store.read(entry.path);
-        // Another agent may have been quicker.
-        if (!now || now.agent !== entry.agent) return;
+      unlessAgentRuns(record.agent!, () => {
+        const now = store.read(record.path);
+        // Another agent may have taken it over first.
+        if (!now || now.agent !== record.agent) return;
         store.write(own = { ...now, agent: socket });
-        say(`lease of ${describe<Family>(now)}: taken over from "${entry.agent}"`);
+        say(`lease of ${describeLease<Family>(now)}: taken over from "${record.agent}"`);
       })
     );
     if (failure) say(failure.message);
@@ -76,69 +84,71 @@ export class Leftovers {
   }
 
   /** Releases a lease, best effort, and forgets it. */
-  async giveBack<F extends Family>(entry: EntryOf<F>): Promise<void> {
+  async giveBack<F extends Family>(record: LeaseRecordOf<F>): Promise<void> {
     const { releases, say, store } = this.#tools;
     await releases.run(
-      { signal: new AbortController().signal, lane: entry.network },
-      () => release(entry, this.#tools),
+      { signal: new AbortController().signal, lane: record.network },
+      () => releaseLease(record, this.#tools),
     )
       .catch(({ message }: Error) => say(message));
-    store.remove(entry as EntryOf<Family>);
+    store.remove(record as LeaseRecordOf<Family>);
   }
 
-  /** Does it, unless something is under way about the same lease; that is waited for. */
+  /** Runs a task, or waits for the work under way on the same lease. */
   #once(path: string, task: () => Promise<void>): Promise<void> {
     const before = this.#busy.get(path);
     if (before) return before;
     const begun = task().finally(() => this.#busy.delete(path));
-    // Who waits for it does it anew if it fails.
+    // A caller that waits for it tries again if it fails.
     this.#busy.set(path, begun.catch(() => {}));
     return begun;
   }
 
-  readonly #tell = ({ message }: Error): void => this.#tools.say(message);
+  readonly #logError = ({ message }: Error): void => this.#tools.say(message);
 
-  /** A lease of no agent is everybody's to give up, and so is one of an agent that does not run. */
-  #isOurs({ agent }: Intent): boolean {
-    const { socket, unlessServed } = this.#tools;
-    return agent === undefined || agent === socket || unlessServed(agent, () => {});
+  /** Whether this agent may give a lease up: its own, one of no agent, or of an agent that does not run. */
+  #mayGiveUp({ agent }: LeaseIntent): boolean {
+    const { socket, unlessAgentRuns } = this.#tools;
+    return agent === undefined || agent === socket || unlessAgentRuns(agent, () => {});
   }
 
-  /** Releases leases of no agent whose namespace is gone. */
-  #sweepOrphans(): void {
+  /** Releases the leases of no agent whose namespace is gone. */
+  #releaseAbandoned(): void {
     const { store, netnsOf, say } = this.#tools;
-    for (const entry of store.all()) {
-      if (entry.agent !== undefined || this.busy(entry.path) || netnsOf(entry)) continue;
-      const told = kinOf(entry.family).remote ? "is" : "cannot be";
-      say(`lease of ${describe<Family>(entry)}: the namespace is gone; the server ${told} told`);
-      this.#once(entry.path, () => this.giveBack(entry)).catch(this.#tell);
+    for (const record of store.all()) {
+      if (record.agent !== undefined || this.busy(record.path) || netnsOf(record)) continue;
+      const told = familyOps(record.family).canReleaseFromHost ? "is" : "cannot be";
+      say(
+        `lease of ${describeLease<Family>(record)}: the namespace is gone; the server ${told} told`,
+      );
+      this.#once(record.path, () => this.giveBack(record)).catch(this.#logError);
     }
   }
 
   /**
-   * Clears up after acquisitions that were cut short, unless they are under way: one of no agent
-   * may be, in a plugin, as long as the namespace is there. DEL and GC clear it up.
+   * Cleans up after acquisitions that were cut short, unless they are under way. One of no agent may
+   * be, in a plugin, as long as the namespace is there: DEL and GC clean up after it.
    */
-  #settleAll(isWanted: (path: string) => boolean): void {
+  #cleanUpIntents(isAcquiring: (path: string) => boolean): void {
     const { store, netnsOf } = this.#tools;
-    for (const intent of store.intents()) {
-      if (isWanted(intent.path) || !this.#isOurs(intent)) continue;
-      if (intent.agent !== undefined) this.settle(intent.path).catch(this.#tell);
-      else if (!netnsOf(intent)) store.forget(intent.path);
+    for (const intent of store.allIntents()) {
+      if (isAcquiring(intent.path) || !this.#mayGiveUp(intent)) continue;
+      if (intent.agent !== undefined) this.cleanUpIntent(intent.path).catch(this.#logError);
+      else if (!netnsOf(intent)) store.removeIntent(intent.path);
     }
   }
 
-  /** An attachment that has got a lease since has got the one in question. */
-  async #clearUp(intent: IntentOf<Family>): Promise<void> {
+  /** Recovers and releases the lease of an intent, unless the attachment has got that lease since. */
+  async #recoverAndRelease(intent: LeaseIntentOf<Family>): Promise<void> {
     const { releases, clock, store } = this.#tools;
     const signal = this.#signal;
     const found = store.read(intent.path) ? undefined : await releases.run(
       { signal, lane: intent.network },
-      () => recover(intent, this.#tools, { now: () => clock.now(), signal }),
+      () => recoverLease(intent, this.#tools, { now: () => clock.now(), signal }),
     );
     if (signal.aborted) return;
-    // A plugin may have got the same lease meanwhile, by itself.
+    // A plugin may have got the same lease by itself meanwhile.
     if (found && !store.read(intent.path)) await this.giveBack(found);
-    store.forget(intent.path);
+    store.removeIntent(intent.path);
   }
 }

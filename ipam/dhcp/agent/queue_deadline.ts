@@ -1,34 +1,32 @@
 /**
- * Exchanges that wait for their turn, and the wait is part of their time.
+ * A deadline for exchanges that wait in a queue: the wait is part of their time.
  *
  * @module
  */
-import type { Clock } from "./lease_keeper.ts";
-import type { Turns } from "./fair_queue.ts";
+import type { Clock } from "./clock.ts";
+import type { FairQueue } from "./fair_queue.ts";
+import { shortestExchange } from "../lease/lease_machine.ts";
 
-/** The shortest exchange that is worth its process, in milliseconds. */
-export const leastExchange = 1000;
-
-/** How an exchange is waited for. Times are milliseconds. */
-export interface Patience {
-  readonly turns: Turns;
+/** How an exchange waits. Times are milliseconds. */
+export interface QueueDeadline {
+  readonly queue: FairQueue;
   readonly clock: Clock;
-  /** What the time counts from, since 1970. */
+  /** When the time began, since 1970. */
   readonly start: number;
-  /** For the wait and the exchange. */
+  /** Time for the wait and the exchange. */
   readonly within: number;
   /** Ends the wait. */
   readonly signal: AbortSignal;
-  /** See {@linkcode Turns}. */
+  /** See {@linkcode FairQueue}. */
   readonly lane: string;
 }
 
 /**
- * Holds an exchange of at most `left` milliseconds when it is its turn. Gives `undefined` when that
+ * Runs an exchange of at most `left` milliseconds when it is its turn. Gives `undefined` when its turn
  * does not come in time, or `signal` is aborted before.
  */
-export async function inTime<T>(
-  { turns, clock, start, within, signal, lane }: Patience,
+export async function runBeforeDeadline<T>(
+  { queue: turns, clock, start, within, signal, lane }: QueueDeadline,
   task: (left: number) => Promise<T>,
 ): Promise<T | undefined> {
   const remaining = () => within - Math.max(clock.now() - start, 0);
@@ -37,6 +35,6 @@ export async function inTime<T>(
   const any = AbortSignal.any([signal, late.signal]);
   return await turns.run({ signal: any, lane }, async () => {
     stop();
-    return await task(Math.max(remaining(), leastExchange));
+    return await task(Math.max(remaining(), shortestExchange));
   }).finally(stop);
 }

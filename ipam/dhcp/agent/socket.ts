@@ -1,63 +1,67 @@
 /**
- * The socket on which the agent is reached: made by ourselves, or by systemd and passed on.
+ * The socket on which plugins reach the agent: the agent makes it, or systemd does and passes it on.
  *
  * @module
  */
 import type { ByteStream } from "../rpc/net_rpc.ts";
 import { failureOf, removeFile } from "../../../host/files.ts";
+import { unservedText } from "../rpc/dial_error.ts";
 
-/** A plugin that has called. */
-export interface Caller extends ByteStream {
+/** A connection that a plugin has made. */
+export interface Connection extends ByteStream {
   /** Ends both directions. */
   close(): void;
 }
 
-/** Where callers come in. */
-export interface Door {
-  /** The next caller; `undefined` once the door is closed. */
-  accept(): Promise<Caller | undefined>;
-  /** Lets nobody in any more; what is on the disk goes. */
+/** A socket that accepts connections. */
+export interface Listener {
+  /** Gives the next connection; `undefined` once the listener is closed. */
+  accept(): Promise<Connection | undefined>;
+  /** Accepts no more connections, and removes the file of a socket of our own. */
   close(): void;
 }
 
-/** What systemd says of sockets that it has passed. */
-export interface Passed {
-  /** `LISTEN_PID`: the process that they are for. */
+/** Variables by which systemd tells of sockets that it has passed. */
+export interface ActivationVariables {
+  /** `LISTEN_PID`: the process that gets the sockets. */
   readonly pid: string | undefined;
-  /** `LISTEN_FDS`: how many. */
+  /** `LISTEN_FDS`: the number of sockets. */
   readonly count: string | undefined;
 }
 
 /** Descriptor of the first socket that systemd passes. */
-const firstPassed = 3;
+const firstDescriptor = 3;
 /** Mode of the socket: root and its group. */
 const socketMode = 0o660;
-/** Mode of a folder that is made for the socket. */
+/** Mode of the socket's folder. */
 const folderMode = 0o700;
 
 /**
- * Descriptor of the one socket that was passed to this process; `undefined` when none was.
- * Throws when there are several.
+ * Gives the descriptor of the socket that systemd has passed to this process; `undefined` when it has
+ * passed none. Throws when it has passed several.
  */
-export function passedSocket({ pid, count }: Passed, own: number): number | undefined {
+export function activatedDescriptor(
+  { pid, count }: ActivationVariables,
+  own: number,
+): number | undefined {
   if (pid === undefined || Number(pid) !== own) return undefined;
   const sockets = Number(count ?? 0);
   if (!(sockets >= 1)) return undefined;
-  if (sockets === 1) return firstPassed;
+  if (sockets === 1) return firstDescriptor;
   throw new Error(`Too many (${sockets}) FDs passed through socket activation`);
 }
 
 /**
- * Makes the socket. A file that a dead agent has left is replaced; a live agent's is not, nor is
- * a file that is no socket: then this throws.
+ * Makes the socket and listens. Replaces the file of an agent that no longer runs. Throws when an
+ * agent serves the socket, or the file is no socket.
  */
-export async function openDoor(path: string): Promise<Door> {
-  makeFolder(path);
-  await makeRoom(path);
+export async function listenOnSocket(path: string): Promise<Listener> {
+  makeSocketFolder(path);
+  await removeUnserved(path);
   const listener = Deno.listen({ transport: "unix", path });
   Deno.chmodSync(path, socketMode);
   return {
-    accept: () => listener.accept().catch(orClosed),
+    accept: () => listener.accept().catch(undefinedIfClosed),
     close() {
       listener.close();
       failureOf(() => removeFile(path));
@@ -65,36 +69,28 @@ export async function openDoor(path: string): Promise<Door> {
   };
 }
 
-/** Makes the folder of a socket, by the socket's absolute path; one that is there stays as it is. */
-export function makeFolder(path: string): void {
+/** Makes the folder of a socket, by the socket's absolute path. An existing folder stays as it is. */
+export function makeSocketFolder(path: string): void {
   const folder = path.slice(0, path.lastIndexOf("/")) || "/";
   Deno.mkdirSync(folder, { recursive: true, mode: folderMode });
 }
 
-/** What it is called that nobody is at a socket, in Go's words; `undefined` for other failures. */
-export function nobodyWords(error: Error): string | undefined {
-  if (error instanceof Deno.errors.NotFound) return "no such file or directory";
-  if (error instanceof Deno.errors.ConnectionRefused) return "connection refused";
-  // It was just closed.
-  return error instanceof Deno.errors.ConnectionReset ? "connection reset by peer" : undefined;
-}
-
-/** Whether somebody answers at a socket. Throws what keeps us from asking. */
-export async function isServed(path: string): Promise<boolean> {
+/** Whether somebody answers at a socket. Throws when the attempt to connect fails for another reason. */
+export async function isAnswered(path: string): Promise<boolean> {
   const caller = await Deno.connect({ transport: "unix", path }).catch((error) => {
-    if (nobodyWords(error) === undefined) throw error;
+    if (unservedText(error) === undefined) throw error;
     return undefined;
   });
   caller?.close();
   return caller !== undefined;
 }
 
-async function makeRoom(path: string): Promise<void> {
+async function removeUnserved(path: string): Promise<void> {
   let found: Deno.FileInfo | undefined;
   failureOf(() => found = Deno.lstatSync(path));
   if (!found) return;
   if (!found.isSocket) throw cannot(path, "there is a file that is no socket");
-  if (await isServed(path)) throw cannot(path, "another lease agent serves it");
+  if (await isAnswered(path)) throw cannot(path, "another lease agent serves it");
   removeFile(path);
 }
 
@@ -102,8 +98,8 @@ function cannot(path: string, state: string): Error {
   return new Error(`Cannot listen on "${path}": ${state}`);
 }
 
-/** A caller that has gone before it was let in is no reason to stop. */
-function orClosed(error: unknown): undefined {
+/** Gives `undefined` for the error of a closed listener; throws any other. */
+function undefinedIfClosed(error: unknown): undefined {
   if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
     return undefined;
   }

@@ -1,15 +1,15 @@
 /**
- * A socket that systemd has opened and passed on. Deno's own API takes over no descriptor. Its
- * form of Node's module for sockets does from version 2.8 on; it is asked for by name, for this
- * alone, so that nothing else gets to use Node's interfaces or their types. An executable with an
- * older runtime lets systemd's proxy accept (`passed_on.ts`).
+ * Socket activation: systemd has opened the socket and passes its descriptor. Deno's own API cannot
+ * listen on a descriptor. Its form of Node's module for sockets can from version 2.8 on. That module
+ * is loaded by name, here alone, so that nothing else uses Node's interfaces or their types. An
+ * executable with an older runtime lets systemd's proxy accept (`socket_proxy.ts`).
  *
  * @module
  */
-import type { Caller, Door } from "./socket.ts";
+import type { Connection, Listener } from "./socket.ts";
 
-/** The part of Node's sockets that is used. */
-interface Socket {
+/** The part of Node's socket that this file uses. */
+interface NodeSocket {
   on(event: "data", listener: (bytes: Uint8Array) => void): void;
   on(event: "end" | "close", listener: () => void): void;
   on(event: "error", listener: (error: Error) => void): void;
@@ -20,60 +20,62 @@ interface Socket {
   resume(): void;
 }
 
-/** The part of Node's server that is used. */
-export interface Server {
+/** The part of Node's server that this file uses. */
+export interface NodeServer {
   /** Listens on a descriptor. */
   listen(options: { readonly fd: number }, ready: () => void): void;
-  /** Hears of every failure; one that nobody hears of ends the process. */
+  /** Calls the listener at every failure; a failure without a listener ends the process. */
   on(event: "error", listener: (error: Error) => void): void;
-  /** Lets nobody in any more. */
+  /** Accepts no more connections. */
   close(): void;
 }
 
-/** The part of Node's module for sockets that is used. */
+/** The part of Node's module for sockets that this file uses. */
 interface Net {
   createServer(
     options: { readonly allowHalfOpen: boolean },
-    connected: (socket: Socket) => void,
-  ): Server;
+    connected: (socket: NodeSocket) => void,
+  ): NodeServer;
 }
 
-/** What Deno has of Node without an import. */
+/** Deno's access to Node's modules without an import. */
 interface WithProcess {
   readonly process: { getBuiltinModule(name: "node:net"): Net };
 }
 
-/** How a passed socket is opened. */
-export interface PassedOptions {
-  /** Path of the socket; a runtime that takes over no descriptor makes one of its own beside it. */
+/** Options of {@linkcode listenOnActivated}. */
+export interface ActivationOptions {
+  /** Path of the socket; a runtime that cannot listen on a descriptor makes a socket of its own beside it. */
   readonly path: string;
-  /** Version of Deno; the one that runs when absent. */
+  /** Version of Deno; that of this process when absent. */
   readonly version?: string;
 }
 
-/** Lets callers in by a descriptor. Throws when it is no socket that listens. */
-export async function openPassed(
+/** Accepts connections by a descriptor. Throws when it is no listening socket. */
+export async function listenOnActivated(
   descriptor: number,
-  { path, version = Deno.version.deno }: PassedOptions,
-): Promise<Door> {
-  if (takesOver(version)) return await openDescriptor(descriptor);
-  const { openBehindProxy } = await import("./socket_proxy.ts");
-  return await openBehindProxy(path);
+  { path, version = Deno.version.deno }: ActivationOptions,
+): Promise<Listener> {
+  if (canListenOnDescriptor(version)) return await acceptFromDescriptor(descriptor);
+  const { listenBehindProxy } = await import("./socket_proxy.ts");
+  return await listenBehindProxy(path);
 }
 
-/** Whether this version of Deno listens on a descriptor: 2.7 refuses. */
-export function takesOver(version: string): boolean {
+/** Whether a version of Deno can listen on a descriptor; 2.7 cannot. */
+export function canListenOnDescriptor(version: string): boolean {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   return major > 2 || (major === 2 && minor >= 8);
 }
 
-async function openDescriptor(descriptor: number): Promise<Door> {
+async function acceptFromDescriptor(descriptor: number): Promise<Listener> {
   const net = (globalThis as unknown as WithProcess).process.getBuiltinModule("node:net");
-  const queue = new Queue();
+
+  const queue = new ConnectionQueue();
   const server = net.createServer({ allowHalfOpen: true }, (socket) => {
-    queue.push(callerOf(socket));
+    queue.push(connectionOf(socket));
   });
-  await listen(server, { fd: descriptor });
+
+  await listenOnDescriptor(server, { fd: descriptor });
   return {
     accept: () => queue.next(),
     close() {
@@ -84,11 +86,11 @@ async function openDescriptor(descriptor: number): Promise<Door> {
 }
 
 /**
- * Has a server listen on a descriptor. Throws when it is no socket that listens. What fails later,
- * to let a caller in where no descriptor is free for one, gets to `say`.
+ * Makes a server listen on a descriptor. Throws when it is no listening socket. `say` gets later
+ * failures, such as to accept a connection when no descriptor is free.
  */
-export async function listen(
-  server: Server,
+export async function listenOnDescriptor(
+  server: NodeServer,
   { fd, say = (line) => console.error(line) }: {
     readonly fd: number;
     readonly say?: (line: string) => void;
@@ -97,26 +99,27 @@ export async function listen(
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let fail = (_error: Error) => reject(new Error("LISTEN_FDS=1 but no FD found"));
   server.on("error", (error) => fail(error));
+
   server.listen({ fd }, resolve);
   await promise;
   fail = ({ message }) => say(`dhcp: Cannot let a plugin in: ${message}`);
 }
 
-/** Callers that nobody has asked for yet, or askers that no caller has come for. */
-class Queue {
-  readonly #callers: Caller[] = [];
-  #waiting: ((caller: Caller | undefined) => void) | undefined;
+/** Connections that nobody has accepted yet, or an accept that waits for a connection. */
+class ConnectionQueue {
+  readonly #connections: Connection[] = [];
+  #waiting: ((connection: Connection | undefined) => void) | undefined;
   #ended = false;
 
-  push(caller: Caller): void {
-    if (!this.#waiting) return void this.#callers.push(caller);
-    this.#waiting(caller);
+  push(connection: Connection): void {
+    if (!this.#waiting) return void this.#connections.push(connection);
+    this.#waiting(connection);
     this.#waiting = undefined;
   }
 
-  next(): Promise<Caller | undefined> {
-    const caller = this.#callers.shift();
-    if (caller || this.#ended) return Promise.resolve(caller);
+  next(): Promise<Connection | undefined> {
+    const connection = this.#connections.shift();
+    if (connection || this.#ended) return Promise.resolve(connection);
     return new Promise((resolve) => this.#waiting = resolve);
   }
 
@@ -127,7 +130,7 @@ class Queue {
   }
 }
 
-function callerOf(socket: Socket): Caller {
+function connectionOf(socket: NodeSocket): Connection {
   return {
     readable: readableOf(socket),
     writable: new WritableStream<Uint8Array>({
@@ -142,7 +145,7 @@ function callerOf(socket: Socket): Caller {
   };
 }
 
-function readableOf(socket: Socket): ReadableStream<Uint8Array> {
+function readableOf(socket: NodeSocket): ReadableStream<Uint8Array> {
   let over = false;
   return new ReadableStream<Uint8Array>({
     start(controller) {

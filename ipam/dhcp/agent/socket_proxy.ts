@@ -1,18 +1,18 @@
 /**
- * A passed socket in a runtime that takes over no descriptor: systemd's own proxy inherits the
+ * Socket activation in a runtime that cannot listen on a descriptor: systemd's own proxy inherits the
  * socket, accepts, and passes every connection on to a socket of ours.
  *
  * @module
  */
 import type { Output } from "../../../host/spawn.ts";
-import type { Door } from "./socket.ts";
+import type { Listener } from "./socket.ts";
 import { firstLine } from "../../../host/reason.ts";
 import { spawn, toolEnv, toolPath } from "../../../host/spawn.ts";
-import { openDoor } from "./socket.ts";
+import { listenOnSocket } from "./socket.ts";
 
 /**
- * Runs the proxy in place of the shell, until stdin ends: with us, however we end. The number in
- * `LISTEN_PID` has to be its own.
+ * A script that runs the proxy in place of the shell until stdin ends, which happens however this
+ * process ends. `LISTEN_PID` has to be the proxy's own number.
  */
 const script = `exec 4<&0 </dev/null
 { read -r _; kill $$; } <&4 >/dev/null 2>&1 &
@@ -26,28 +26,28 @@ done
 echo "systemd-socket-proxyd is not there, and this version of Deno takes over no socket" >&2
 exit 1`;
 
-/** What a test chooses otherwise. */
+/** How the proxy starts and this process ends; a test chooses otherwise. */
 export interface ProxyOptions {
-  /** Runs the proxy for a socket of ours, until a signal is given. */
+  /** Runs the proxy for a socket of ours until the signal is aborted. */
   readonly start?: (own: string, until: AbortSignal) => Promise<Pick<Output, "stderr" | "code">>;
-  /** Ends this process, with a line about why. */
+  /** Ends this process; gets a line that says why. */
   readonly leave?: (line: string) => void;
 }
 
 /**
- * Lets callers in that the proxy passes on; our socket is made beside the passed one's path.
- * Ends this process when the proxy ends, or cannot be started: nobody could call any more.
+ * Accepts the connections that the proxy passes on to a socket of ours, beside the path of the passed
+ * one. Ends this process when the proxy ends or cannot be started: no plugin could connect any more.
  */
-export async function openBehindProxy(
+export async function listenBehindProxy(
   path: string,
   { start = startProxy, leave = endProcess }: ProxyOptions = {},
-): Promise<Door> {
+): Promise<Listener> {
   const own = `${path}.passed`;
-  const door = await openDoor(own);
+  const listener = await listenOnSocket(own);
   const closing = new AbortController();
   const end = (state: string) => {
     if (closing.signal.aborted) return;
-    door.close();
+    listener.close();
     leave(`Cannot serve the passed socket: ${state}`);
   };
   start(own, closing.signal).then(
@@ -55,10 +55,10 @@ export async function openBehindProxy(
     ({ message }: Error) => end(message),
   );
   return {
-    accept: () => door.accept(),
+    accept: () => listener.accept(),
     close() {
       closing.abort();
-      door.close();
+      listener.close();
     },
   };
 }

@@ -1,12 +1,12 @@
 import { assertEquals } from "@std/assert";
 import type { ProxyOptions } from "./socket_proxy.ts";
-import { openBehindProxy } from "./socket_proxy.ts";
+import { listenBehindProxy } from "./socket_proxy.ts";
 
 /** What is said when the process ends, after the socket has gone. */
 async function ending(start: NonNullable<ProxyOptions["start"]>): Promise<string> {
   const dir = Deno.makeTempDirSync();
   const { promise: left, resolve: leave } = Promise.withResolvers<string>();
-  const door = await openBehindProxy(`${dir}/dhcp.sock`, { start, leave });
+  const door = await listenBehindProxy(`${dir}/dhcp.sock`, { start, leave });
   assertEquals(await door.accept(), undefined);
   const line = await left;
   assertEquals([...Deno.readDirSync(dir)], []);
@@ -30,7 +30,7 @@ Deno.test("a proxy that ends because it is told to ends nothing else", async () 
   const dir = Deno.makeTempDirSync();
   const { promise: ended, resolve: end } = Promise.withResolvers<void>();
   const left: string[] = [];
-  const door = await openBehindProxy(`${dir}/dhcp.sock`, {
+  const door = await listenBehindProxy(`${dir}/dhcp.sock`, {
     start: async (own, until) => {
       assertEquals(own, `${dir}/dhcp.sock.passed`);
       await new Promise((resolve) => until.addEventListener("abort", resolve));

@@ -1,26 +1,27 @@
 /**
- * Fakes for the tests of the agent: a disk in memory, and namespaces that are there.
+ * Fakes for tests of the agent: a disk in memory, and namespaces that exist.
  *
  * @module
  */
 import type { AttachmentKey } from "../../../cni/attachment_key.ts";
 import type { JsonObject } from "../../../cni/types.ts";
+import type { Family } from "../../../host/ip.ts";
 import type { NetnsState } from "../../../ns/netns.ts";
-import type { Entry, Family, Intent } from "../lease/lease_record.ts";
-import type { AllocateArgs } from "../rpc/dhcp_service.ts";
+import type { LeaseIntent, LeaseRecord } from "../lease/lease_record.ts";
+import type { CmdArgs } from "../rpc/cni_gob.ts";
 import type { AgentTools } from "./leases.ts";
-import { FakeTools } from "./testing_keeper.ts";
-import { Turns } from "./fair_queue.ts";
+import { FairQueue } from "./fair_queue.ts";
+import { FakeKeeperTools } from "./testing_keeper.ts";
 
-/** Tools of an agent: a disk in memory, and namespaces that are there unless they are gone. */
-export class FakeAgentTools extends FakeTools implements AgentTools {
-  readonly acquisitions = new Turns(4);
+/** Tools of an agent with a disk in memory. Every namespace exists unless it is in `gone`. */
+export class FakeAgentTools extends FakeKeeperTools implements AgentTools {
+  readonly acquisitions = new FairQueue(4);
   readonly socket: string;
   readonly hostPrefix: string;
   readonly broadcast: boolean;
-  /** Acquisitions that are noted, by path of the lease. */
-  readonly intents = new Map<string, Intent>();
-  /** Inodes of namespaces that are not 1. */
+  /** Intents by path of the lease. */
+  readonly intents = new Map<string, LeaseIntent>();
+  /** Inodes of namespaces by path; 1 when absent. */
   readonly inodes = new Map<string, number>();
 
   /** Sockets of other agents that run. */
@@ -41,24 +42,24 @@ export class FakeAgentTools extends FakeTools implements AgentTools {
     return { is: "namespace", netns: { path }, identity };
   };
 
-  readonly unlessServed = (socket: string, task: () => void): boolean => {
+  readonly unlessAgentRuns = (socket: string, task: () => void): boolean => {
     if (this.served.has(socket)) return false;
     task();
     return true;
   };
 
   override readonly store = {
-    write: (entry: Entry) => {
+    write: (record: LeaseRecord) => {
       if (this.full) throw new Error("Cannot write: no space");
-      this.disk.set(entry.path, entry);
+      this.disk.set(record.path, record);
     },
-    remove: ({ path }: Pick<Entry, "path">) => void this.disk.delete(path),
+    remove: ({ path }: Pick<LeaseRecord, "path">) => void this.disk.delete(path),
     read: (path: string) => this.disk.get(path),
     all: () => [...this.disk.values()],
-    intend: (intent: Intent) => void this.intents.set(intent.path, intent),
-    forget: (path: string) => void this.intents.delete(path),
-    intent: (path: string) => this.intents.get(path),
-    intents: () => [...this.intents.values()],
+    writeIntent: (intent: LeaseIntent) => void this.intents.set(intent.path, intent),
+    removeIntent: (path: string) => void this.intents.delete(path),
+    readIntent: (path: string) => this.intents.get(path),
+    allIntents: () => [...this.intents.values()],
     pathOf: ({ network, containerId, ifName }: AttachmentKey, family: Family = 4) => {
       const end = family === 6 ? ".v6.json" : ".json";
       return Promise.resolve(`/leases/${network}-${containerId}-${ifName}${end}`);
@@ -66,8 +67,8 @@ export class FakeAgentTools extends FakeTools implements AgentTools {
   };
 }
 
-/** A call of a plugin for `eth0` of container `c1` on network `net`. */
-export function argsOf(parts: Partial<AllocateArgs> = {}, ipam: JsonObject = {}): AllocateArgs {
+/** Makes a plugin's call for `eth0` of container `c1` on network `net`. */
+export function cmdArgsOf(parts: Partial<CmdArgs> = {}, ipam: JsonObject = {}): CmdArgs {
   const config = { cniVersion: "1.1.0", name: "net", type: "bridge", ipam };
   return {
     containerID: "c1",

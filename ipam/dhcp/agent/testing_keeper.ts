@@ -1,28 +1,29 @@
 /**
- * Fakes for the tests of keeper and agent: a clock that moves when it is told to, exchanges that
- * end as the test says, plans that are noted.
+ * Fakes for tests of keepers and the agent: a clock that a test moves, exchanges that end as the test
+ * says, plans that are logged.
  *
  * @module
  */
-import type { Step } from "../../../host/step.ts";
-import type { Goal } from "../exchange/exchange4.ts";
-import type { Held, Holding } from "../exchange/run_exchange4.ts";
-import type { Clock, Tools } from "./lease_keeper.ts";
-import type { Lease } from "../lease/lease_machine.ts";
-import type { Message } from "../codec/message4.ts";
-import type { Entry, EntryOf, Intent } from "../lease/lease_record.ts";
-import type { Held6, Holding6 } from "../exchange/run_exchange6.ts";
 import type { Ip } from "../../../host/ip.ts";
+import type { Step } from "../../../host/step.ts";
+import type { Message4 } from "../codec/message4.ts";
+import type { ExchangeGoal4 } from "../exchange/client_message4.ts";
+import type { ExchangeJob4, ExchangeResult4 } from "../exchange/run_exchange4.ts";
+import type { ExchangeJob6, ExchangeResult6 } from "../exchange/run_exchange6.ts";
+import type { Lease4 } from "../lease/lease4.ts";
+import type { LeaseIntent, LeaseRecord, LeaseRecordOf } from "../lease/lease_record.ts";
+import type { Clock } from "./clock.ts";
+import type { KeeperTools } from "./lease_keeper.ts";
 import { formatIp } from "../../../host/ip.ts";
 import { describe } from "../../../host/step.ts";
-import { kinOf } from "../lease/family.ts";
-import { leaseOf } from "../lease/lease_machine.ts";
-import { decode } from "../codec/message4.ts";
-import { clientId, golden, ip, optionsOf } from "../codec/testing_message4.ts";
-import { noCounts as counts6 } from "../exchange/ipc6.ts";
-import { Turns } from "./fair_queue.ts";
+import { decodeMessage4 } from "../codec/message4.ts";
+import { clientId, golden4, ip, optionsOf4 } from "../codec/testing_message4.ts";
+import { zeroCounts6 as counts6 } from "../exchange/counts6.ts";
+import { familyOps } from "../lease/family.ts";
+import { leaseOf4 } from "../lease/lease4.ts";
+import { FairQueue } from "./fair_queue.ts";
 
-/** A clock that stands still until it is moved. */
+/** A clock that stands still until a test moves it. */
 export class FakeClock implements Clock {
   #now = 1_700_000_000_000;
   #timers: { at: number; run: () => void }[] = [];
@@ -37,12 +38,12 @@ export class FakeClock implements Clock {
     return () => this.#timers = this.#timers.filter((other) => other !== timer);
   }
 
-  /** Timers that are running. */
+  /** Number of running timers. */
   get pending(): number {
     return this.#timers.length;
   }
 
-  /** Moves on by so many milliseconds; what is due meanwhile is called at its time. */
+  /** Moves on by some milliseconds; calls each due timer at its time. */
   async pass(milliseconds: number): Promise<void> {
     const end = this.#now + milliseconds;
     for (;;) {
@@ -58,14 +59,14 @@ export class FakeClock implements Clock {
   }
 }
 
-/** Lets everything happen that waits for nothing. */
+/** Lets every pending callback run. */
 export function settle(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 /** An exchange that waits for its end. */
-export interface Pending<Order = Holding, End = Held> {
-  readonly holding: Order;
+export interface PendingExchange<Order = ExchangeJob4, End = ExchangeResult4> {
+  readonly job: Order;
   readonly signal: AbortSignal;
   readonly end: (held: End) => void;
   readonly fail: (error: Error) => void;
@@ -74,29 +75,33 @@ export interface Pending<Order = Holding, End = Held> {
 const nothing = { malformed: 0, foreign: 0, unusable: 0 };
 const counts = { discover: 0, request: 1, offer: 0, ack: 0, nak: 0, ignored: nothing };
 
-/** An answer that acknowledges. */
-export function acked(ack: Message = decode(golden.ack)!): Held {
+/** Makes the result of an exchange that a server has acknowledged. */
+export function ackedResult(ack: Message4 = decodeMessage4(golden4.ack)!): ExchangeResult4 {
   return { kind: "acked", ack, age: 0, counts };
 }
 
-/** No answer. */
-export const failed: Held & { readonly kind: "failed" } = {
+/** Result of an exchange without an answer. */
+export const failedResult: ExchangeResult4 & { readonly kind: "failed" } = {
   kind: "failed",
   message: "no more tries: 3 REQUEST sent",
   counts,
 };
 
-/** A refusal. */
-export const refused: Held = { kind: "refused", message: "server rejected request", counts };
+/** Result of an exchange that a server has refused. */
+export const refusedResult: ExchangeResult4 = {
+  kind: "refused",
+  message: "server rejected request",
+  counts,
+};
 
-/** The golden DHCPACK with another address, router, or times in seconds. */
+/** Makes the golden DHCPACK with another address, router, or times in seconds. */
 export function ackOf(
   parts: { readonly address?: string; readonly router?: string; readonly seconds?: number },
-): Message {
-  const ack = decode(golden.ack)!;
+): Message4 {
+  const ack = decodeMessage4(golden4.ack)!;
   const { address = "192.168.1.5", router = "192.168.1.1", seconds = 300 } = parts;
   const hexOf = (value: number) => value.toString(16).padStart(8, "0");
-  const options = optionsOf({
+  const options = optionsOf4({
     3: hexOf(Number(ip(router).bits)),
     51: hexOf(seconds),
     58: hexOf(seconds / 2),
@@ -105,21 +110,21 @@ export function ackOf(
   return { ...ack, yiaddr: ip(address), options: new Map([...ack.options, ...options]) };
 }
 
-/** Tools that note everything, and exchanges that end as the test says. */
-export class FakeTools implements Tools {
+/** Tools of a keeper that log every use; exchanges end as the test says. */
+export class FakeKeeperTools implements KeeperTools {
   readonly clock = new FakeClock();
-  readonly exchanges: Turns;
-  readonly releases = new Turns(2);
+  readonly exchanges: FairQueue;
+  readonly releases = new FairQueue(2);
   readonly random = () => 0;
   readonly limits = { within: 208_000, timeout: 10_000, resendMax: 62_000 };
-  /** Exchanges that have not ended. */
-  pending: Pending[] = [];
-  /** The same of DHCPv6. */
-  pending6: Pending<Holding6, Held6>[] = [];
-  /** What happened, in order. */
+  /** DHCPv4 exchanges that have not ended. */
+  pending: PendingExchange[] = [];
+  /** DHCPv6 exchanges that have not ended. */
+  pending6: PendingExchange<ExchangeJob6, ExchangeResult6>[] = [];
+  /** Every use, in order. */
   readonly log: string[] = [];
   /** Leases on the disk by path. */
-  readonly disk = new Map<string, Entry>();
+  readonly disk = new Map<string, LeaseRecord>();
   /** Paths of namespaces that are gone. */
   readonly gone = new Set<string>();
   /** Makes writes fail. */
@@ -128,41 +133,47 @@ export class FakeTools implements Tools {
   broken = false;
 
   constructor({ exchanges = 4 } = {}) {
-    this.exchanges = new Turns(exchanges);
+    this.exchanges = new FairQueue(exchanges);
   }
 
-  /** The one exchange that is under way. */
-  get only(): Pending {
+  /** The one DHCPv4 exchange that is under way. */
+  get only(): PendingExchange {
     if (this.pending.length !== 1) throw new Error(`${this.pending.length} exchanges`);
     return this.pending[0]!;
   }
 
-  /** Lines that were said. */
+  /** Log lines for people. */
   get said(): string[] {
     return this.log.filter((line) => line.startsWith("say "));
   }
 
-  hold = (holding: Holding, signal: AbortSignal): Promise<Held> => {
+  runExchange4 = (holding: ExchangeJob4, signal: AbortSignal): Promise<ExchangeResult4> => {
     this.log.push(`hold ${goalText(holding.goal)} within ${holding.within}`);
-    const { promise, pending } = begin<Holding, Held>({ holding, signal }, (ended) => {
-      this.pending = this.pending.filter((other) => other !== ended);
-    });
+    const { promise, pending } = begin<ExchangeJob4, ExchangeResult4>(
+      { holding, signal },
+      (ended) => {
+        this.pending = this.pending.filter((other) => other !== ended);
+      },
+    );
     this.pending.push(pending);
     if (holding.goal.kind === "release") pending.end({ kind: "sent" });
     return promise;
   };
 
-  hold6 = (holding: Holding6, signal: AbortSignal): Promise<Held6> => {
+  runExchange6 = (holding: ExchangeJob6, signal: AbortSignal): Promise<ExchangeResult6> => {
     this.log.push(`hold6 ${goalText(holding.goal)} within ${holding.within}`);
-    const { promise, pending } = begin<Holding6, Held6>({ holding, signal }, (ended) => {
-      this.pending6 = this.pending6.filter((other) => other !== ended);
-    });
+    const { promise, pending } = begin<ExchangeJob6, ExchangeResult6>(
+      { holding, signal },
+      (ended) => {
+        this.pending6 = this.pending6.filter((other) => other !== ended);
+      },
+    );
     this.pending6.push(pending);
     if (holding.goal.kind === "release") pending.end({ kind: "sent", counts: counts6 });
     return promise;
   };
 
-  readonly releaseFromHost = (goal: Goal): Promise<void> => {
+  readonly releaseFromHost = (goal: ExchangeGoal4): Promise<void> => {
     this.log.push(`host ${goalText(goal)}`);
     return Promise.resolve();
   };
@@ -175,16 +186,16 @@ export class FakeTools implements Tools {
     return Promise.resolve();
   };
 
-  readonly netnsOf = ({ netns }: Pick<Intent, "netns">) =>
+  readonly netnsOf = ({ netns }: Pick<LeaseIntent, "netns">) =>
     this.gone.has(netns) ? undefined : { path: netns };
 
   readonly store = {
-    write: (entry: Entry) => {
+    write: (record: LeaseRecord) => {
       if (this.full) throw new Error("Cannot write: no space");
-      this.log.push(`write ${addressIn(entry)}`);
-      this.disk.set(entry.path, entry);
+      this.log.push(`write ${addressIn(record)}`);
+      this.disk.set(record.path, record);
     },
-    remove: ({ path }: Pick<Entry, "path">) => {
+    remove: ({ path }: Pick<LeaseRecord, "path">) => {
       this.log.push("remove");
       this.disk.delete(path);
     },
@@ -192,20 +203,20 @@ export class FakeTools implements Tools {
 
   readonly say = (line: string) => void this.log.push(`say ${line}`);
 
-  /** What happened since the last call. */
+  /** Takes what was logged since the last call. */
   news(): string[] {
     return this.log.splice(0);
   }
 }
 
-/** An exchange that ends when it is told to, or called off. */
+/** Begins an exchange that ends when the test says so, or its signal is aborted. */
 function begin<Order, End extends { readonly kind: string }>(
   { holding, signal }: { readonly holding: Order; readonly signal: AbortSignal },
-  over: (pending: Pending<Order, End>) => void,
+  over: (pending: PendingExchange<Order, End>) => void,
 ) {
   const { promise, resolve, reject } = Promise.withResolvers<End>();
-  const pending: Pending<Order, End> = {
-    holding,
+  const pending: PendingExchange<Order, End> = {
+    job: holding,
     signal,
     end(held) {
       over(pending);
@@ -220,18 +231,21 @@ function begin<Order, End extends { readonly kind: string }>(
   return { promise, pending };
 }
 
-function addressIn(entry: EntryOf<4 | 6>): string {
-  return formatIp(kinOf(entry.family).addressOf(entry.lease.ack));
+function addressIn(record: LeaseRecordOf<4 | 6>): string {
+  return formatIp(familyOps(record.family).addressOf(record.lease.ack));
 }
 
 function goalText(
-  { kind, address }: Pick<Goal, "kind"> & { readonly address?: Ip | undefined },
+  { kind, address }: Pick<ExchangeGoal4, "kind"> & { readonly address?: Ip | undefined },
 ): string {
   return address ? `${kind} ${formatIp(address)}` : kind;
 }
 
-/** A lease of `eth0` of container `c1`. */
-export function entryOf(lease: Lease, parts: Partial<EntryOf<4>> = {}): EntryOf<4> {
+/** Makes the record of a lease of `eth0` of container `c1`. */
+export function leaseRecordOf(
+  lease: Lease4,
+  parts: Partial<LeaseRecordOf<4>> = {},
+): LeaseRecordOf<4> {
   return {
     family: 4,
     network: "net",
@@ -241,15 +255,15 @@ export function entryOf(lease: Lease, parts: Partial<EntryOf<4>> = {}): EntryOf<
     agent: "/run/cni/dhcp.sock",
     netns: "/run/netns/c1",
     identity: { dev: 4, ino: 1 },
-    ask: { clientId, requested: [3, 1], provided: new Map(), broadcast: false, priority: 0 },
+    client: { clientId, requested: [3, 1], provided: new Map(), broadcast: false, priority: 0 },
     lease,
-    replaces: [],
+    replacedAcks: [],
     generation: 1,
     ...parts,
   };
 }
 
-/** A lease that the golden DHCPACK gives now. */
-export function leaseAt(now: number, ack: Message = decode(golden.ack)!): Lease {
-  return leaseOf(ack, { now, age: 0, random: () => 0 });
+/** Makes the lease that the golden DHCPACK gives at a time. */
+export function leaseAt(now: number, ack: Message4 = decodeMessage4(golden4.ack)!): Lease4 {
+  return leaseOf4(ack, { now, age: 0, random: () => 0 });
 }

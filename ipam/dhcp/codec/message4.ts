@@ -1,26 +1,27 @@
 /**
- * DHCPv4 messages as bytes (RFC 2131 section 2). Reading is total: whatever the
- * bytes are, they give a message or nothing, in time linear to their number.
+ * DHCPv4 messages as bytes (RFC 2131 section 2). Decoding is total: any bytes give a message or
+ * nothing, in time linear to their number.
  *
  * @module
  */
 import type { Ip } from "../../../host/ip.ts";
+import { concat } from "./bytes.ts";
 
 /**
- * Values of options by code (1–254). Values of equal codes are joined (RFC 3396).
- * Option 52 never stands here: it only says where the others are.
+ * Values of options by code (1–254). Values of equal codes are joined (RFC 3396). Option 52 is never
+ * among them: it only says where the others are.
  */
-export type Options = ReadonlyMap<number, Uint8Array>;
+export type Options4 = ReadonlyMap<number, Uint8Array>;
 
 /** A message; numbers are unsigned. */
-export interface Message {
-  /** 1 request, 2 reply; 8 bits. */
+export interface Message4 {
+  /** {@linkcode bootRequest} or {@linkcode bootReply}; 8 bits. */
   readonly op: number;
-  /** Kind of hardware; 1 is Ethernet; 8 bits. */
+  /** Type of hardware address; 1 is Ethernet; 8 bits. */
   readonly htype: number;
-  /** Relays passed; 8 bits. */
+  /** Number of relay agents passed; 8 bits. */
   readonly hops: number;
-  /** What joins requests and replies; 32 bits. */
+  /** Transaction ID; 32 bits. */
   readonly xid: number;
   /** Seconds since the client began; 16 bits. */
   readonly secs: number;
@@ -30,23 +31,23 @@ export interface Message {
   readonly ciaddr: Ip;
   /** Address for the client. */
   readonly yiaddr: Ip;
-  /** Next server in a boot. */
+  /** Next server of a boot. */
   readonly siaddr: Ip;
-  /** Relay. */
+  /** Relay agent. */
   readonly giaddr: Ip;
   /** Hardware address of the client, at most 16 bytes. */
   readonly chaddr: Uint8Array;
-  /** Name of the server, at most 64 bytes, without zeros at its end. */
+  /** Name of the server, at most 64 bytes, without trailing zeros. */
   readonly sname: Uint8Array;
-  /** Name of the boot file, at most 128 bytes, without zeros at its end. */
+  /** Name of the boot file, at most 128 bytes, without trailing zeros. */
   readonly file: Uint8Array;
-  readonly options: Options;
+  readonly options: Options4;
 }
 
-/** `op` of what clients send. */
+/** `op` of a client's message. */
 export const bootRequest = 1;
 
-/** `op` of what servers send. */
+/** `op` of a server's message. */
 export const bootReply = 2;
 
 /** The bit of `flags` that asks for a broadcast reply. */
@@ -56,18 +57,18 @@ export const broadcastFlag = 0x8000;
 export const unspecified: Ip = { family: 4, bits: 0n };
 
 const magic = 0x63825363;
-/** Where fields begin. */
+/** Offsets of fields. */
 const at = { chaddr: 28, sname: 44, file: 108, magic: 236, options: 240 } as const;
-/** BOOTP relays and servers drop shorter ones (RFC 1542 section 2.1). */
+/** BOOTP relay agents and servers drop shorter messages (RFC 1542 section 2.1). */
 const shortest = 300;
 const code = { pad: 0, overload: 52, relayAgent: 82, end: 255 } as const;
 
 /**
- * The bytes of a message: at least 300; options in ascending order of their
- * codes, except that 82 comes last (RFC 3046 section 2.1), and END; values longer
- * than 255 bytes in pieces (RFC 3396). Throws a `RangeError` for what has no such form.
+ * Encodes a message in at least 300 bytes. Options stand in ascending order of their codes, except
+ * that 82 comes last (RFC 3046 section 2.1), and END follows; values longer than 255 bytes are
+ * split (RFC 3396). Throws a `RangeError` for a value that does not fit its field.
  */
-export function encode(message: Message): Uint8Array {
+export function encodeMessage4(message: Message4): Uint8Array {
   checkRanges(message);
   const options = encodeOptions(message.options);
   const bytes = new Uint8Array(Math.max(shortest, at.options + options.length));
@@ -87,7 +88,7 @@ export function encode(message: Message): Uint8Array {
   return bytes;
 }
 
-function checkRanges(message: Message): void {
+function checkRanges(message: Message4): void {
   const { op, htype, hops, xid, secs, flags, chaddr, sname, file } = message;
   const most: readonly (readonly [name: string, value: number, most: number])[] = [
     ["op", op, 0xff],
@@ -110,7 +111,7 @@ function checkRanges(message: Message): void {
   }
 }
 
-function encodeOptions(options: Options): Uint8Array {
+function encodeOptions(options: Options4): Uint8Array {
   const rank = (number: number) => number === code.relayAgent ? code.end : number;
   const sorted = [...options].sort(([a], [b]) => rank(a) - rank(b));
   const pieces = sorted.flatMap(([number, value]) => encodeOption(number, value));
@@ -130,23 +131,12 @@ function encodeOption(number: number, value: Uint8Array): Uint8Array[] {
   return pieces;
 }
 
-/** Bytes one after the other. */
-export function concat(pieces: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let start = 0;
-  for (const piece of pieces) {
-    whole.set(piece, start);
-    start += piece.length;
-  }
-  return whole;
-}
-
 /**
- * Reads a message, or gives `undefined`: too short, without the magic cookie or
- * END, a hardware address longer than its field, an option longer than what is
- * left. What stands behind END does not count. Copies what it keeps.
+ * Decodes a message. Gives `undefined` for bytes that are too short, lack the magic cookie or END,
+ * or hold a hardware address or an option longer than its place. Bytes behind END are ignored. The
+ * message holds copies.
  */
-export function decode(bytes: Uint8Array): Message | undefined {
+export function decodeMessage4(bytes: Uint8Array): Message4 | undefined {
   if (bytes.length < at.options) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const hlen = view.getUint8(2);
@@ -170,8 +160,10 @@ export function decode(bytes: Uint8Array): Message | undefined {
   };
 }
 
-/** Options of the message, and the two fields that may hold some of them. */
-function decodeOptions(bytes: Uint8Array): Pick<Message, "options" | "sname" | "file"> | undefined {
+/** Decodes the options, and the two fields that may hold some of them. */
+function decodeOptions(
+  bytes: Uint8Array,
+): Pick<Message4, "options" | "sname" | "file"> | undefined {
   const main = readField(bytes.subarray(at.options));
   if (!main?.ended) return undefined;
   const sname = bytes.subarray(at.sname, at.file);
@@ -198,7 +190,7 @@ interface Field {
 
 const nothing: Field = { found: [], ended: true };
 
-/** The options of one field, up to END; `undefined` when one is longer than the field. */
+/** Reads the options of one field up to END; `undefined` when one is longer than the field. */
 function readField(field: Uint8Array): Field | undefined {
   const found: Found[] = [];
   let start = 0;
@@ -218,7 +210,7 @@ function readField(field: Uint8Array): Field | undefined {
   return { found, ended: false };
 }
 
-/** 1: file holds options, 2: sname, 3: both; anything else counts as none. */
+/** Value of option 52: 1 means that `file` holds options, 2 `sname`, 3 both; anything else is 0. */
 function overloadOf(found: readonly Found[]): number {
   const values = found.filter(([number]) => number === code.overload);
   const [value, ...more] = values[0]?.[1] ?? [];
@@ -226,7 +218,7 @@ function overloadOf(found: readonly Found[]): number {
   return one && value !== undefined && value <= 3 ? value : 0;
 }
 
-function join(found: readonly Found[]): Options {
+function join(found: readonly Found[]): Options4 {
   const pieces = new Map<number, Uint8Array[]>();
   for (const [number, value] of found) {
     if (number === code.overload) continue;

@@ -1,30 +1,29 @@
 /**
- * DHCPv6 messages between clients and servers as bytes (RFC 8415 section 8).
- * Reading is total: whatever the bytes are, they give a message or nothing, in
- * time linear to their number. Options inside options are read one level at a
- * time (`options6.ts`), by whoever wants them.
+ * DHCPv6 messages between clients and servers as bytes (RFC 8415 section 8). Decoding is total: any
+ * bytes give a message or nothing, in time linear to their number. Options inside options are
+ * decoded one level at a time, on demand (`options6.ts`).
  *
  * @module
  */
-import { concat } from "./message4.ts";
+import { concat, viewOf } from "./bytes.ts";
 
 /** An option: its code (16 bits) and its value, at most 65535 bytes. */
-export type Entry = readonly [code: number, value: Uint8Array];
+export type OptionEntry6 = readonly [code: number, value: Uint8Array];
 
-/** Options in their order. One code may stand more than once: values are not joined. */
-export type Options = readonly Entry[];
+/** Options in order. A code may occur more than once: values are not joined. */
+export type Options6 = readonly OptionEntry6[];
 
 /** A message; numbers are unsigned. */
-export interface Message {
-  /** One of {@linkcode messageType}. */
+export interface Message6 {
+  /** One of {@linkcode messageType6}. */
   readonly type: number;
-  /** What joins requests and replies; 24 bits. */
+  /** Transaction ID; 24 bits. */
   readonly xid: number;
-  readonly options: Options;
+  readonly options: Options6;
 }
 
-/** Kinds of message (RFC 8415 section 7.3). Those of relays have another form and are left out. */
-export const messageType = {
+/** Types of messages (RFC 8415 section 7.3), without those of relay agents, which have another form. */
+export const messageType6 = {
   solicit: 1,
   advertise: 2,
   request: 3,
@@ -38,21 +37,21 @@ export const messageType = {
   informationRequest: 11,
 } as const;
 
-/** Bytes of a message before its options, and of an option before its value. */
+/** Length in bytes of the header of a message, and of an option. */
 const head = 4;
 const most = { type: 11, xid: 0xff_ffff, code: 0xffff, length: 0xffff } as const;
 
-/** The bytes of a message, its options in their order. Throws a `RangeError` for what has no such form. */
-export function encode({ type, xid, options }: Message): Uint8Array {
+/** Encodes a message, its options in order. Throws a `RangeError` for a value that does not fit its field. */
+export function encodeMessage6({ type, xid, options }: Message6): Uint8Array {
   checkRange("type", type, { least: 1, most: most.type });
   checkRange("xid", xid, { most: most.xid });
   const first = new Uint8Array(head);
   new DataView(first.buffer).setUint32(0, type * 2 ** 24 + xid);
-  return concat([first, encodeOptions(options)]);
+  return concat([first, encodeOptions6(options)]);
 }
 
-/** The bytes of options one after the other. Throws a `RangeError` like {@linkcode encode}. */
-export function encodeOptions(options: Options): Uint8Array {
+/** Encodes options in order. Throws a `RangeError` like {@linkcode encodeMessage6}. */
+export function encodeOptions6(options: Options6): Uint8Array {
   return concat(options.flatMap(([code, value]) => {
     checkRange("option", code, { most: most.code });
     checkRange("length of option", value.length, { most: most.length });
@@ -74,22 +73,22 @@ function checkRange(
 }
 
 /**
- * Reads a message, or gives `undefined`: too short, of a kind that is not spoken
- * between client and server, an option longer than what is left. Copies what it keeps.
+ * Decodes a message. Gives `undefined` for bytes that are too short, are of a type that clients and
+ * servers do not send each other, or hold an option longer than the rest. The message holds copies.
  */
-export function decode(bytes: Uint8Array): Message | undefined {
+export function decodeMessage6(bytes: Uint8Array): Message6 | undefined {
   if (bytes.length < head) return undefined;
   const first = viewOf(bytes).getUint32(0);
   const [type, xid] = [first >>> 24, first & most.xid];
   if (type < 1 || type > most.type) return undefined;
-  const options = decodeOptions(bytes.subarray(head));
+  const options = decodeOptions6(bytes.subarray(head));
   return options && { type, xid, options };
 }
 
-/** Reads options that fill the bytes, or gives `undefined`. Copies what it keeps. */
-export function decodeOptions(bytes: Uint8Array): Options | undefined {
+/** Decodes options that fill the bytes; else gives `undefined`. The options are copies. */
+export function decodeOptions6(bytes: Uint8Array): Options6 | undefined {
   const view = viewOf(bytes);
-  const found: Entry[] = [];
+  const found: OptionEntry6[] = [];
   let start = 0;
   while (start < bytes.length) {
     const value = start + head;
@@ -100,8 +99,4 @@ export function decodeOptions(bytes: Uint8Array): Options | undefined {
     start = end;
   }
   return found;
-}
-
-function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
-  return new DataView(buffer, byteOffset, byteLength);
 }

@@ -1,23 +1,24 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import type { ProvideEntry, RequestEntry } from "../conf/client_options.ts";
+import type { OptionDefinition } from "./option_format.ts";
+import type { ClasslessRoute } from "./options4.ts";
 import { CniError } from "../../../cni/error.ts";
 import { parseCidr } from "../../../host/ip.ts";
 import { Random, seedOf } from "../../../tests/harness/random.ts";
-import type { Option, Provided, Requested, Route4 } from "./options4.ts";
 import {
   clientIdentifier,
-  option,
-  parameterList,
+  parameterRequestList,
   parseOptionCode,
   providedOptions,
-  readOption,
-  writeOption,
-} from "./options4.ts";
-import { concat } from "./message4.ts";
+} from "../conf/client_options.ts";
+import { concat } from "./bytes.ts";
+import { writeOption } from "./option_format.ts";
+import { option4, readOption4 } from "./options4.ts";
 import { hex, ip, mutate, randomBytes } from "./testing_message4.ts";
 
-type Key = keyof typeof option;
+type Key = keyof typeof option4;
 
-const route = (dst: string, gw: string): Route4 => ({ dst: parseCidr(dst)!, gw: ip(gw) });
+const route = (dst: string, gw: string): ClasslessRoute => ({ dst: parseCidr(dst)!, gw: ip(gw) });
 
 const routes = {
   bytes: "00 0a000001  08 0a 0a000001  19 81d2b180 0a000002  20 0a111111 00000000",
@@ -52,7 +53,7 @@ const golden: Readonly<Record<Key, readonly (readonly [bytes: string, value: unk
   leaseTime: [["00000e10", 3600], ["00000000", 0], ["ffffffff", 0xffff_ffff]],
   messageType: [["01", 1], ["06", 6], ["ff", 255]],
   serverId: [["c0a80101", ip("192.168.1.1")]],
-  parameterList: [["0301", [3, 1]], ["", []]],
+  parameterRequestList: [["0301", [3, 1]], ["", []]],
   message: [["61646472657373 20 696e 20 757365", "address in use"], ["c3a9", "é"]],
   maxMessageSize: [["05dc", 1500], ["0240", 576]],
   renewalTime: [["00000708", 1800]],
@@ -77,18 +78,18 @@ const golden: Readonly<Record<Key, readonly (readonly [bytes: string, value: unk
 
 for (const [key, rows] of Object.entries(golden)) {
   Deno.test(`golden option, both ways: ${key}`, () => {
-    const one = option[key as Key] as Option<unknown>;
+    const one = option4[key as Key] as OptionDefinition<unknown>;
     for (const [bytes, value] of rows) {
-      assertEquals(readOption(new Map([[one.code, hex(bytes)]]), one), value);
+      assertEquals(readOption4(new Map([[one.code, hex(bytes)]]), one), value);
       const [code, written] = writeOption(one, value);
       assertEquals([code, written.toHex()], [one.code, hex(bytes).toHex()]);
     }
-    assertEquals(readOption(new Map(), one), undefined);
+    assertEquals(readOption4(new Map(), one), undefined);
   });
 }
 
 Deno.test("options have the codes of their RFCs", () => {
-  const numbers = Object.values(option).map(({ code }) => code);
+  const numbers = Object.values(option4).map(({ code }) => code);
   assertEquals(numbers, [
     ...[1, 3, 6, 12, 15, 26, 33, 43, 50, 51, 53, 54, 55, 56, 57, 58, 59, 60, 61, 77, 81, 82, 119],
     ...[121, 249],
@@ -122,7 +123,7 @@ const lenient: readonly (readonly [Key, what: string, bytes: string, value: unkn
 ];
 
 for (const [key, what, bytes, value] of lenient) {
-  Deno.test(`${key} reads ${what}`, () => assertEquals(option[key].read(hex(bytes)), value));
+  Deno.test(`${key} reads ${what}`, () => assertEquals(option4[key].read(hex(bytes)), value));
 }
 
 const x63 = "3f 78*63";
@@ -186,14 +187,14 @@ const malformed: readonly (readonly [Key, what: string, bytes: string])[] = [
 ];
 
 for (const [key, what, bytes] of malformed) {
-  Deno.test(`${key} refuses ${what}`, () => assertEquals(option[key].read(hex(bytes)), undefined));
+  Deno.test(`${key} refuses ${what}`, () => assertEquals(option4[key].read(hex(bytes)), undefined));
 }
 
 Deno.test("searchList reads the longest name and the most names", () => {
   const longest = `${`${x63} `.repeat(3)} 3d 78*61 00`;
-  const [name] = option.searchList.read(hex(longest))!;
+  const [name] = option4.searchList.read(hex(longest))!;
   assertEquals(name!.length, 253);
-  assertEquals(option.searchList.read(hex("016100*64"))!.length, 64);
+  assertEquals(option4.searchList.read(hex("016100*64"))!.length, 64);
 });
 
 Deno.test("100,000 damaged values are read without a throw, and what is read can be written", () => {
@@ -203,7 +204,7 @@ Deno.test("100,000 damaged values are read without a throw, and what is read can
   let [whole, broken] = [0, 0];
   for (let run = 0; run < 100_000; run++) {
     const [key, bytes] = random.pick(sources);
-    const one = option[key] as Option<unknown>;
+    const one = option4[key] as OptionDefinition<unknown>;
     const damaged = random.oneIn(8)
       ? randomBytes(random, random.integer(0, 40))
       : mutate(random, random.oneIn(4) ? concat([bytes, bytes]) : bytes);
@@ -250,12 +251,12 @@ for (const text of ["doNotparseMe", "", "256", "-1", "+1", "1.5", "0x0c", " 12",
     const message = `Can not parse option "${text}": ${expected}`;
     assertEquals(refusal(() => parseOptionCode(text)), message);
     if (text === "") return;
-    assertEquals(refusal(() => parameterList([{ option: text }])), message);
+    assertEquals(refusal(() => parameterRequestList([{ option: text }])), message);
     assertEquals(refusal(() => providedOptions([{ option: text, value: "x" }], "")), message);
   });
 }
 
-const lists: readonly (readonly [what: string, Requested[], number[]])[] = [
+const lists: readonly (readonly [what: string, RequestEntry[], number[]])[] = [
   ["nothing listed", [], [3, 1]],
   ["listed ones before the usual", [{ option: "121" }, { option: "host-name" }], [121, 12, 3, 1]],
   ["a usual one by its name, once", [{ option: "routers" }], [3, 1]],
@@ -276,11 +277,11 @@ const lists: readonly (readonly [what: string, Requested[], number[]])[] = [
 ];
 
 for (const [what, request, codes] of lists) {
-  Deno.test(`asks for ${what}`, () => assertEquals(parameterList(request), codes));
+  Deno.test(`asks for ${what}`, () => assertEquals(parameterRequestList(request), codes));
 }
 
-const sent: readonly (readonly [what: string, Provided[], args: string, Record<number, string>])[] =
-  [
+const sent:
+  readonly (readonly [what: string, ProvideEntry[], args: string, Record<number, string>])[] = [
     ["nothing", [], "A=b", {}],
     ["the bytes of a value", [{ option: "host-name", value: "pod-é" }], "", { 12: "pod-é" }],
     ["no number for digits", [{ option: "51", value: "60" }], "", { 51: "60" }],
@@ -322,7 +323,7 @@ for (const [what, provide, args, expected] of sent) {
 }
 
 const long = "é".repeat(128);
-const notSent: readonly (readonly [Provided, args: string, message: string])[] = [
+const notSent: readonly (readonly [ProvideEntry, args: string, message: string])[] = [
   [{ option: "12", value: long }, "", `value too long for option "12": "${long}"`],
   [
     { option: "host-name", value: "x", fromArg: "N" },

@@ -4,40 +4,41 @@
  * @module
  */
 import type { Ip } from "../../../host/ip.ts";
-import type { Format, Option } from "./options4.ts";
-import type { Options } from "./message6.ts";
-import { option as option4 } from "./options4.ts";
-import { concat } from "./message4.ts";
-import { decodeOptions, encodeOptions } from "./message6.ts";
+import type { Options6 } from "./message6.ts";
+import type { OptionDefinition, OptionFormat } from "./option_format.ts";
+import { chunks, concat, viewOf } from "./bytes.ts";
+import { nameListFormat } from "./domain_names.ts";
+import { decodeOptions6, encodeOptions6 } from "./message6.ts";
+import { rawFormat, textFormat } from "./option_format.ts";
 
-/** Seconds that mean no end, as a lifetime, T1 or T2 (RFC 8415 section 7.7). */
-export const infinite = 0xffff_ffff;
+/** Infinity as a lifetime, T1 or T2, in seconds (RFC 8415 section 7.7). */
+export const infiniteLifetime = 0xffff_ffff;
 
-/** Addresses that are leased together under one number of the client's (section 21.4). */
-export interface Ia {
-  /** Number of the association; 32 bits. */
+/** An identity association for non-temporary addresses (IA_NA, section 21.4). */
+export interface IaNa {
+  /** Its identifier, which the client has chosen; 32 bits. */
   readonly iaid: number;
-  /** Seconds until the client asks its server; 0 leaves it to the client. */
+  /** T1: seconds until the client asks its server; 0 leaves it to the client. */
   readonly t1: number;
-  /** Seconds until it asks every server; 0 leaves it to the client. */
+  /** T2: seconds until it asks every server; 0 leaves it to the client. */
   readonly t2: number;
-  /** Addresses, and the status. */
-  readonly options: Options;
+  /** Addresses, and a status. */
+  readonly options: Options6;
 }
 
-/** An address of an association (section 21.6). */
+/** An address of an IA_NA (section 21.6). */
 export interface IaAddress {
   readonly address: Ip;
-  /** Seconds for which new connections may use it. */
+  /** Preferred lifetime in seconds: new connections may use it. */
   readonly preferred: number;
-  /** Seconds for which it may be used; 0 means that it may not. */
+  /** Valid lifetime in seconds; at 0 it must not be used. */
   readonly valid: number;
   /** Its status, where it has one. */
-  readonly options: Options;
+  readonly options: Options6;
 }
 
-/** How a server answers (section 21.13). */
-export interface Status {
+/** The status of an answer (section 21.13). */
+export interface Status6 {
   /** One of {@linkcode statusCode}. */
   readonly code: number;
   /** For people. */
@@ -54,16 +55,12 @@ export const statusCode = {
   useMulticast: 5,
 } as const;
 
-/** Bytes of a DUID with its two bytes of type (section 11.1). */
+/** Length of a DUID in bytes, with its two bytes of type (section 11.1). */
 const duidSize = { least: 3, most: 130 } as const;
-/** Bytes of an association and of an address before their options. */
+/** Length in bytes of an IA_NA and of an address before their options. */
 const size = { ia: 12, iaAddress: 24, address: 16 } as const;
-/** From this byte on it is no length of a label but a pointer, which has no place here (section 10). */
+/** From this value on a byte is a pointer rather than a label's length; DHCPv6 allows none (section 10). */
 const pointer = 0xc0;
-
-function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
-  return new DataView(buffer, byteOffset, byteLength);
-}
 
 function words(...values: readonly number[]): Uint8Array {
   const bytes = new Uint8Array(values.length * 4);
@@ -79,43 +76,36 @@ function fromIp({ bits }: Ip): Uint8Array {
   return Uint8Array.fromHex(bits.toString(16).padStart(size.address * 2, "0"));
 }
 
-function chunks(bytes: Uint8Array, size: number): Uint8Array[] {
-  const count = Math.floor(bytes.length / size);
-  return Array.from({ length: count }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
-}
-
-const duid: Format<Uint8Array> = {
+const duid: OptionFormat<Uint8Array> = {
   read: (bytes) =>
     bytes.length >= duidSize.least && bytes.length <= duidSize.most ? bytes : undefined,
   write: (value) => value,
 };
 
-const raw: Format<Uint8Array> = { read: (bytes) => bytes, write: (value) => value };
-
-/** There or not: the option has no value. */
-const flag: Format<true> = {
+/** An option without a value: it is there or not. */
+const flag: OptionFormat<true> = {
   read: (bytes) => bytes.length === 0 ? true : undefined,
   write: () => new Uint8Array(),
 };
 
-const byte: Format<number> = {
+const byte: OptionFormat<number> = {
   read: (bytes) => bytes.length === 1 ? bytes[0] : undefined,
   write: (value) => Uint8Array.of(value),
 };
 
-const short: Format<number> = {
+const short: OptionFormat<number> = {
   read: (bytes) => bytes.length === 2 ? viewOf(bytes).getUint16(0) : undefined,
   write: (value) => Uint8Array.of(value >> 8, value),
 };
 
-const shorts: Format<readonly number[]> = {
+const shorts: OptionFormat<readonly number[]> = {
   read: (bytes) =>
     bytes.length % 2 === 0 ? chunks(bytes, 2).map((two) => short.read(two)!) : undefined,
   write: (list) => concat(list.map(short.write)),
 };
 
-/** Seconds, 60–86400; others are not heeded (section 21.24). */
-const maxRt: Format<number> = {
+/** Seconds, 60–86400; other values are ignored (section 21.24). */
+const maxRt: OptionFormat<number> = {
   read(bytes) {
     if (bytes.length !== 4) return undefined;
     const value = viewOf(bytes).getUint32(0);
@@ -124,7 +114,7 @@ const maxRt: Format<number> = {
   write: (value) => words(value),
 };
 
-const addresses: Format<readonly Ip[]> = {
+const addresses: OptionFormat<readonly Ip[]> = {
   read: (bytes) =>
     bytes.length > 0 && bytes.length % size.address === 0
       ? chunks(bytes, size.address).map(toIp)
@@ -132,8 +122,8 @@ const addresses: Format<readonly Ip[]> = {
   write: (list) => concat(list.map(fromIp)),
 };
 
-/** Nonsense counts as absent: T1 after T2, where the server gives both (section 21.4). */
-const ia: Format<Ia> = {
+/** T1 after T2 makes the option invalid, where the server gives both (section 21.4). */
+const ia: OptionFormat<IaNa> = {
   read(bytes) {
     if (bytes.length < size.ia) return undefined;
     const [iaid, t1, t2] = [0, 4, 8].map((at) => viewOf(bytes).getUint32(at)) as [
@@ -141,14 +131,14 @@ const ia: Format<Ia> = {
       number,
       number,
     ];
-    const options = decodeOptions(bytes.subarray(size.ia));
+    const options = decodeOptions6(bytes.subarray(size.ia));
     return options && (t1 <= t2 || t2 === 0) ? { iaid, t1, t2, options } : undefined;
   },
-  write: ({ iaid, t1, t2, options }) => concat([words(iaid, t1, t2), encodeOptions(options)]),
+  write: ({ iaid, t1, t2, options }) => concat([words(iaid, t1, t2), encodeOptions6(options)]),
 };
 
-/** Nonsense counts as absent: preferred for longer than valid (section 21.6). */
-const iaAddress: Format<IaAddress> = {
+/** A preferred lifetime beyond the valid one makes the option invalid (section 21.6). */
+const iaAddress: OptionFormat<IaAddress> = {
   read(bytes) {
     if (bytes.length < size.iaAddress) return undefined;
     const [preferred, valid] = [16, 20].map((at) => viewOf(bytes).getUint32(at)) as [
@@ -156,27 +146,27 @@ const iaAddress: Format<IaAddress> = {
       number,
     ];
     const address = toIp(bytes.subarray(0, size.address));
-    const options = decodeOptions(bytes.subarray(size.iaAddress));
+    const options = decodeOptions6(bytes.subarray(size.iaAddress));
     return options && preferred <= valid ? { address, preferred, valid, options } : undefined;
   },
   write: ({ address, preferred, valid, options }) =>
-    concat([fromIp(address), words(preferred, valid), encodeOptions(options)]),
+    concat([fromIp(address), words(preferred, valid), encodeOptions6(options)]),
 };
 
-/** The words are made harmless like those of DHCPv4. */
-const status: Format<Status> = {
+/** The message is made harmless like a text of DHCPv4. */
+const status: OptionFormat<Status6> = {
   read: (bytes) =>
     bytes.length < 2 ? undefined : {
       code: viewOf(bytes).getUint16(0),
-      message: option4.message.read(bytes.subarray(2))!,
+      message: textFormat.read(bytes.subarray(2))!,
     },
-  write: ({ code, message }) => concat([short.write(code), option4.message.write(message)]),
+  write: ({ code, message }) => concat([short.write(code), textFormat.write(message)]),
 };
 
-/** Names in the form of DNS, never compressed (section 10): a name that points elsewhere is refused. */
-const names: Format<readonly string[]> = {
-  read: (bytes) => hasPointer(bytes) ? undefined : option4.searchList.read(bytes),
-  write: option4.searchList.write,
+/** Encoded names without compression (section 10): a pointer is refused. */
+const names: OptionFormat<readonly string[]> = {
+  read: (bytes) => hasPointer(bytes) ? undefined : nameListFormat.read(bytes),
+  write: nameListFormat.write,
 };
 
 function hasPointer(bytes: Uint8Array): boolean {
@@ -186,15 +176,15 @@ function hasPointer(bytes: Uint8Array): boolean {
   return false;
 }
 
-/** The options that mean something to us. */
-export const option = {
+/** The options that this client reads or writes. */
+export const option6 = {
   clientId: { code: 1, ...duid },
   serverId: { code: 2, ...duid },
-  ia: { code: 3, ...ia },
+  iaNa: { code: 3, ...ia },
   iaAddress: { code: 5, ...iaAddress },
   /** Codes of options that the client asks for. */
-  requested: { code: 6, ...shorts },
-  /** The server with the highest is taken; 255 at once. */
+  optionRequest: { code: 6, ...shorts },
+  /** The client takes the server with the highest, and takes 255 at once. */
   preference: { code: 7, ...byte },
   /** Hundredths of a second. */
   elapsedTime: { code: 8, ...short },
@@ -202,24 +192,27 @@ export const option = {
   rapidCommit: { code: 14, ...flag },
   nameServers: { code: 23, ...addresses },
   searchList: { code: 24, ...names },
-  /** Simple NTP servers (RFC 4075). */
-  sntpServers: { code: 31, ...raw },
+  /** SNTP servers (RFC 4075). */
+  sntpServers: { code: 31, ...rawFormat },
   /** NTP servers (RFC 5908). */
-  ntpServers: { code: 56, ...raw },
-  /** Seconds: the longest wait for an answer to SOLICIT. */
+  ntpServers: { code: 56, ...rawFormat },
+  /** SOL_MAX_RT: longest wait for an answer to SOLICIT, in seconds. */
   solMaxRt: { code: 82, ...maxRt },
-  /** Seconds: the longest wait for an answer to INFORMATION-REQUEST. */
+  /** INF_MAX_RT: longest wait for an answer to INFORMATION-REQUEST, in seconds. */
   infMaxRt: { code: 83, ...maxRt },
 } as const;
 
-/** The value of an option, the first if it stands there more than once; `undefined` when it is absent or malformed. */
-export function readOption<T>(options: Options, { code, read }: Option<T>): T | undefined {
+/** Reads an option, the first of several; `undefined` when it is absent or malformed. */
+export function readOption6<T>(
+  options: Options6,
+  { code, read }: OptionDefinition<T>,
+): T | undefined {
   const entry = options.find(([found]) => found === code);
   return entry && read(entry[1]);
 }
 
-/** The values of an option in their order, without the malformed ones. */
-export function readOptions<T>(options: Options, { code, read }: Option<T>): T[] {
+/** Reads every occurrence of an option in order, without the malformed ones. */
+export function readOptions6<T>(options: Options6, { code, read }: OptionDefinition<T>): T[] {
   return options.flatMap(([found, value]) => {
     const one = found === code ? read(value) : undefined;
     return one === undefined ? [] : [one];

@@ -1,45 +1,45 @@
 /**
- * What the answer of a DHCPv6 server says about the one address that an
- * attachment asks for (RFC 8415 section 18.2.10).
+ * The answer of a DHCPv6 server about the one address that a client asks for (RFC 8415 section
+ * 18.2.10).
  *
  * @module
  */
 import type { Ip } from "../../../host/ip.ts";
-import type { IaAddress, Status } from "./options6.ts";
-import type { Message } from "./message6.ts";
-import { option, readOption, readOptions, statusCode } from "./options6.ts";
+import type { Message6 } from "./message6.ts";
+import type { IaAddress, Status6 } from "./options6.ts";
+import { option6, readOption6, readOptions6, statusCode } from "./options6.ts";
 
-/** A leased address. Times are seconds from the answer; {@linkcode infinite} has no end, T1 and T2 of 0 are the client's choice. */
-export interface Leased extends Pick<IaAddress, "address" | "preferred" | "valid"> {
+/** A leased address. Times are seconds from the answer; they may be infinite. T1 and T2 of 0 are left to the client. */
+export interface LeasedAddress6 extends Pick<IaAddress, "address" | "preferred" | "valid"> {
   readonly t1: number;
   readonly t2: number;
 }
 
-/** What an answer says. */
-export interface Answer {
-  /** Number of the association, where there is one. */
+/** A server's answer. */
+export interface ServerAnswer6 {
+  /** Identifier of the IA_NA, if there is one. */
   readonly iaid?: number;
-  /** Anything but success, about the whole or about the association. */
-  readonly status?: Status;
-  /** Absent with such a status, and where there is nothing usable. */
-  readonly leased?: Leased;
-  /** Whether it names addresses only to say that they may no longer be used. */
+  /** A status other than success, of the message or of the IA_NA. */
+  readonly status?: Status6;
+  /** Absent with such a status, and when no address is usable. */
+  readonly leased?: LeasedAddress6;
+  /** Whether every usable address has a valid lifetime of 0: the server withdraws them. */
   readonly withdrawn: boolean;
 }
 
 /**
- * Reads an answer. There is one association, because a client asks for one. Of its
- * usable addresses the one that is preferred for longest counts, the first of equal
- * ones; so that a link which is given new numbers moves on to the new one.
+ * Reads an answer. It has one IA_NA, because the client asks for one. Of several usable addresses the
+ * one with the longest preferred lifetime counts, the first of equal ones: so a link that is renumbered
+ * moves on to the new address.
  */
-export function answerOf({ options }: Message): Answer {
-  const count = options.filter(([code]) => code === option.ia.code).length;
-  const ia = count === 1 ? readOption(options, option.ia) : undefined;
+export function serverAnswer6({ options }: Message6): ServerAnswer6 {
+  const count = options.filter(([code]) => code === option6.iaNa.code).length;
+  const ia = count === 1 ? readOption6(options, option6.iaNa) : undefined;
   const about = ia && { iaid: ia.iaid };
   const status = [options, ia?.options ?? []]
-    .map((where) => readOption(where, option.statusCode))
+    .map((where) => readOption6(where, option6.statusCode))
     .find((found) => found && found.code !== statusCode.success);
-  const usable = readOptions(ia?.options ?? [], option.iaAddress).filter(isUsable);
+  const usable = readOptions6(ia?.options ?? [], option6.iaAddress).filter(isUsable);
   const [best] = usable.filter(({ valid }) => valid > 0)
     .toSorted((a, b) => b.preferred - a.preferred);
   const withdrawn = !best && usable.length > 0;
@@ -51,12 +51,12 @@ export function answerOf({ options }: Message): Answer {
 }
 
 function isUsable({ address, options }: IaAddress): boolean {
-  const status = readOption(options, option.statusCode);
-  return isHost(address) && (!status || status.code === statusCode.success);
+  const status = readOption6(options, option6.statusCode);
+  return isRoutableUnicast6(address) && (!status || status.code === statusCode.success);
 }
 
-/** Whether an address can be one host's on more than one link: neither special, nor link-local, nor of many. */
-export function isHost({ bits }: Ip): boolean {
+/** Whether an address can be a host's on more than one link: not in 0000::/8, link-local or multicast. */
+export function isRoutableUnicast6({ bits }: Ip): boolean {
   const first = Number(bits >> 112n);
   const linkLocal = (first & 0xffc0) === 0xfe80;
   return first >> 8 !== 0 && first >> 8 !== 0xff && !linkLocal;

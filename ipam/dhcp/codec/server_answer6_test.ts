@@ -1,9 +1,9 @@
 import { assertEquals } from "@std/assert";
-import type { Answer } from "./server_answer6.ts";
-import { answerOf } from "./server_answer6.ts";
-import { decode } from "./message6.ts";
+import type { ServerAnswer6 } from "./server_answer6.ts";
+import { decodeMessage6 } from "./message6.ts";
+import { serverAnswer6 } from "./server_answer6.ts";
 import { ip } from "./testing_message4.ts";
-import { golden, message, optionsOf } from "./testing_message6.ts";
+import { golden6, messageOf6, optionsOf6 } from "./testing_message6.ts";
 
 const iaid = 0x0a0b0c0d;
 /** An association with this inside, its T1 1 s and its T2 2 s. */
@@ -12,16 +12,16 @@ const ia = (inside = "") => [3, `0a0b0c0d 00000001 00000002 ${inside}`] as const
 const address = (n: string, preferred: string, valid: string) =>
   `0005 0018 20010db8 00*11 ${n} ${preferred} ${valid} `;
 const special = (bytes: string) => ia(`0005 0018 ${bytes} 00000001 00000002`);
-const leased = (text: string, preferred: number, valid: number): Answer => ({
+const leased = (text: string, preferred: number, valid: number): ServerAnswer6 => ({
   iaid,
   leased: { address: ip(text), preferred, valid, t1: 1, t2: 2 },
   withdrawn: false,
 });
-const nothing: Answer = { iaid, withdrawn: false };
+const nothing: ServerAnswer6 = { iaid, withdrawn: false };
 
 type Pairs = readonly (readonly [code: number, text: string])[];
 
-const cases: readonly (readonly [what: string, Pairs, Answer])[] = [
+const cases: readonly (readonly [what: string, Pairs, ServerAnswer6])[] = [
   ["nothing", [], { withdrawn: false }],
   ["an association without addresses", [ia()], nothing],
   ["an address", [ia(address("05", "00000003", "00000004"))], leased("2001:db8::5", 3, 4)],
@@ -95,19 +95,19 @@ const cases: readonly (readonly [what: string, Pairs, Answer])[] = [
 
 for (const [what, options, answer] of cases) {
   Deno.test(`an answer: ${what}`, () => {
-    assertEquals(answerOf(message(7, 1, optionsOf(...options))), answer);
+    assertEquals(serverAnswer6(messageOf6(7, 1, optionsOf6(...options))), answer);
   });
 }
 
 Deno.test("the golden answers", () => {
-  const lease: Answer = {
+  const lease: ServerAnswer6 = {
     iaid,
     leased: { address: ip("2001:db8::5"), preferred: 300, valid: 600, t1: 150, t2: 240 },
     withdrawn: false,
   };
-  assertEquals(answerOf(decode(golden.advertise)!), lease);
-  assertEquals(answerOf(decode(golden.reply)!), lease);
-  assertEquals(answerOf(decode(golden.noAddresses)!), {
+  assertEquals(serverAnswer6(decodeMessage6(golden6.advertise)!), lease);
+  assertEquals(serverAnswer6(decodeMessage6(golden6.reply)!), lease);
+  assertEquals(serverAnswer6(decodeMessage6(golden6.noAddresses)!), {
     iaid,
     status: { code: 2, message: "full" },
     withdrawn: false,

@@ -1,15 +1,16 @@
 /**
- * Packets for the tests: written out byte by byte, and made of parts.
+ * DHCPv4 packets for tests: written out byte by byte, and made of parts.
  *
  * @module
  */
 import type { Ip } from "../../../host/ip.ts";
-import type { Message } from "./message4.ts";
+import type { Message4 } from "./message4.ts";
 import { parseIp } from "../../../host/ip.ts";
-import { bootReply, concat, unspecified } from "./message4.ts";
+import { concat } from "./bytes.ts";
+import { bootReply, unspecified } from "./message4.ts";
 
-/** Random choices: those that the tests of this project repeat by a seed. */
-export interface Dice {
+/** Random choices that a test can repeat by a seed. */
+export interface RandomSource {
   /** A whole number, `min` ≤ n ≤ `max`. */
   integer(min: number, max: number): number;
   /** One of some values. */
@@ -18,12 +19,12 @@ export interface Dice {
   oneIn(n: number): boolean;
 }
 
-/** An address from its text. */
+/** Makes an address of its text. */
 export function ip(text: string): Ip {
   return parseIp(text)!;
 }
 
-/** Bytes of hexadecimal words: `00*64` is a word 64 times, and what follows `#` on a line is a comment. */
+/** Makes bytes of hexadecimal words: `00*64` is a word 64 times, and what follows `#` on a line is a comment. */
 export function hex(text: string): Uint8Array {
   const words = text.replaceAll(/#.*/g, "").split(/\s+/).filter((word) => word !== "");
   return concat(words.map((word) => {
@@ -52,8 +53,8 @@ const network = `
   03 04 c0a80101
   33 04 0000012c     # lease of 300 s`;
 
-/** One packet of each kind; what clients send is 192.168.1.5's or asks for it. */
-export const golden = {
+/** One packet of each kind; those of clients are about 192.168.1.5. */
+export const golden4 = {
   discover: hex(`
     01 01 06 00  12345678  0000 8000
     00000000 00000000 00000000 00000000  ${hardware} ${names}
@@ -71,7 +72,7 @@ export const golden = {
     c0a80105 00000000 00000000 00000000  ${hardware} ${names}
     35 01 03 ${ids}
     ff  00*34`),
-  /** The one sent again after three seconds. */
+  /** The packet that is sent again after three seconds. */
   rebinding: hex(`
     01 01 06 00  12345678  0003 0000
     c0a80105 00000000 00000000 00000000  ${hardware} ${names}
@@ -108,7 +109,7 @@ export const golden = {
     00000000 c0a80105 c0a80101 00000000  ${hardware} ${names} ${network}
     35 01 05 ${answered}
     ff  00*20`),
-  /** Relayed, as it is the relay that broadcasts it. */
+  /** It has passed a relay agent, which broadcasts it. */
   nak: hex(`
     02 01 06 01  12345678  0000 8000
     00000000 00000000 00000000 c0a801fe  ${hardware} ${names}
@@ -118,7 +119,7 @@ export const golden = {
     ff  00*34`),
 } as const;
 
-const empty: Message = {
+const empty: Message4 = {
   op: bootReply,
   htype: 1,
   hops: 0,
@@ -135,23 +136,23 @@ const empty: Message = {
   options: new Map(),
 };
 
-/** A message to the client of the golden packets, with these parts in place of nothing. */
-export function message(parts: Partial<Message> = {}): Message {
+/** Makes a message to the client of the golden packets from these parts; the others are empty. */
+export function messageOf4(parts: Partial<Message4> = {}): Message4 {
   return { ...empty, ...parts };
 }
 
-/** Options from hexadecimal text by code. */
-export function optionsOf(values: Readonly<Record<number, string>>): Map<number, Uint8Array> {
+/** Makes options of hexadecimal text by code. */
+export function optionsOf4(values: Readonly<Record<number, string>>): Map<number, Uint8Array> {
   return new Map(Object.entries(values).map(([code, text]) => [Number(code), hex(text)]));
 }
 
-/** Random bytes. */
-export function randomBytes(random: Dice, length: number): Uint8Array {
+/** Makes random bytes. */
+export function randomBytes(random: RandomSource, length: number): Uint8Array {
   return Uint8Array.from({ length }, () => random.integer(0, 255));
 }
 
-/** A copy of bytes with some random damage: other bytes, fewer, more, or some of them twice. */
-export function mutate(random: Dice, bytes: Uint8Array): Uint8Array {
+/** Copies bytes with random damage: other bytes, fewer, more, or some of them twice. */
+export function mutate(random: RandomSource, bytes: Uint8Array): Uint8Array {
   const cut = random.integer(0, bytes.length);
   switch (random.integer(0, 5)) {
     case 0:

@@ -1,14 +1,14 @@
 /**
- * DHCPv6 packets for the tests: written out byte by byte, and made of parts.
+ * DHCPv6 packets for tests: written out byte by byte, and made of parts.
  *
  * @module
  */
-import type { Entry, Message } from "./message6.ts";
+import type { Message6, OptionEntry6 } from "./message6.ts";
 import { hex } from "./testing_message4.ts";
 
 /** The client of the golden packets. */
 export const duid = hex("0004 00112233445586778899aabbccddeeff");
-/** Number of its association. */
+/** Identifier of its IA_NA. */
 export const iaid = 0x0a0b0c0d;
 /** The server of the golden packets. */
 export const serverDuid = hex("0003 0001 020000000099");
@@ -16,11 +16,11 @@ export const serverDuid = hex("0003 0001 020000000099");
 const client = "0001 0012 0004 00112233445586778899aabbccddeeff";
 const server = "0002 000a 0003 0001 020000000099";
 const address = "20010db8 00000000 00000000 00000005";
-/** As clients name it, who leave times to the server. */
+/** An IA_NA of a client, which leaves times to the server. */
 const ia = `
   0003 0028 0a0b0c0d 00000000 00000000
     0005 0018 ${address} 00000000 00000000`;
-/** As servers give it: T1 150 s, T2 240 s, preferred 300 s, valid 600 s. */
+/** An IA_NA of a server: T1 150 s, T2 240 s, preferred 300 s, valid 600 s. */
 const leased = `
   0003 0028 0a0b0c0d 00000096 000000f0
     0005 0018 ${address} 0000012c 00000258`;
@@ -33,13 +33,13 @@ const names = `
             01 61 07 6578616d706c65 02 6575 00      # a.example.eu`;
 
 /** One packet of each kind; the address is `2001:db8::5`. */
-export const golden = {
+export const golden6 = {
   solicit: hex(`01 123456 ${client}
     0003 000c 0a0b0c0d 00000000 00000000
     ${requested}
     ${elapsed}
     000e 0000                       # rapid commit`),
-  /** With a wish. */
+  /** A SOLICIT for an address. */
   solicitAddress: hex(`01 123456 ${client} ${ia}
     ${requested}
     ${elapsed}
@@ -54,7 +54,7 @@ export const golden = {
   renew: hex(`05 123456 ${client} ${server} ${ia}
     ${requested}
     ${elapsed}`),
-  /** The one sent again after ten seconds. */
+  /** The packet that is sent again after ten seconds. */
   rebind: hex(`06 123456 ${client} ${ia}
     ${requested}
     0008 0002 03e8`),
@@ -65,7 +65,7 @@ export const golden = {
     0038 0014 0001 0010 20010db8 00000000 00000000 00000123  # NTP
     0052 0004 00000e10              # SOL_MAX_RT 3600 s
     0053 0004 00000e10              # INF_MAX_RT 3600 s`),
-  /** To a solicitation. */
+  /** A REPLY to a SOLICIT. */
   rapidReply: hex(`07 123456 ${client} ${server} ${leased}
     000e 0000`),
   noAddresses: hex(`07 123456 ${client} ${server}
@@ -78,12 +78,14 @@ export const golden = {
     ${elapsed}`),
 } as const;
 
-/** A message with this xid and these options. */
-export function message(type: number, xid: number, options: readonly Entry[]): Message {
+/** Makes a message. */
+export function messageOf6(type: number, xid: number, options: readonly OptionEntry6[]): Message6 {
   return { type, xid, options };
 }
 
-/** Options in their order, from pairs of a code and hexadecimal text. */
-export function optionsOf(...values: readonly (readonly [code: number, text: string])[]): Entry[] {
+/** Makes options in order, of pairs of a code and hexadecimal text. */
+export function optionsOf6(
+  ...values: readonly (readonly [code: number, text: string])[]
+): OptionEntry6[] {
   return values.map(([code, text]) => [code, hex(text)]);
 }

@@ -1,12 +1,11 @@
 /**
- * dhcp's configuration.
+ * The configuration of dhcp.
  *
  * @module
  */
 import type { Decoder, Infer } from "../../../cni/decode.ts";
-import type { Provided, Requested } from "../codec/options4.ts";
-import type { Ask, Family } from "../lease/lease_record.ts";
-import type { AttachmentKey } from "../../../cni/attachment_key.ts";
+import type { Family } from "../../../host/ip.ts";
+import type { ProvideEntry, RequestEntry } from "./client_options.ts";
 import {
   boolean,
   integer,
@@ -21,17 +20,16 @@ import {
   withDefault,
 } from "../../../cni/decode.ts";
 import { failureOf } from "../../../host/files.ts";
-import { defaultSocket } from "../agent/flags.ts";
-import { clientIdentifier, parameterList, providedOptions } from "../codec/options4.ts";
+import { parameterRequestList, providedOptions } from "./client_options.ts";
 
-/** dhcp's configuration, defaults filled in. */
+/** The configuration of dhcp, with its defaults. */
 export interface Conf {
   /** Socket of the agent, as the plugin reaches it. */
   readonly socket: string;
   readonly ipv4: "dhcp" | "none";
   readonly ipv6: "none" | "dhcp" | "slaac";
-  readonly provide: readonly Provided[];
-  readonly request: readonly Requested[];
+  readonly provide: readonly ProvideEntry[];
+  readonly request: readonly RequestEntry[];
   /** Metric of every route; 0 leaves it to the kernel. */
   readonly priority: number;
   /** The plugin asks servers itself, and nobody renews the lease. */
@@ -40,7 +38,10 @@ export interface Conf {
   readonly timeout: number;
 }
 
-/** Runtimes give up after two minutes or more; whoever delegates to us after 100 s. */
+/** Socket of the agent where the configuration names none. */
+export const defaultSocket = "/run/cni/dhcp.sock";
+
+/** Milliseconds. Runtimes give up after two minutes or more, a delegating plugin after 100 s. */
 const defaultTimeout = 90_000;
 
 const anyText = stringThat("string", () => true);
@@ -103,7 +104,7 @@ const shape = object({ ipam: optional(ipam, "The section of this plugin.") });
 
 type Shape = Infer<typeof shape>;
 
-/** Reads the configuration; what is missing of it has defaults for a removal. */
+/** Reads the configuration. Without the section of this plugin, a removal gets the defaults. */
 export const confDecoder: Decoder<Conf> = map(refine(shape, checkShape), toConf);
 
 function checkShape({ ipam }: Shape, report: (path: string, message: string) => void): void {
@@ -115,7 +116,7 @@ function checkShape({ ipam }: Shape, report: (path: string, message: string) => 
     const failure = failureOf(() => providedOptions([entry], ""));
     if (failure) report(`ipam.provide[${index}]`, failure.message);
   }
-  const failure = failureOf(() => parameterList(ipam.request));
+  const failure = failureOf(() => parameterRequestList(ipam.request));
   if (failure) report("ipam.request", failure.message);
 }
 
@@ -132,42 +133,21 @@ function toConf({ ipam }: Shape): Conf {
   };
 }
 
-/** A family that is wanted of DHCP. */
-export interface WantedFamily {
+/** Both families of addresses. */
+export const families: readonly Family[] = [4, 6];
+
+/** A family that DHCP servers are asked for. */
+export interface DhcpFamily {
   readonly family: Family;
-  /** What errors about it begin with; nothing where IPv4 is all that there is. */
+  /** Errors about it begin with this; empty where IPv4 is the only family. */
   readonly label: string;
 }
 
-/** The families that are wanted of DHCP. */
-export function familiesOf({ ipv4, ipv6 }: Pick<Conf, "ipv4" | "ipv6">): WantedFamily[] {
+/** Lists the families that DHCP servers are asked for. */
+export function dhcpFamilies({ ipv4, ipv6 }: Pick<Conf, "ipv4" | "ipv6">): DhcpFamily[] {
   const label = ipv6 === "none" ? "" : "IPv4";
   return [
     ...(ipv4 === "dhcp" ? [{ family: 4, label } as const] : []),
     ...(ipv6 === "dhcp" ? [{ family: 6, label: "IPv6" } as const] : []),
   ];
-}
-
-/** Whose the questions are. */
-export interface Asking {
-  readonly attachment: AttachmentKey;
-  /** `CNI_ARGS` */
-  readonly args: string;
-  /** Wants broadcast answers of DHCPv4 servers. */
-  readonly broadcast: boolean;
-}
-
-/** What DHCPv4 servers are asked for an attachment. Throws a `CniError` of code 7. */
-export function askOf(
-  { provide, request, priority }: Conf,
-  { attachment, args, broadcast }: Asking,
-): Ask {
-  const { containerId, network, ifName } = attachment;
-  return {
-    clientId: clientIdentifier(`${containerId}/${network}/${ifName}`),
-    requested: parameterList(request),
-    provided: providedOptions(provide, args),
-    broadcast,
-    priority,
-  };
 }

@@ -1,10 +1,11 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { decodeForRemoval, decodeOrThrow } from "../../../cni/decode.ts";
-import { CniError } from "../../../cni/error.ts";
 import type { JsonObject } from "../../../cni/types.ts";
 import type { Conf } from "./conf.ts";
-import { askOf, confDecoder, familiesOf } from "./conf.ts";
+import { decodeForRemoval, decodeOrThrow } from "../../../cni/decode.ts";
+import { CniError } from "../../../cni/error.ts";
 import { clientId } from "../codec/testing_message4.ts";
+import { clientSettings4 } from "./client_settings.ts";
+import { confDecoder, dhcpFamilies } from "./conf.ts";
 
 const attachment = { network: "net", containerId: "c1", ifName: "eth0" };
 
@@ -91,7 +92,7 @@ Deno.test("a configuration without the section is refused, and no reason for a D
 
 Deno.test("familiesOf() gives what DHCP is to bring, and names it where there are two", () => {
   const of = (ipv4: Conf["ipv4"], ipv6: Conf["ipv6"]) =>
-    familiesOf({ ipv4, ipv6 }).map(({ family, label }) => `${family} ${label}`);
+    dhcpFamilies({ ipv4, ipv6 }).map(({ family, label }) => `${family} ${label}`);
   assertEquals(of("dhcp", "none"), ["4 "]);
   assertEquals(of("dhcp", "dhcp"), ["4 IPv4", "6 IPv6"]);
   assertEquals(of("dhcp", "slaac"), ["4 IPv4"]);
@@ -106,7 +107,7 @@ Deno.test("askOf() names the attachment, and takes values from CNI_ARGS", () => 
     priority: 50,
   });
   const args = "IgnoreUnknown=1;K8S_POD_NAME=web";
-  assertEquals(askOf(conf, { attachment, args, broadcast: true }), {
+  assertEquals(clientSettings4(conf, { attachment, args, broadcast: true }), {
     clientId,
     requested: [121, 3, 1],
     provided: new Map([[12, new TextEncoder().encode("web")]]),

@@ -1,67 +1,66 @@
 /**
- * How packets of an exchange get out of a namespace and into it, as pure text: what
- * to look at, and the script that prepares the way, runs a program, and puts
- * everything back however that ends.
+ * The temporary route for the packets of a DHCPv4 exchange, as pure text: a script that gathers facts,
+ * and one that prepares the route, runs a program, and restores everything however the program ends.
  *
- * While the interface has no address, a broadcast needs a route, and the kernel's
- * reverse path filter drops the answers. The route comes first and goes last, and
- * its protocol number tells what the filter was: whatever is killed meanwhile, the
- * next exchange in the namespace knows what to put back.
+ * While the interface has no address, a broadcast needs a route, and the kernel's reverse path filter
+ * (`rp_filter`) drops the answers. The route comes first and goes last, and its protocol number tells
+ * the values of the filter: whatever is killed meanwhile, the next exchange in the namespace knows what
+ * to restore.
  *
  * @module
  */
-import type { Goal } from "./exchange4.ts";
 import type { Ip } from "../../../host/ip.ts";
+import type { ExchangeGoal4 } from "./client_message4.ts";
 import { shellQuote } from "../../../host/command.ts";
 import { parseIp } from "../../../host/ip.ts";
 import { parseIpJson } from "../../../host/ip_json.ts";
 
-/** What matters of a namespace. */
-export interface Facts {
+/** Facts about a namespace. */
+export interface NetnsFacts {
   /** Interfaces by name. */
   readonly links: ReadonlyMap<string, LinkFacts>;
-  /** What exchanges left that were killed. */
-  readonly stale: readonly Trace[];
-  /** 0 where there is no such variable. */
-  readonly filters: Filters;
+  /** Temporary routes that killed exchanges have left. */
+  readonly stale: readonly LeftRoute[];
+  /** Values of the reverse path filter; 0 where there is no such variable. */
+  readonly filters: RpFilters;
 }
 
-/** What matters of an interface. */
+/** Facts about an interface. */
 export interface LinkFacts {
-  /** The kernel's number of it. */
+  /** The kernel's index of the interface. */
   readonly index: number;
   /** Whether it is administratively up. */
   readonly up: boolean;
-  /** Hardware address; absent where the hardware is not Ethernet. */
+  /** Hardware address; absent when the hardware is not Ethernet. */
   readonly chaddr?: Uint8Array;
-  /** IPv4 addresses that a packet may have as its source. */
+  /** IPv4 addresses that may be the source of a packet. */
   readonly addresses: readonly Ip[];
 }
 
 /** `rp_filter` of all interfaces and of one; the greater one counts. */
-export interface Filters {
+export interface RpFilters {
   readonly all: number;
   readonly dev: number;
 }
 
-/** A temporary route that was left, and the filters as they were. */
-export interface Trace {
+/** A temporary route that was left; its protocol number tells the values of the filter. */
+export interface LeftRoute {
   readonly dev: string;
   readonly proto: number;
 }
 
-/** Protocol numbers of our temporary routes: the first one and two digits of base 3. */
+/** Protocol numbers of our temporary routes: the first one plus two digits of base 3. */
 const firstProto = 220;
 const filterValues = 3;
 const lastProto = firstProto + filterValues ** 2 - 1;
 
 const everywhere = "255.255.255.255";
-/** The table that keeps other addresses out of packets that must have none. */
+/** The nftables table that keeps the namespace's addresses out of packets that must have none. */
 const table = "denocni-dhcp";
 const separator = "@";
 
-/** A script that shows what {@linkcode parseFacts} reads. */
-export function lookScript(dev: string): string {
+/** Makes a script that prints what {@linkcode parseFacts} reads. */
+export function factsScript(dev: string): string {
   return [
     "ip -N -j -4 route show table main || exit",
     `echo '${separator}'`,
@@ -96,8 +95,8 @@ interface RawLink {
   }[];
 }
 
-/** Reads what {@linkcode lookScript} shows. */
-export function parseFacts(text: string): Facts {
+/** Reads what the script of {@linkcode factsScript} prints. */
+export function parseFacts(text: string): NetnsFacts {
   const [routes = "", filters = "", links = ""] = text.split(`\n${separator}\n`);
   const [all = 0, dev = 0] = filters.split("\n").map(Number);
   return {
@@ -132,45 +131,45 @@ function linkFacts(
   };
 }
 
-/** The way of one exchange. */
-export interface Passage {
-  /** The address of the interface that packets are sent from; absent where they have none. */
+/** The route of one exchange. */
+export interface BroadcastRoute {
+  /** The interface's address from which packets are sent; absent when they have no source address. */
   readonly from?: Ip | undefined;
-  /** Text of what is done before, and after. */
+  /** Shell commands before and after the exchange. */
   readonly before: readonly string[];
   readonly after: readonly string[];
 }
 
-/** Plans the way of an exchange through an interface that is there. */
-export function passageOf(
-  goal: Goal,
-  { dev, facts }: { readonly dev: string; readonly facts: Facts },
-): Passage {
+/** Plans the route of an exchange through an existing interface. */
+export function planBroadcastRoute(
+  goal: ExchangeGoal4,
+  { dev, facts }: { readonly dev: string; readonly facts: NetnsFacts },
+): BroadcastRoute {
   const { addresses } = facts.links.get(dev)!;
   const from = isConfigured(goal)
     ? addresses.find(({ bits }) => bits === goal.address.bits)
     : undefined;
-  const swept = facts.stale.flatMap(sweep);
-  const way = from || goal.kind === "renew" || goal.kind === "release"
+  const restored = facts.stale.flatMap(restoreAll);
+  const route = from || goal.kind === "renew" || goal.kind === "release"
     ? { before: [], after: [] }
     : broadcasting(dev, facts);
   return {
     from,
-    before: [...swept, ...way.before],
-    after: [...(isAnswered(goal) ? [] : [awaitNeighbour(dev)]), ...way.after],
+    before: [...restored, ...route.before],
+    after: [...(isAnswered(goal) ? [] : [awaitNeighbour(dev)]), ...route.after],
   };
 }
 
-/** Whether the client has the address (RFC 2131 section 4.4.1, table 5: it stands in `ciaddr`). */
-function isConfigured(goal: Goal): goal is Goal & { readonly address: Ip } {
+/** Whether the client has its address, which is in `ciaddr` then (RFC 2131 section 4.4.1, table 5). */
+function isConfigured(goal: ExchangeGoal4): goal is ExchangeGoal4 & { readonly address: Ip } {
   return goal.kind === "renew" || goal.kind === "rebind" || goal.kind === "release";
 }
 
-function isAnswered({ kind }: Goal): boolean {
+function isAnswered({ kind }: ExchangeGoal4): boolean {
   return kind !== "release" && kind !== "decline";
 }
 
-function broadcasting(dev: string, facts: Facts): Omit<Passage, "from"> {
+function broadcasting(dev: string, facts: NetnsFacts): Omit<BroadcastRoute, "from"> {
   const filters = filtersBefore(dev, facts);
   const proto = protoOf(filters);
   const hides = [...facts.links.values()].some(({ addresses }) => addresses.length > 0);
@@ -183,12 +182,12 @@ function broadcasting(dev: string, facts: Facts): Omit<Passage, "from"> {
       ...setFilters(dev, { filters, open: true }),
       ...(hides ? [hideAddresses(dev, index)] : []),
     ],
-    after: [...(hides ? [showAddresses] : []), ...putBack({ dev, proto })],
+    after: [...(hides ? [showAddresses] : []), ...restore({ dev, proto })],
   };
 }
 
-/** The filters as they were before any exchange: what was left tells it better than the kernel. */
-function filtersBefore(dev: string, { stale, filters }: Facts): Filters {
+/** Gives the filter before any exchange: routes that were left tell it better than the kernel. */
+function filtersBefore(dev: string, { stale, filters }: NetnsFacts): RpFilters {
   const left = stale.map((trace) => ({ dev: trace.dev, ...filtersOf(trace.proto) }));
   const limit = (value: number) => Math.min(value, filterValues - 1);
   return {
@@ -197,7 +196,7 @@ function filtersBefore(dev: string, { stale, filters }: Facts): Filters {
   };
 }
 
-function protoOf({ all, dev }: Filters): number {
+function protoOf({ all, dev }: RpFilters): number {
   return firstProto + all * filterValues + dev;
 }
 
@@ -206,13 +205,13 @@ function filtersOf(proto: number): { readonly all: number; readonly own: number 
   return { all: Math.floor(number / filterValues), own: number % filterValues };
 }
 
-/** Takes away whatever an exchange may have left. */
-function sweep(trace: Trace): string[] {
-  return [showAddresses, ...putBack(trace)];
+/** Removes everything that an exchange may have left. */
+function restoreAll(trace: LeftRoute): string[] {
+  return [showAddresses, ...restore(trace)];
 }
 
-/** Takes back what an exchange has changed, the route last. */
-function putBack({ dev, proto }: Trace): string[] {
+/** Restores what an exchange has changed, the route last. */
+function restore({ dev, proto }: LeftRoute): string[] {
   const { all, own } = filtersOf(proto);
   return [
     ...setFilters(dev, { filters: { all, dev: own }, open: false }),
@@ -221,13 +220,13 @@ function putBack({ dev, proto }: Trace): string[] {
 }
 
 /**
- * A filter that is 0 needs no opening, and was not opened; one that is not 0 is somebody else's
- * by now. The kernel gives a shell that reads byte by byte no end of the line: `read` sets the
- * variable and fails.
+ * Opens the filter (sets it to 0), or restores it. A filter that was 0 needs neither. One that is no
+ * longer 0 when it is restored has been set by somebody else. The kernel gives a shell that reads byte
+ * by byte no end of the line: `read` sets the variable and fails.
  */
 function setFilters(
   dev: string,
-  { filters, open }: { readonly filters: Filters; readonly open: boolean },
+  { filters, open }: { readonly filters: RpFilters; readonly open: boolean },
 ): string[] {
   const values = [["all", filters.all], [dev, filters.dev]] as const;
   return values.filter(([, value]) => value > 0).map(([name, value]) => {
@@ -240,11 +239,11 @@ function setFilters(
 }
 
 /**
- * A client without an address sends from 0.0.0.0 (RFC 2131 section 4.1); the kernel takes any
- * address of the namespace instead. Where it cannot be kept from that, that is what is sent.
+ * Makes packets leave from 0.0.0.0, as a client without an address sends (RFC 2131 section 4.1); the
+ * kernel would take any address of the namespace. Without nft, packets have such an address.
  */
 function hideAddresses(dev: string, index: number): string {
-  // nft has no way to write these characters in a name; a number may be another one's name.
+  // nft cannot write these characters in a name. It may take an index for the name of another link.
   const out = /["*\\]/.test(dev) ? `oif ${index}` : `oifname "${dev}"`;
   const match = `${out} ip daddr ${everywhere} udp sport 68 udp dport 67`;
   return [
@@ -263,7 +262,7 @@ function hideAddresses(dev: string, index: number): string {
 
 const showAddresses = `nft delete table ip ${table} 2>/dev/null`;
 
-/** Waits, at most a second, until no packet waits for a neighbour's hardware address. */
+/** Waits at most a second until no packet waits for a neighbour's hardware address. */
 function awaitNeighbour(dev: string): string {
   const waiting = `ip -4 neigh show dev ${shellQuote(dev)} nud incomplete 2>/dev/null`;
   return `n=0
@@ -273,15 +272,15 @@ sleep 0.05
 done`;
 }
 
-/** Exit status of the script when the way could not be prepared. */
-export const unprepared = 90;
+/** Exit status of the script when the route could not be prepared. */
+export const setUpFailedStatus = 90;
 
 /**
- * The script that runs its arguments as a program on this way. It outlives signals that end the
- * program, and whoever reads what it says, so that it can put everything back: in the end the file
- * of the lock, too, where whoever had it was killed.
+ * Makes the script that runs its arguments as a program with this route. It survives the signals that
+ * end the program, and the reader of its output, so that it can restore everything. In the end it also
+ * removes the file of the lock, if the lock's holder was killed.
  */
-export function passageScript({ before, after }: Passage, lock?: string): string {
+export function broadcastRouteScript({ before, after }: BroadcastRoute, lock?: string): string {
   return [
     "trap : HUP INT PIPE TERM",
     "after() {",
@@ -289,7 +288,7 @@ export function passageScript({ before, after }: Passage, lock?: string): string
     ...after,
     ...(lock === undefined ? [] : [removeLock(shellQuote(lock))]),
     "}",
-    `fail() { after; exit ${unprepared}; }`,
+    `fail() { after; exit ${setUpFailedStatus}; }`,
     ...before,
     '"$@"',
     "status=$?",
@@ -298,12 +297,12 @@ export function passageScript({ before, after }: Passage, lock?: string): string
   ].join("\n");
 }
 
-/** Only whoever locks the file may remove it. */
+/** Removes the file of a lock: only the holder of the lock may. */
 function removeLock(path: string): string {
   return `[ ! -e ${path} ] || flock --nonblock ${path} rm -f ${path} 2>/dev/null`;
 }
 
-/** The script that puts back what exchanges have left that were killed. */
-export function sweepScript({ stale }: Facts): string {
-  return [...stale.flatMap(sweep), ":"].join("\n");
+/** Makes the script that restores what killed exchanges have changed. */
+export function cleanUpScript({ stale }: NetnsFacts): string {
+  return [...stale.flatMap(restoreAll), ":"].join("\n");
 }

@@ -1,16 +1,16 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import type { Goal } from "./exchange4.ts";
-import type { Facts, Passage } from "./broadcast_route.ts";
+import type { BroadcastRoute, NetnsFacts } from "./broadcast_route.ts";
+import type { ExchangeGoal4 } from "./client_message4.ts";
 import { spawn } from "../../../host/spawn.ts";
-import {
-  lookScript,
-  parseFacts,
-  passageOf,
-  passageScript,
-  sweepScript,
-  unprepared,
-} from "./broadcast_route.ts";
 import { hex, ip } from "../codec/testing_message4.ts";
+import {
+  broadcastRouteScript,
+  cleanUpScript,
+  factsScript,
+  parseFacts,
+  planBroadcastRoute,
+  setUpFailedStatus,
+} from "./broadcast_route.ts";
 
 const address = ip("192.168.1.5");
 const server = ip("192.168.1.1");
@@ -53,10 +53,10 @@ Deno.test("a namespace without routes and without its link is read", () => {
 });
 
 Deno.test("names of interfaces are words of the shell", () => {
-  assert(lookScript("a b").includes("'/proc/sys/net/ipv4/conf/a b/rp_filter'"));
+  assert(factsScript("a b").includes("'/proc/sys/net/ipv4/conf/a b/rp_filter'"));
 });
 
-const bare: Facts = {
+const bare: NetnsFacts = {
   links: new Map([["eth0", { index: 2, up: true, chaddr: hex("02 0000000001"), addresses: [] }]]),
   stale: [],
   filters: { all: 0, dev: 0 },
@@ -64,7 +64,7 @@ const bare: Facts = {
 
 const eth0 = bare.links.get("eth0")!;
 
-function withLinks(links: Record<string, Partial<typeof eth0>>): Facts {
+function withLinks(links: Record<string, Partial<typeof eth0>>): NetnsFacts {
   const entries = Object.entries(links).map(([name, it]) => [name, { ...eth0, ...it }] as const);
   return { ...bare, links: new Map(entries) };
 }
@@ -82,8 +82,8 @@ function set(name: string, value: number): string {
 }
 const dropTable = "nft delete table ip denocni-dhcp 2>/dev/null";
 
-function pass(goal: Goal, facts: Facts): Passage {
-  return passageOf(goal, { dev: "eth0", facts });
+function pass(goal: ExchangeGoal4, facts: NetnsFacts): BroadcastRoute {
+  return planBroadcastRoute(goal, { dev: "eth0", facts });
 }
 
 Deno.test("a client without an address needs a route, and no more where nothing filters", () => {
@@ -130,7 +130,7 @@ Deno.test("a link that is down is set up for whoever wants an address, and not f
 });
 
 Deno.test("an address of any interface is kept out of what must have none", () => {
-  const rows: [Facts, boolean][] = [
+  const rows: [NetnsFacts, boolean][] = [
     [bare, false],
     [configured, true],
     [withLinks({ eth0: {}, eth1: { addresses: [ip("10.9.0.5")] } }), true],
@@ -156,7 +156,7 @@ const names: readonly [name: string, word: string, match: string][] = [
 for (const [name, word, match] of names) {
   Deno.test(`no program takes the name ${name} for something else`, () => {
     const facts = withLinks({ [name]: { index: 7, up: false, addresses: [address] } });
-    const { before } = passageOf({ kind: "acquire" }, { dev: name, facts });
+    const { before } = planBroadcastRoute({ kind: "acquire" }, { dev: name, facts });
     assertEquals(before.slice(0, 2), [
       `ip link set dev ${word} up || fail`,
       `ip route prepend 255.255.255.255 dev ${word} proto 220 || fail`,
@@ -166,7 +166,7 @@ for (const [name, word, match] of names) {
 }
 
 Deno.test("whoever has an address sends from it, and needs no way of its own", () => {
-  const goals: Goal[] = [{ kind: "renew", address, server }, { kind: "rebind", address }];
+  const goals: ExchangeGoal4[] = [{ kind: "renew", address, server }, { kind: "rebind", address }];
   for (const goal of goals) {
     assertEquals(pass(goal, configured), { from: address, before: [], after: [] });
   }
@@ -205,8 +205,8 @@ Deno.test("what was left on another interface tells of the common filter alone",
   assertEquals(before, [...swept, route("prepend", 225), set("all", 0), set("eth0", 0)]);
 });
 
-async function runScript(passage: Omit<Passage, "from">, program: string) {
-  const script = passageScript(passage);
+async function runScript(passage: Omit<BroadcastRoute, "from">, program: string) {
+  const script = broadcastRouteScript(passage);
   const { code, stdout } = await spawn("/bin/sh", ["-c", script, "sh", "/bin/sh", "-c", program]);
   return [code, stdout];
 }
@@ -222,12 +222,12 @@ Deno.test("the script puts everything back, and ends as its program does", async
 
 Deno.test("a way that cannot be prepared is put back, and nothing is run on it", async () => {
   const passage = { before: ["false || fail", "echo more"], after: ["echo after"] };
-  assertEquals(await runScript(passage, "echo in"), [unprepared, "after\n"]);
+  assertEquals(await runScript(passage, "echo in"), [setUpFailedStatus, "after\n"]);
 });
 
 Deno.test("the file of a lock goes with the script, unless somebody has it", async () => {
   const lock = await Deno.makeTempFile();
-  const script = passageScript({ before: [], after: [] }, lock);
+  const script = broadcastRouteScript({ before: [], after: [] }, lock);
   const run = () => spawn("/bin/sh", ["-c", script, "sh", "true"]);
   const file = await Deno.open(lock, { write: true });
   await file.lock(true);
@@ -247,5 +247,5 @@ Deno.test("what was left by several is put back in one go", () => {
     "ip route del 255.255.255.255 dev eth1 proto 226 2>/dev/null",
   ];
   const lines = [dropTable, routes[0], dropTable, set("all", 2), routes[1], ":"];
-  assertEquals(sweepScript({ ...bare, stale }), lines.join("\n"));
+  assertEquals(cleanUpScript({ ...bare, stale }), lines.join("\n"));
 });

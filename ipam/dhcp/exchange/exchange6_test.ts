@@ -1,15 +1,30 @@
 import { assert, assertEquals } from "@std/assert";
+import type { Message6, OptionEntry6 } from "../codec/message6.ts";
+import type { Client6, ExchangeGoal6 } from "./client_message6.ts";
+import type { ExchangeCounts6 } from "./counts6.ts";
+import type {
+  ExchangeOutcome6,
+  ExchangeSetup6,
+  ExchangeState6,
+  ExchangeStep6,
+} from "./exchange6.ts";
 import { formatIp } from "../../../host/ip.ts";
 import { Random, seedOf } from "../../../tests/harness/random.ts";
-import type { Client, Counts, Exchange, Goal, Outcome, Setup, Turn } from "./exchange6.ts";
-import { begin, everyone, receive, tick } from "./exchange6.ts";
-import { option, readOption } from "../codec/options6.ts";
-import type { Entry, Message } from "../codec/message6.ts";
-import { decode, encode } from "../codec/message6.ts";
+import { decodeMessage6, encodeMessage6 } from "../codec/message6.ts";
+import { option6, readOption6 } from "../codec/options6.ts";
 import { hex, ip, mutate, randomBytes } from "../codec/testing_message4.ts";
-import { duid, golden, iaid, message, optionsOf, serverDuid } from "../codec/testing_message6.ts";
+import {
+  duid,
+  golden6,
+  iaid,
+  messageOf6,
+  optionsOf6,
+  serverDuid,
+} from "../codec/testing_message6.ts";
+import { allRelayAgentsAndServers } from "./client_message6.ts";
+import { beginExchange6, receive6, tick6 } from "./exchange6.ts";
 
-const client: Client = { duid, iaid, requested: [23, 24], provided: [] };
+const client: Client6 = { duid, iaid, requested: [23, 24], provided: [] };
 const address = ip("2001:db8::5");
 const goals = {
   acquire: { kind: "acquire" },
@@ -18,7 +33,7 @@ const goals = {
   rebind: { kind: "rebind", address },
   release: { kind: "release", address, server: serverDuid },
   decline: { kind: "decline", address, server: serverDuid },
-} as const satisfies Record<Goal["kind"], Goal>;
+} as const satisfies Record<ExchangeGoal6["kind"], ExchangeGoal6>;
 
 /** Draws the `xid` of the golden packets for each message, and the middle for each wait. */
 function dice(): () => number {
@@ -26,22 +41,22 @@ function dice(): () => number {
   return () => draws++ % 2 === 0 ? 0x123456 / 2 ** 24 : 0.5;
 }
 
-function setup(goal: Goal, parts: Partial<Setup> = {}): Setup {
+function setup(goal: ExchangeGoal6, parts: Partial<ExchangeSetup6> = {}): ExchangeSetup6 {
   return { goal, client, now: 0, deadline: 208_000, random: () => 0.5, ...parts };
 }
 
-function open(turn: Turn): Turn & { done: false } {
+function open(turn: ExchangeStep6): ExchangeStep6 & { done: false } {
   if (turn.done) throw new Error(`over: ${JSON.stringify(turn.outcome)}`);
   return turn;
 }
 
-function over(turn: Turn): Outcome {
+function over(turn: ExchangeStep6): ExchangeOutcome6 {
   if (!turn.done) throw new Error("not over");
   return turn.outcome;
 }
 
-function sentBy(turn: Turn): Message | undefined {
-  return turn.send && decode(turn.send.bytes);
+function sentBy(turn: ExchangeStep6): Message6 | undefined {
+  return turn.send && decodeMessage6(turn.send.bytes);
 }
 
 const serverA = "0003 0001 020000000099";
@@ -60,15 +75,15 @@ interface Says {
 const leased = "0005 0018 20010db8 00*11 05 0000012c 00000258";
 const none: Says = { ia: "000d 0006 0002 66756c6c" };
 
-function say(type: 2 | 7, turn: Turn, says: Says = {}): Uint8Array {
+function say(type: 2 | 7, turn: ExchangeStep6, says: Says = {}): Uint8Array {
   const { server = serverA, client = duid.toHex(), ia = leased, more = [] } = says;
   const { solicited, xid } = open(turn).state;
   const iaOption = [3, `${says.iaid ?? "0a0b0c0d"} 00000096 000000f0 ${ia}`] as const;
-  return encode(message(
+  return encodeMessage6(messageOf6(
     type,
     // Between two attempts nothing answers.
     says.xid ?? Math.max(type === 2 ? solicited : xid, 0),
-    optionsOf(
+    optionsOf6(
       ...(client ? [[1, client] as const] : []),
       ...(server ? [[2, server] as const] : []),
       ...(ia === false ? [] : [iaOption]),
@@ -77,33 +92,33 @@ function say(type: 2 | 7, turn: Turn, says: Says = {}): Uint8Array {
   ));
 }
 
-const advertise = (turn: Turn, says?: Says) => say(2, turn, says);
-const reply = (turn: Turn, says?: Says) => say(7, turn, says);
+const advertise = (turn: ExchangeStep6, says?: Says) => say(2, turn, says);
+const reply = (turn: ExchangeStep6, says?: Says) => say(7, turn, says);
 const rapid: Says = { more: [[14, ""]] };
 const preference = (text: string) => ({ more: [[7, text]] } as const);
 const status = (code: number): Says => ({ more: [[13, `000${code}`]] });
 
 /** Hands in a packet at some time. */
-function hand(turn: Turn, packet: Uint8Array, now = open(turn).until - 1): Turn {
-  return receive(open(turn).state, { packet, now });
+function hand(turn: ExchangeStep6, packet: Uint8Array, now = open(turn).until - 1): ExchangeStep6 {
+  return receive6(open(turn).state, { packet, now });
 }
 
 /** Lets time pass until something happens. */
-function pass(turn: Turn, times = 1): Turn {
-  return times === 0 ? turn : pass(tick(open(turn).state, open(turn).until), times - 1);
+function pass(turn: ExchangeStep6, times = 1): ExchangeStep6 {
+  return times === 0 ? turn : pass(tick6(open(turn).state, open(turn).until), times - 1);
 }
 
 function counts(
   { malformed = 0, foreign = 0, unusable = 0, ...rest }:
-    & Partial<Omit<Counts, "ignored">>
-    & Partial<Counts["ignored"]>,
-): Counts {
+    & Partial<Omit<ExchangeCounts6, "ignored">>
+    & Partial<ExchangeCounts6["ignored"]>,
+): ExchangeCounts6 {
   const ignored = { malformed, foreign, unusable };
   const sent = { solicit: 0, request: 0, confirm: 0, renew: 0, rebind: 0, release: 0, decline: 0 };
   return { ...sent, advertise: 0, reply: 0, ...rest, ignored };
 }
 
-const sentFirst: readonly (readonly [keyof typeof goals, keyof typeof golden])[] = [
+const sentFirst: readonly (readonly [keyof typeof goals, keyof typeof golden6])[] = [
   ["acquire", "solicit"],
   ["reboot", "confirm"],
   ["renew", "renew"],
@@ -113,47 +128,47 @@ const sentFirst: readonly (readonly [keyof typeof goals, keyof typeof golden])[]
 
 for (const [kind, packet] of sentFirst) {
   Deno.test(`${kind} sends the golden packet at once, to all servers`, () => {
-    const { send, done } = begin(setup(goals[kind], { random: dice() }));
-    assertEquals(send!.bytes.toHex(), golden[packet].toHex());
+    const { send, done } = beginExchange6(setup(goals[kind], { random: dice() }));
+    assertEquals(send!.bytes.toHex(), golden6[packet].toHex());
     assertEquals([send!.to, done], [ip("ff02::1:2"), false]);
-    assertEquals(send!.to, everyone);
+    assertEquals(send!.to, allRelayAgentsAndServers);
   });
 }
 
 Deno.test("acquire wishes for an address with the golden packet", () => {
-  const { send } = begin(setup({ kind: "acquire", address }, { random: dice() }));
-  assertEquals(send!.bytes.toHex(), golden.solicitAddress.toHex());
+  const { send } = beginExchange6(setup({ kind: "acquire", address }, { random: dice() }));
+  assertEquals(send!.bytes.toHex(), golden6.solicitAddress.toHex());
 });
 
 Deno.test("rebind sends the golden packet, later with the time since", () => {
-  const first = begin(setup(goals.rebind, { random: dice() }));
-  assertEquals(readOption(sentBy(first)!.options, option.elapsedTime), 0);
+  const first = beginExchange6(setup(goals.rebind, { random: dice() }));
+  assertEquals(readOption6(sentBy(first)!.options, option6.elapsedTime), 0);
   const second = pass(first);
-  assertEquals(second.send!.bytes.toHex(), golden.rebind.toHex());
+  assertEquals(second.send!.bytes.toHex(), golden6.rebind.toHex());
   assertEquals(formatIp(second.send!.to), "ff02::1:2");
 });
 
 Deno.test("acquire requests the golden advertisement and takes the golden reply", () => {
-  const solicit = begin(setup(goals.acquire, { random: dice() }));
-  const heard = receive(open(solicit).state, { packet: golden.advertise, now: 20 });
+  const solicit = beginExchange6(setup(goals.acquire, { random: dice() }));
+  const heard = receive6(open(solicit).state, { packet: golden6.advertise, now: 20 });
   assertEquals([heard.send, open(heard).until], [undefined, 1050]);
-  const request = tick(open(heard).state, 1050);
-  assertEquals(request.send!.bytes.toHex(), golden.request.toHex());
+  const request = tick6(open(heard).state, 1050);
+  assertEquals(request.send!.bytes.toHex(), golden6.request.toHex());
   assertEquals(formatIp(request.send!.to), "ff02::1:2");
-  const outcome = over(receive(open(request).state, { packet: golden.reply, now: 1075 }));
+  const outcome = over(receive6(open(request).state, { packet: golden6.reply, now: 1075 }));
   assertEquals(outcome, {
     kind: "acked",
-    ack: decode(golden.reply)!,
+    ack: decodeMessage6(golden6.reply)!,
     age: 25,
     counts: counts({ solicit: 1, request: 1, advertise: 1, reply: 1 }),
   });
 });
 
 Deno.test("acquire takes a lease that is given at once", () => {
-  const solicit = begin(setup(goals.acquire, { random: dice() }));
-  assertEquals(over(receive(open(solicit).state, { packet: golden.rapidReply, now: 7 })), {
+  const solicit = beginExchange6(setup(goals.acquire, { random: dice() }));
+  assertEquals(over(receive6(open(solicit).state, { packet: golden6.rapidReply, now: 7 })), {
     kind: "acked",
-    ack: decode(golden.rapidReply)!,
+    ack: decodeMessage6(golden6.rapidReply)!,
     age: 7,
     counts: counts({ solicit: 1, reply: 1 }),
   });
@@ -161,10 +176,10 @@ Deno.test("acquire takes a lease that is given at once", () => {
 
 for (const kind of ["renew", "rebind"] as const) {
   Deno.test(`${kind} takes the golden reply`, () => {
-    const { state } = open(begin(setup(goals[kind], { random: dice() })));
-    assertEquals(over(receive(state, { packet: golden.reply, now: 7 })), {
+    const { state } = open(beginExchange6(setup(goals[kind], { random: dice() })));
+    assertEquals(over(receive6(state, { packet: golden6.reply, now: 7 })), {
       kind: "acked",
-      ack: decode(golden.reply)!,
+      ack: decodeMessage6(golden6.reply)!,
       age: 7,
       counts: counts({ [kind]: 1, reply: 1 }),
     });
@@ -178,7 +193,7 @@ for (const kind of ["release", "decline"] as const) {
     }]] as const
   ) {
     Deno.test(`${kind} ends with a reply that says ${what}`, () => {
-      const turn = begin(setup(goals[kind]));
+      const turn = beginExchange6(setup(goals[kind]));
       assertEquals(over(hand(turn, reply(turn, says))), {
         kind: "sent",
         counts: counts({ [kind]: 1, reply: 1 }),
@@ -189,7 +204,7 @@ for (const kind of ["release", "decline"] as const) {
 
 for (const [what, says] of [["success", status(0)], ["nothing", {}]] as const) {
   Deno.test(`reboot is confirmed by a reply that says ${what}`, () => {
-    const turn = begin(setup(goals.reboot));
+    const turn = beginExchange6(setup(goals.reboot));
     assertEquals(over(hand(turn, reply(turn, { ia: false, ...says }))), {
       kind: "confirmed",
       counts: counts({ confirm: 1, reply: 1 }),
@@ -198,7 +213,10 @@ for (const [what, says] of [["success", status(0)], ["nothing", {}]] as const) {
 }
 
 /** Lets time pass until the end: when what was sent, and how it ended. */
-function run(first: Turn, start = 0): { sent: [number, number][]; end: number; outcome: Outcome } {
+function run(
+  first: ExchangeStep6,
+  start = 0,
+): { sent: [number, number][]; end: number; outcome: ExchangeOutcome6 } {
   const sent: [number, number][] = [];
   let [turn, now] = [first, start];
   for (let steps = 0; steps < 200; steps++) {
@@ -206,15 +224,15 @@ function run(first: Turn, start = 0): { sent: [number, number][]; end: number; o
     if (type) sent.push([now, type]);
     if (turn.done) return { sent, end: now, outcome: turn.outcome };
     now = turn.until;
-    turn = tick(turn.state, now);
+    turn = tick6(turn.state, now);
   }
   throw new Error("no end");
 }
 
 interface Timeline {
   readonly what: string;
-  readonly goal: Goal;
-  readonly parts: Partial<Setup>;
+  readonly goal: ExchangeGoal6;
+  readonly parts: Partial<ExchangeSetup6>;
   /** Milliseconds. */
   readonly sent: readonly number[];
   /** Milliseconds. */
@@ -320,7 +338,7 @@ const timelines: readonly Timeline[] = [
 
 for (const { what, goal, parts, sent, end } of timelines) {
   Deno.test(`without an answer: ${what}`, () => {
-    const found = run(begin(setup(goal, parts)), parts.now);
+    const found = run(beginExchange6(setup(goal, parts)), parts.now);
     assertEquals(found.sent.map(([at]) => at), [...sent]);
     assertEquals(found.end, end);
     assertEquals(found.outcome.kind, "failed");
@@ -346,7 +364,7 @@ const requests: readonly Timeline[] = [
 
 for (const { what, goal, parts, sent, end } of requests) {
   Deno.test(`a REQUEST that nobody answers goes ${what}`, () => {
-    const solicit = begin(setup(goal, parts));
+    const solicit = beginExchange6(setup(goal, parts));
     const request = pass(hand(solicit, advertise(solicit)));
     const found = run(request, 1050).sent;
     const expected = sent.map((at): [number, number] => [1050 + at, 3]);
@@ -355,13 +373,13 @@ for (const { what, goal, parts, sent, end } of requests) {
 }
 
 /** The first waits of an exchange in milliseconds. */
-function waits(goal: Goal, random: () => number): number[] {
-  let turn = begin(setup(goal, { deadline: 1e9, random }));
+function waits(goal: ExchangeGoal6, random: () => number): number[] {
+  let turn = beginExchange6(setup(goal, { deadline: 1e9, random }));
   let now = 0;
   return Array.from({ length: 4 }, () => {
     const { until, state } = open(turn);
     const wait = until - now;
-    [now, turn] = [until, tick(state, until)];
+    [now, turn] = [until, tick6(state, until)];
     return Math.round(wait);
   });
 }
@@ -384,21 +402,21 @@ for (const [kind, value, expected] of varied) {
 }
 
 Deno.test("every sending says the hundredths of a second since the message first went", () => {
-  const elapsed = (turn: Turn) => readOption(sentBy(turn)!.options, option.elapsedTime);
-  const first = begin(setup(goals.acquire, { now: 1_000_000, deadline: 1e9 }));
-  const second = tick(open(first).state, 1_010_999);
+  const elapsed = (turn: ExchangeStep6) => readOption6(sentBy(turn)!.options, option6.elapsedTime);
+  const first = beginExchange6(setup(goals.acquire, { now: 1_000_000, deadline: 1e9 }));
+  const second = tick6(open(first).state, 1_010_999);
   assertEquals([elapsed(first), elapsed(second)], [0, 1099]);
   const request = hand(second, advertise(second), 1_015_000);
   assertEquals(elapsed(request), 0);
-  assertEquals(elapsed(tick(open(request).state, 1_016_500)), 150);
-  assertEquals(elapsed(tick(open(first).state, 1_655_350)), 65_535);
-  assertEquals(elapsed(tick(open(first).state, 1_655_360)), 65_535);
-  assertEquals(elapsed(tick({ ...open(first).state, until: 0 }, 999_000)), 0);
+  assertEquals(elapsed(tick6(open(request).state, 1_016_500)), 150);
+  assertEquals(elapsed(tick6(open(first).state, 1_655_350)), 65_535);
+  assertEquals(elapsed(tick6(open(first).state, 1_655_360)), 65_535);
+  assertEquals(elapsed(tick6({ ...open(first).state, until: 0 }, 999_000)), 0);
 });
 
 Deno.test("all sendings of one message have one xid, the next message another", () => {
   const random = new Random(seedOf(6));
-  let turn = begin(setup(goals.acquire, { random: () => random.next() }));
+  let turn = beginExchange6(setup(goals.acquire, { random: () => random.next() }));
   const found = [sentBy(turn)!.xid];
   turn = pass(turn);
   found.push(sentBy(turn)!.xid);
@@ -414,20 +432,20 @@ Deno.test("all sendings of one message have one xid, the next message another", 
 });
 
 Deno.test("before its time nothing happens", () => {
-  const first = open(begin(setup(goals.acquire)));
-  assertEquals(tick(first.state, 1049), { done: false, until: 1050, state: first.state });
+  const first = open(beginExchange6(setup(goals.acquire)));
+  assertEquals(tick6(first.state, 1049), { done: false, until: 1050, state: first.state });
 });
 
 /** The server that is asked after the first wait. */
-function asked(turn: Turn): string | undefined {
-  return readOption(sentBy(turn)?.options ?? [], option.serverId)?.toHex();
+function asked(turn: ExchangeStep6): string | undefined {
+  return readOption6(sentBy(turn)?.options ?? [], option6.serverId)?.toHex();
 }
 
 const a = hex(serverA).toHex();
 const b = hex(serverB).toHex();
 
 Deno.test("the highest preference is taken, after the first wait", () => {
-  let turn = begin(setup(goals.acquire));
+  let turn = beginExchange6(setup(goals.acquire));
   turn = hand(turn, advertise(turn), 10);
   turn = hand(turn, advertise(turn, { server: serverB, ...preference("01") }), 20);
   turn = hand(turn, advertise(turn, { server: "0003 07", ...preference("00") }), 30);
@@ -436,14 +454,14 @@ Deno.test("the highest preference is taken, after the first wait", () => {
 });
 
 Deno.test("the first of equal preferences is taken", () => {
-  let turn = begin(setup(goals.acquire));
+  let turn = beginExchange6(setup(goals.acquire));
   turn = hand(turn, advertise(turn, { server: serverB }), 10);
   turn = hand(turn, advertise(turn, { server: serverA, ...preference("00") }), 20);
   assertEquals(asked(pass(turn)), b);
 });
 
 Deno.test("the preference 255 ends the wait at once, 254 does not", () => {
-  let turn = begin(setup(goals.acquire));
+  let turn = beginExchange6(setup(goals.acquire));
   turn = hand(turn, advertise(turn, preference("fe")), 10);
   assertEquals(turn.send, undefined);
   turn = hand(turn, advertise(turn, { server: serverB, ...preference("ff") }), 20);
@@ -452,19 +470,19 @@ Deno.test("the preference 255 ends the wait at once, 254 does not", () => {
 });
 
 Deno.test("a malformed preference is none", () => {
-  let turn = begin(setup(goals.acquire));
+  let turn = beginExchange6(setup(goals.acquire));
   turn = hand(turn, advertise(turn, preference("ff00")), 10);
   turn = hand(turn, advertise(turn, { server: serverB, ...preference("01") }), 20);
   assertEquals(asked(pass(turn)), b);
 });
 
 Deno.test("after the first wait the first advertisement is taken at once", () => {
-  const turn = pass(begin(setup(goals.acquire)));
+  const turn = pass(beginExchange6(setup(goals.acquire)));
   assertEquals(asked(hand(turn, advertise(turn), 1100)), a);
 });
 
 Deno.test("a server that does not answer is left for the next best", () => {
-  let turn = begin(setup(goals.acquire, { deadline: 31_050 }));
+  let turn = beginExchange6(setup(goals.acquire, { deadline: 31_050 }));
   turn = hand(turn, advertise(turn, { server: serverB }), 10);
   turn = pass(hand(turn, advertise(turn, preference("02")), 20));
   assertEquals(asked(turn), a);
@@ -489,7 +507,7 @@ const refusals: readonly (readonly [what: string, Says])[] = [
 
 for (const [what, says] of refusals) {
   Deno.test(`a server that answers REQUEST with ${what} is left for the next`, () => {
-    let turn = begin(setup(goals.acquire));
+    let turn = beginExchange6(setup(goals.acquire));
     turn = hand(turn, advertise(turn, { server: serverB }), 10);
     turn = pass(hand(turn, advertise(turn, preference("02")), 20));
     turn = hand(turn, reply(turn, says), 1100);
@@ -498,7 +516,7 @@ for (const [what, says] of refusals) {
   });
 
   Deno.test(`after ${what} of the last server it is looked for one again`, () => {
-    let turn = begin(setup(goals.acquire));
+    let turn = beginExchange6(setup(goals.acquire));
     turn = pass(hand(turn, advertise(turn)));
     const request = turn;
     turn = hand(turn, reply(turn, says), 1100);
@@ -519,7 +537,7 @@ for (const [what, says] of refusals) {
 }
 
 Deno.test("pauses double up to 64 s", () => {
-  let turn = begin(setup(goals.acquire, { deadline: 1e9 }));
+  let turn = beginExchange6(setup(goals.acquire, { deadline: 1e9 }));
   const found: number[] = [];
   while (found.length < 9) {
     turn = pass(hand(turn, advertise(turn)));
@@ -534,14 +552,14 @@ Deno.test("pauses double up to 64 s", () => {
 for (const [what, says] of [["UnspecFail", status(1)], ["UseMulticast", status(5)]] as const) {
   Deno.test(`${what} changes nothing but the words: the message goes again in its time`, () => {
     for (const goal of [goals.renew, goals.rebind, goals.release, goals.decline, goals.reboot]) {
-      const turn = open(begin(setup(goal)));
+      const turn = open(beginExchange6(setup(goal)));
       const told = open(hand(turn, reply(turn, says)));
       assertEquals([told.send, told.until], [undefined, turn.until]);
       assertEquals(told.state.counts.reply, 1);
       assert(told.state.refusal!.startsWith(`server answered ${what}: `), told.state.refusal);
       if (goal.kind !== "reboot") assertEquals(sentBy(pass(told))!.type, sentBy(turn)!.type);
     }
-    const solicit = begin(setup(goals.acquire));
+    const solicit = beginExchange6(setup(goals.acquire));
     const request = open(pass(hand(solicit, advertise(solicit))));
     const told = open(hand(request, reply(request, says)));
     assertEquals([told.send, told.until], [undefined, request.until]);
@@ -569,7 +587,7 @@ const refusing: readonly (readonly [keyof typeof goals, Says, message: string])[
 
 for (const [kind, says, text] of refusing) {
   Deno.test(`${kind} is refused: ${text}`, () => {
-    const turn = begin(setup(goals[kind]));
+    const turn = beginExchange6(setup(goals[kind]));
     assertEquals(over(hand(turn, reply(turn, says))), {
       kind: "refused",
       message: text,
@@ -580,12 +598,12 @@ for (const [kind, says, text] of refusing) {
 
 for (const kind of ["renew", "rebind"] as const) {
   Deno.test(`${kind} requests the address anew of a server that does not know the lease`, () => {
-    const turn = begin(setup(goals[kind], { random: dice() }));
+    const turn = beginExchange6(setup(goals[kind], { random: dice() }));
     const request = hand(turn, reply(turn, { ia: "000d 0002 0003" }), 100);
-    assertEquals(request.send!.bytes.toHex(), golden.request.toHex());
-    assertEquals(over(receive(open(request).state, { packet: golden.reply, now: 130 })), {
+    assertEquals(request.send!.bytes.toHex(), golden6.request.toHex());
+    assertEquals(over(receive6(open(request).state, { packet: golden6.reply, now: 130 })), {
       kind: "acked",
-      ack: decode(golden.reply)!,
+      ack: decodeMessage6(golden6.reply)!,
       age: 30,
       counts: counts({ [kind]: 1, request: 1, reply: 2 }),
     });
@@ -607,7 +625,7 @@ for (const kind of ["renew", "rebind"] as const) {
   });
 
   Deno.test(`${kind} goes on where a server has no more time to give`, () => {
-    const turn = begin(setup(goals[kind], { deadline: 5000 }));
+    const turn = beginExchange6(setup(goals[kind], { deadline: 5000 }));
     const told = hand(turn, reply(turn, none));
     assertEquals(sentBy(pass(told))!.type, sentBy(turn)!.type);
     const { outcome } = run(told);
@@ -620,7 +638,7 @@ for (const kind of ["renew", "rebind"] as const) {
 }
 
 Deno.test("reboot is refused when its wait is over and nobody has confirmed", () => {
-  const turn = begin(setup(goals.reboot));
+  const turn = beginExchange6(setup(goals.reboot));
   const told = hand(turn, reply(turn, { ia: false, ...status(4) }), 100);
   assertEquals(open(told).until, 1000);
   assertEquals(over(pass(told)), {
@@ -633,8 +651,8 @@ Deno.test("reboot is refused when its wait is over and nobody has confirmed", ()
 });
 
 Deno.test("an answer says how long the next waits may be", () => {
-  const wait = (packet: (turn: Turn) => Uint8Array) => {
-    const first = begin(setup(goals.acquire, { deadline: 1e9 }));
+  const wait = (packet: (turn: ExchangeStep6) => Uint8Array) => {
+    const first = beginExchange6(setup(goals.acquire, { deadline: 1e9 }));
     const last = pass(hand(first, packet(first)), 9);
     return open(last).until - open(last).state.sentAt;
   };
@@ -644,14 +662,14 @@ Deno.test("an answer says how long the next waits may be", () => {
 });
 
 Deno.test("a second advertisement of a server is counted and not remembered", () => {
-  let turn = begin(setup(goals.acquire));
+  let turn = beginExchange6(setup(goals.acquire));
   for (let times = 0; times < 3; times++) turn = hand(turn, advertise(turn), 10);
   assertEquals(open(turn).state.counts, counts({ solicit: 1, advertise: 3 }));
   assertEquals(open(turn).state.others.length, 1);
 });
 
 Deno.test("a flood of servers is counted and not remembered", () => {
-  let turn = begin(setup(goals.acquire));
+  let turn = beginExchange6(setup(goals.acquire));
   for (let number = 16; number < 216; number++) {
     turn = hand(turn, advertise(turn, { server: `0003 ${number.toString(16)}` }), 10);
   }
@@ -662,16 +680,16 @@ Deno.test("a flood of servers is counted and not remembered", () => {
 
 type Ignoring = readonly [
   what: string,
-  why: keyof Counts["ignored"],
-  goal: Goal,
-  packet: (turn: Turn) => Uint8Array,
+  why: keyof ExchangeCounts6["ignored"],
+  goal: ExchangeGoal6,
+  packet: (turn: ExchangeStep6) => Uint8Array,
 ];
 
 const noRapid = { ...client, rapidCommit: false };
 const ignored: readonly Ignoring[] = [
   ["nothing", "malformed", goals.acquire, () => new Uint8Array()],
   ["a message of DHCPv4", "malformed", goals.acquire, () => new Uint8Array(300)],
-  ["a cut packet", "malformed", goals.acquire, () => golden.advertise.subarray(0, 60)],
+  ["a cut packet", "malformed", goals.acquire, () => golden6.advertise.subarray(0, 60)],
   ["another xid", "foreign", goals.acquire, (turn) => advertise(turn, { xid: 1 })],
   ["a reply of another xid", "foreign", goals.renew, (turn) => reply(turn, { xid: 1 })],
   ["another client", "foreign", goals.acquire, (turn) => advertise(turn, { client: "0004 01" })],
@@ -688,10 +706,10 @@ const ignored: readonly Ignoring[] = [
   }],
   ["a request", "unusable", goals.renew, (turn) => {
     const { xid } = open(turn).state;
-    return encode({ ...decode(golden.request)!, xid });
+    return encodeMessage6({ ...decodeMessage6(golden6.request)!, xid });
   }],
   ["a wish of the server to be asked", "unusable", goals.renew, (turn) => {
-    return encode({ ...decode(reply(turn))!, type: 10 });
+    return encodeMessage6({ ...decodeMessage6(reply(turn))!, type: 10 });
   }],
   ["no server", "unusable", goals.acquire, (turn) => advertise(turn, { server: "" })],
   ["a malformed server", "unusable", goals.acquire, (turn) => advertise(turn, { server: "0003" })],
@@ -743,7 +761,7 @@ const ignored: readonly Ignoring[] = [
 
 for (const [what, why, goal, packet] of ignored) {
   Deno.test(`${goal.kind} ignores ${what} as ${why}`, () => {
-    const first = open(begin(setup(goal)));
+    const first = open(beginExchange6(setup(goal)));
     const next = open(hand(first, packet(first)));
     assertEquals([next.send, next.until], [undefined, first.until]);
     const { counts: before, ...rest } = first.state;
@@ -754,14 +772,14 @@ for (const [what, why, goal, packet] of ignored) {
 }
 
 Deno.test("a lease at once is ignored by who did not ask for it", () => {
-  const turn = begin(setup(goals.acquire, { client: noRapid }));
-  assertEquals(readOption(sentBy(turn)!.options, option.rapidCommit), undefined);
+  const turn = beginExchange6(setup(goals.acquire, { client: noRapid }));
+  assertEquals(readOption6(sentBy(turn)!.options, option6.rapidCommit), undefined);
   const next = open(hand(turn, reply(turn, rapid)));
   assertEquals(next.state.counts.ignored.unusable, 1);
 });
 
 Deno.test("a refusal at once is remembered, and others may still advertise", () => {
-  const turn = begin(setup(goals.acquire));
+  const turn = beginExchange6(setup(goals.acquire));
   const told = hand(turn, reply(turn, { ...rapid, ...none }), 10);
   assertEquals([told.send, open(told).state.counts.reply], [undefined, 1]);
   assertEquals(asked(pass(hand(told, advertise(told, { server: serverB }), 20))), b);
@@ -769,7 +787,7 @@ Deno.test("a refusal at once is remembered, and others may still advertise", () 
 
 for (const kind of ["reboot", "rebind"] as const) {
   Deno.test(`${kind} listens to any server`, () => {
-    const turn = begin(setup(goals[kind]));
+    const turn = beginExchange6(setup(goals[kind]));
     const outcome = over(hand(turn, reply(turn, { server: serverB })));
     assertEquals(outcome.kind, kind === "reboot" ? "confirmed" : "acked");
   });
@@ -777,15 +795,15 @@ for (const kind of ["reboot", "rebind"] as const) {
 
 Deno.test("goals that are for all servers do not heed one that they hold", () => {
   for (const kind of ["acquire", "reboot", "rebind"] as const) {
-    const turn = begin(setup({ ...goals.renew, kind }));
-    assertEquals(readOption(sentBy(turn)!.options, option.serverId), undefined);
+    const turn = beginExchange6(setup({ ...goals.renew, kind }));
+    assertEquals(readOption6(sentBy(turn)!.options, option6.serverId), undefined);
     const outcome = over(hand(turn, reply(turn, { ...rapid, server: serverB })));
     assertEquals(outcome.kind, kind === "reboot" ? "confirmed" : "acked");
   }
 });
 
 Deno.test("a pause that lasts until the deadline ends the exchange", () => {
-  let turn = begin(setup(goals.acquire, { deadline: 1500 }));
+  let turn = beginExchange6(setup(goals.acquire, { deadline: 1500 }));
   turn = hand(turn, advertise(turn, preference("ff")), 900);
   turn = hand(turn, reply(turn, none), 1000);
   assertEquals([open(turn).state.phase, open(turn).until], ["pausing", 1500]);
@@ -794,7 +812,7 @@ Deno.test("a pause that lasts until the deadline ends the exchange", () => {
 });
 
 Deno.test("an advertisement that is as late as the deadline is not requested", () => {
-  let turn = begin(setup(goals.acquire, { deadline: 500 }));
+  let turn = beginExchange6(setup(goals.acquire, { deadline: 500 }));
   turn = pass(hand(turn, advertise(turn), 400));
   assertEquals(over(turn), {
     kind: "failed",
@@ -805,19 +823,19 @@ Deno.test("an advertisement that is as late as the deadline is not requested", (
 });
 
 Deno.test("no lease is younger than its answer", () => {
-  const turn = begin(setup(goals.renew, { now: 1000 }));
+  const turn = beginExchange6(setup(goals.renew, { now: 1000 }));
   const outcome = over(hand(turn, reply(turn), 990));
   assertEquals("age" in outcome && outcome.age, 0);
 });
 
 Deno.test("a reply may give another address: the caller applies it", () => {
-  const turn = begin(setup(goals.renew));
+  const turn = beginExchange6(setup(goals.renew));
   const other = "0005 0018 20010db8 00*11 77 0000012c 00000258";
   assertEquals(over(hand(turn, reply(turn, { ia: other }))).kind, "acked");
 });
 
 Deno.test("words of a server are cut and cannot steer a terminal", () => {
-  const turn = begin(setup(goals.renew));
+  const turn = beginExchange6(setup(goals.renew));
   const outcome = over(hand(turn, reply(turn, { more: [[13, `0004 1b 0a ${"78".repeat(400)}`]] })));
   assertEquals(
     "message" in outcome && outcome.message,
@@ -828,8 +846,8 @@ Deno.test("words of a server are cut and cannot steer a terminal", () => {
 
 type Failure = readonly [
   what: string,
-  goal: Goal,
-  packets: (turn: Turn) => Uint8Array[],
+  goal: ExchangeGoal6,
+  packets: (turn: ExchangeStep6) => Uint8Array[],
   message: string,
 ];
 
@@ -920,7 +938,7 @@ const failures: readonly Failure[] = [
 
 for (const [what, goal, packets, text] of failures) {
   Deno.test(`the error counts, and guesses: ${what}`, () => {
-    const first = begin(setup(goal, { deadline: 6000 }));
+    const first = beginExchange6(setup(goal, { deadline: 6000 }));
     const last = packets(first).reduce((turn, packet) => hand(turn, packet, 0), first);
     const { outcome } = run(last);
     assertEquals("message" in outcome && outcome.message, text);
@@ -938,22 +956,22 @@ const meant: readonly (readonly [code: number, text: string])[] = [
 
 for (const [code, text] of meant) {
   Deno.test(`names what a status means: ${text}`, () => {
-    const turn = begin(setup(goals.acquire));
+    const turn = beginExchange6(setup(goals.acquire));
     assertEquals(open(hand(turn, advertise(turn, status(code)))).state.refusal, text);
   });
 }
 
 interface Sent {
   readonly what: string;
-  readonly goal: Goal;
-  readonly parts: Partial<Client>;
+  readonly goal: ExchangeGoal6;
+  readonly parts: Partial<Client6>;
   /** Options in their order, without the identifier and the time. */
-  readonly options: Entry[];
+  readonly options: OptionEntry6[];
 }
 
 const ia = [3, "0a0b0c0d 00*8 0005 0018 20010db8 00*11 05 00*8"] as const;
 const requested = [6, "0017 0018 0052"] as const;
-const provided = optionsOf(
+const provided = optionsOf6(
   [15, "0003 706f64"],
   ...[1, 2, 3, 6, 8, 14].map((code) => [code, "99"] as const),
   [16, "0000"],
@@ -966,63 +984,63 @@ const contents: readonly Sent[] = [
     what: "what is provided, except what the protocol sets",
     goal: goals.acquire,
     parts: { provided },
-    options: optionsOf([3, "0a0b0c0d 00*8"], requested, [14, ""], ...given),
+    options: optionsOf6([3, "0a0b0c0d 00*8"], requested, [14, ""], ...given),
   },
   {
     what: "what is provided, too",
     goal: goals.renew,
     parts: { provided },
-    options: optionsOf([2, serverA], ia, requested, ...given),
+    options: optionsOf6([2, serverA], ia, requested, ...given),
   },
   {
     what: "what is provided, too",
     goal: goals.rebind,
     parts: { provided },
-    options: optionsOf(ia, requested, ...given),
+    options: optionsOf6(ia, requested, ...given),
   },
   {
     what: "nothing that is provided or asked for",
     goal: goals.release,
     parts: { provided },
-    options: optionsOf([2, serverA], ia),
+    options: optionsOf6([2, serverA], ia),
   },
   {
     what: "nothing that is provided or asked for",
     goal: goals.decline,
     parts: { provided },
-    options: optionsOf([2, serverA], ia),
+    options: optionsOf6([2, serverA], ia),
   },
   {
     what: "nothing that is provided or asked for",
     goal: goals.reboot,
     parts: { provided },
-    options: optionsOf(ia),
+    options: optionsOf6(ia),
   },
   {
     what: "each wish once",
     goal: goals.rebind,
     parts: { requested: [82, 31] },
-    options: optionsOf(ia, [6, "0052 001f"]),
+    options: optionsOf6(ia, [6, "0052 001f"]),
   },
 ];
 
 for (const { what, goal, parts, options } of contents) {
   Deno.test(`${goal.kind} says ${what}`, () => {
-    const found = sentBy(begin(setup(goal, { client: { ...client, ...parts } })))!;
+    const found = sentBy(beginExchange6(setup(goal, { client: { ...client, ...parts } })))!;
     assertEquals(found.options.filter(([code]) => code !== 1 && code !== 8), options);
-    assertEquals(readOption(found.options, option.clientId), duid);
-    assertEquals(readOption(found.options, option.elapsedTime), 0);
+    assertEquals(readOption6(found.options, option6.clientId), duid);
+    assertEquals(readOption6(found.options, option6.elapsedTime), 0);
   });
 }
 
 Deno.test("the request asks for what was advertised, not for what was wished", () => {
-  const first = begin(setup({ kind: "acquire", address: ip("2001:db8::99") }));
+  const first = beginExchange6(setup({ kind: "acquire", address: ip("2001:db8::99") }));
   const request = hand(first, advertise(first, preference("ff")));
-  assertEquals(sentBy(request)!.options.find(([code]) => code === 3), optionsOf(ia)[0]);
+  assertEquals(sentBy(request)!.options.find(([code]) => code === 3), optionsOf6(ia)[0]);
 });
 
 /** Plays a server that answers something, or anything. */
-function anything(random: Random, turn: Turn): Uint8Array {
+function anything(random: Random, turn: ExchangeStep6): Uint8Array {
   if (random.oneIn(20)) return randomBytes(random, random.integer(0, 300));
   const packet = say(random.pick([2, 7]), turn, {
     ...(random.oneIn(5) && { xid: random.integer(0, 9) }),
@@ -1047,19 +1065,19 @@ Deno.test("whatever arrives, an exchange ends in time, sends little and counts e
     const about = `seed ${random.seed}, run ${run}`;
     const goal = random.pick(Object.values(goals));
     const hostile = random.oneIn(2);
-    let turn = begin(setup(goal, { random: () => random.next() }));
+    let turn = beginExchange6(setup(goal, { random: () => random.next() }));
     let [now, sent, packets]: [number, number, number] = [0, 1, 0];
-    let state: Exchange = open(turn).state;
+    let state: ExchangeState6 = open(turn).state;
     while (!turn.done) {
       state = turn.state;
       assert(turn.until > now && turn.until <= 208_000, about);
       if (random.oneIn(hostile ? 2 : 8) && packets < 400) {
         packets++;
         now = Math.min(now + random.integer(0, 500), turn.until - 1e-6);
-        turn = receive(state, { packet: anything(random, turn), now });
+        turn = receive6(state, { packet: anything(random, turn), now });
       } else {
         now = turn.until;
-        turn = tick(state, now);
+        turn = tick6(state, now);
       }
       if (turn.send) sent++;
     }

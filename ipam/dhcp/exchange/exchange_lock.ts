@@ -1,7 +1,7 @@
 /**
- * One exchange at a time in a namespace: two would disturb each other's routes. The
- * lock is not the one of the namespace's own file, which other plugins wait for no
- * longer than some seconds: an exchange may last minutes.
+ * The lock for one exchange at a time in a namespace: two would disturb each other's routes. It is not
+ * the lock of the namespace's own file, for which other plugins wait only some seconds: an exchange may
+ * last minutes.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import type { NetnsIdentity } from "../../../ns/netns.ts";
 import { removeFile } from "../../../host/files.ts";
 import { lockFile } from "../../../host/lock.ts";
 
-/** Where the locks are; each is gone when nobody has it, unless a kill has left it. */
-export const locksDir = "/run/cni/denocni";
+/** Folder of the locks. The file of a lock is removed with it, unless a kill leaves it. */
+export const lockDir = "/run/cni/denocni";
 
-/** How a turn is waited for. */
-export interface TurnOptions {
+/** How to wait for the lock. */
+export interface ExchangeLockOptions {
   readonly host: Host;
   /** Milliseconds to wait. */
   readonly within: number;
@@ -24,20 +24,20 @@ export interface TurnOptions {
   readonly dir?: string | undefined;
 }
 
-/** A turn; it lasts until it is disposed of. */
-export interface Turn extends Disposable {
-  /** Path of its file. Whoever locks it may remove it, and nobody else. */
+/** A held lock; it is released when it is disposed of. */
+export interface ExchangeLock extends Disposable {
+  /** Path of its file. Only the holder of the lock may remove it. */
   readonly path: string;
 }
 
 /**
- * Waits for the turn in a namespace. Gives who has it when
- * the wait is over, and `undefined` when it was called off.
+ * Waits for the lock of a namespace. Gives a text about its holder when the time is over, and
+ * `undefined` when the signal is aborted.
  */
-export async function awaitTurn(
+export async function lockExchange(
   { dev, ino }: NetnsIdentity,
-  { host, within, signal, dir = locksDir }: TurnOptions,
-): Promise<Turn | string | undefined> {
+  { host, within, signal, dir = lockDir }: ExchangeLockOptions,
+): Promise<ExchangeLock | string | undefined> {
   await host.apply([{ why: "make the folder of locks", do: { kind: "mkdir", path: dir } }]);
   const path = `${dir}/dhcp-${dev}-${ino}.lock`;
   const end = performance.now() + within;
@@ -47,14 +47,14 @@ export async function awaitTurn(
     const locking = await unlessAborted(lock(path, deadline), signal);
     if (locking === undefined) return undefined;
     if (locking.is === "held") return `${locking.by} holds an exchange in the container`;
-    // Whoever had it before has removed the file, and another one may be there by now.
+    // The holder before has removed the file, and another file may be there by now.
     if (locking.isCurrent) return { path, [Symbol.dispose]: () => giveBack(locking) };
     giveBack(locking);
   }
 }
 
 type Locked = { readonly is: "locked"; readonly file: Deno.FsFile; readonly path: string } & {
-  /** Whether it is still the file that everybody else waits for. */
+  /** Whether the file is still the one that everybody else locks. */
   readonly isCurrent: boolean;
 };
 
@@ -68,7 +68,7 @@ async function lock(path: string, deadline: number): Promise<Taken> {
   return { ...locking, path, isCurrent: found?.ino === ino };
 }
 
-/** The file went just when the wait was over: who had it is not known any more. */
+/** The file was removed just when the time was over: the holder is not known any more. */
 function orRemoved(error: unknown): { readonly is: "held"; readonly by: string } {
   orNothing(error);
   return { is: "held", by: "a process that has just ended" };
@@ -83,7 +83,7 @@ function giveBack({ isCurrent, path, file }: Locked): void {
   file.close();
 }
 
-/** A lock that comes after the wait was called off is given back. */
+/** Waits for a lock or the signal; releases a lock that comes after the signal. */
 async function unlessAborted(
   taking: Promise<Taken>,
   signal: AbortSignal | undefined,

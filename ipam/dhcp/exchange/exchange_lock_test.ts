@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Machine } from "../../../ns/machine.ts";
-import { awaitTurn } from "./exchange_lock.ts";
+import { lockExchange } from "./exchange_lock.ts";
 
 const host = new Machine();
 const netns = { dev: 4, ino: 4026531840 };
@@ -23,7 +23,7 @@ Deno.test("turns in one namespace follow each other, and leave nothing", () =>
     const options = { host, within: hour, dir };
     let running = 0;
     const most = await Promise.all(Array.from({ length: 8 }, async () => {
-      using _turn = isTurn(await awaitTurn(netns, options));
+      using _turn = isTurn(await lockExchange(netns, options));
       const now = ++running;
       await Deno.stat(dir);
       running--;
@@ -35,14 +35,14 @@ Deno.test("turns in one namespace follow each other, and leave nothing", () =>
 Deno.test("turns in two namespaces do not wait for each other", () =>
   withDir(async (dir) => {
     const options = { host, within: hour, dir };
-    using _one = isTurn(await awaitTurn(netns, options));
-    using _other = isTurn(await awaitTurn({ ...netns, ino: 7 }, options));
+    using _one = isTurn(await lockExchange(netns, options));
+    using _other = isTurn(await lockExchange({ ...netns, ino: 7 }, options));
   }));
 
 Deno.test("a wait that is over tells who has the turn", () =>
   withDir(async (dir) => {
-    using _turn = isTurn(await awaitTurn(netns, { host, within: hour, dir }));
-    const text = await awaitTurn(netns, { host, within: 0, dir });
+    using _turn = isTurn(await lockExchange(netns, { host, within: hour, dir }));
+    const text = await lockExchange(netns, { host, within: 0, dir });
     const expected = new RegExp(
       `^process ${Deno.pid} \\(.*\\) holds an exchange in the container$`,
     );
@@ -52,12 +52,12 @@ Deno.test("a wait that is over tells who has the turn", () =>
 Deno.test("a wait that is called off takes no turn, not even later", () =>
   withDir(async (dir) => {
     const never = { host, within: hour, dir, signal: AbortSignal.abort() };
-    assertEquals(await awaitTurn(netns, never), undefined);
+    assertEquals(await lockExchange(netns, never), undefined);
     const calling = new AbortController();
-    const turn = isTurn(await awaitTurn(netns, { host, within: hour, dir }));
-    const waiting = awaitTurn(netns, { host, within: hour, dir, signal: calling.signal });
+    const turn = isTurn(await lockExchange(netns, { host, within: hour, dir }));
+    const waiting = lockExchange(netns, { host, within: hour, dir, signal: calling.signal });
     calling.abort();
     assertEquals(await waiting, undefined);
     turn[Symbol.dispose]();
-    isTurn(await awaitTurn(netns, { host, within: hour, dir }))[Symbol.dispose]();
+    isTurn(await lockExchange(netns, { host, within: hour, dir }))[Symbol.dispose]();
   }));

@@ -1,30 +1,31 @@
 /**
- * The process that holds one exchange: it runs inside the namespace, speaks on UDP
- * port 68 (DHCPv6: 546), and ends. It reads its order from stdin and ends when stdin
- * is closed; it prints its report. The way its packets take has been prepared
- * (`passage.ts`).
+ * The process of one exchange. It runs inside the namespace, speaks on UDP port 68 (DHCPv6: 546), and
+ * ends. It reads its order from stdin, ends when stdin is closed, and prints its report. Its caller
+ * has prepared the route of its packets (`broadcast_route.ts`).
  *
  * @module
  */
-import type { Datagram } from "./exchange4.ts";
-import type { SocketOptions } from "./udp_sockets.ts";
-import type { Order } from "./ipc4.ts";
-import type { Order6 } from "./ipc6.ts";
+import type { ExchangeStep } from "./exchange.ts";
+import type { CutOff, ExchangeReport, PortTaken } from "./ipc.ts";
+import type { ExchangeOrder4 } from "./ipc4.ts";
+import type { ExchangeOrder6 } from "./ipc6.ts";
+import type { UdpSocketsOptions } from "./udp_sockets.ts";
 import { formatIp } from "../../../host/ip.ts";
-import * as exchange from "./exchange4.ts";
-import { fatal, Sockets } from "./udp_sockets.ts";
-import { noCounts, orderFromLine, reportToLine } from "./ipc4.ts";
+import { zeroCounts4 } from "./counts4.ts";
+import { beginExchange4, receive4, tick4 } from "./exchange4.ts";
+import { decodeOrder4, encodeReport4 } from "./ipc4.ts";
+import { UdpSockets, unreachableText } from "./udp_sockets.ts";
 
-/** Reads an order, holds the exchange, prints the report, and ends the process. */
-export async function main(): Promise<never> {
+/** Reads an order, runs the exchange, prints the report, and ends the process. */
+export async function runExchangeProcess(): Promise<never> {
   const line = await readLine();
   Deno.stdin.read(new Uint8Array(1)).then(() => Deno.exit(1));
-  const report = await hold(line);
+  const report = await runOrder(line);
   Deno.stdout.writeSync(new TextEncoder().encode(`${report}\n`));
   Deno.exit(0);
 }
 
-/** Whoever gives orders dies at any time: no line is an end, too. */
+/** Reads a line. The caller may die at any time: the end of stdin ends this process, too. */
 async function readLine(): Promise<string> {
   const decoder = new TextDecoder();
   const buffer = new Uint8Array(16_384);
@@ -37,105 +38,92 @@ async function readLine(): Promise<string> {
   return text;
 }
 
-/** Holds what a line orders; gives the line of the report. */
-async function hold(line: string): Promise<string> {
-  if (JSON.parse(line).family !== 6) return await hold4(orderFromLine(line));
-  const { orderFromLine: orderFromLine6 } = await import("./ipc6.ts");
-  return await hold6(orderFromLine6(line));
+/** Runs the exchange of an order; gives the report. Both are lines. */
+async function runOrder(line: string): Promise<string> {
+  if (JSON.parse(line).family !== 6) return await run4(decodeOrder4(line));
+  const { decodeOrder6 } = await import("./ipc6.ts");
+  return await run6(decodeOrder6(line));
 }
 
-async function hold4(order: Order): Promise<string> {
+async function run4(order: ExchangeOrder4): Promise<string> {
   const { goal, client, within, timeout, resendMax, from, port = 68 } = order;
-  // Broadcasts come to the socket of all addresses alone.
+  // Only the socket of all addresses receives broadcasts.
   const all = from && goal.kind === "release" ? [] : ["0.0.0.0"];
   const hostnames = [...(from ? [formatIp(from)] : []), ...all];
-  const report = await talk({
+  const report = await runMachine({
     sockets: { hostnames, port, serverPort: 67 },
     begin: () =>
-      exchange.begin({ goal, client, now: 0, deadline: within, timeout, resendMax, random }),
-    receive: exchange.receive,
-    tick: exchange.tick,
-    noCounts,
+      beginExchange4({ goal, client, now: 0, deadline: within, timeout, resendMax, random }),
+    receive: receive4,
+    tick: tick4,
+    zeroCounts: zeroCounts4,
   });
-  return reportToLine(report, Date.now());
+  return encodeReport4(report, Date.now());
 }
 
-async function hold6({ goal, client, within, from, zone }: Order6): Promise<string> {
-  const exchange6 = await import("./exchange6.ts");
-  const { noCounts, reportToLine } = await import("./ipc6.ts");
-  const report = await talk({
+async function run6({ goal, client, within, from, zone }: ExchangeOrder6): Promise<string> {
+  const { beginExchange6, receive6, tick6 } = await import("./exchange6.ts");
+  const { zeroCounts6 } = await import("./counts6.ts");
+  const { encodeReport6 } = await import("./ipc6.ts");
+  const report = await runMachine({
     sockets: { hostnames: [`${formatIp(from)}${zone}`], port: 546, serverPort: 547, zone },
-    begin: () => exchange6.begin({ goal, client, now: 0, deadline: within, random }),
-    receive: exchange6.receive,
-    tick: exchange6.tick,
-    noCounts,
+    begin: () => beginExchange6({ goal, client, now: 0, deadline: within, random }),
+    receive: receive6,
+    tick: tick6,
+    zeroCounts: zeroCounts6,
   });
-  return reportToLine(report, Date.now());
+  return encodeReport6(report, Date.now());
 }
 
-/** A state machine of packets and times, and where it speaks. */
-interface Talk<State extends { readonly counts: Counts }, Outcome, Counts> {
-  readonly sockets: SocketOptions;
-  readonly begin: () => Turn<State, Outcome>;
+/** The state machine of an exchange, and its sockets. */
+interface Machine<State extends { readonly counts: Counts }, Outcome, Counts> {
+  readonly sockets: UdpSocketsOptions;
+  readonly begin: () => ExchangeStep<State, Outcome>;
   readonly receive: (
     state: State,
     arrived: { readonly packet: Uint8Array; readonly now: number },
-  ) => Turn<State, Outcome>;
-  readonly tick: (state: State, now: number) => Turn<State, Outcome>;
-  readonly noCounts: Counts;
+  ) => ExchangeStep<State, Outcome>;
+  readonly tick: (state: State, now: number) => ExchangeStep<State, Outcome>;
+  /** Counts of an exchange that has not begun. */
+  readonly zeroCounts: Counts;
 }
 
-type Turn<State, Outcome> =
-  | {
-    readonly done: false;
-    readonly send?: Datagram;
-    readonly until: number;
-    readonly state: State;
-  }
-  | { readonly done: true; readonly send?: Datagram; readonly outcome: Outcome };
-
-type Ending<Counts> =
-  | { readonly kind: "cut off"; readonly message: string; readonly counts: Counts }
-  | { readonly kind: "port taken" };
-
-async function talk<State extends { readonly counts: Counts }, Outcome, Counts>(
-  it: Talk<State, Outcome, Counts>,
-): Promise<Outcome | Ending<Counts>> {
-  const sockets = await Sockets.open(it.sockets).catch(toEnding);
-  if (!(sockets instanceof Sockets)) {
-    return sockets.kind === "cut off" ? { ...sockets, counts: it.noCounts } : sockets;
-  }
-  return await converse(it, sockets);
+async function runMachine<State extends { readonly counts: Counts }, Outcome, Counts>(
+  machine: Machine<State, Outcome, Counts>,
+): Promise<ExchangeReport<Outcome, Counts>> {
+  const sockets = await UdpSockets.open(machine.sockets).catch(openFailure);
+  if (sockets instanceof UdpSockets) return await exchangePackets(machine, sockets);
+  return sockets.kind === "cut off" ? { ...sockets, counts: machine.zeroCounts } : sockets;
 }
 
-/** An address or the link may have gone just now. */
-function toEnding(error: Error): Ending<undefined> {
+/** Tells why sockets cannot be opened: an address or the link may have gone just now. */
+function openFailure(error: Error): CutOff<undefined> | PortTaken {
   if (error instanceof Deno.errors.AddrInUse) return { kind: "port taken" };
-  const message = fatal(error);
+  const message = unreachableText(error);
   if (message === undefined) throw error;
   return { kind: "cut off", message, counts: undefined };
 }
 
-async function converse<State extends { readonly counts: Counts }, Outcome, Counts>(
-  { begin, receive, tick, noCounts }: Talk<State, Outcome, Counts>,
-  sockets: Sockets,
-): Promise<Outcome | Ending<Counts>> {
+async function exchangePackets<State extends { readonly counts: Counts }, Outcome, Counts>(
+  { begin, receive, tick, zeroCounts }: Machine<State, Outcome, Counts>,
+  sockets: UdpSockets,
+): Promise<Outcome | CutOff<Counts>> {
   const start = performance.now();
   const now = () => performance.now() - start;
-  let turn = begin();
+  let step = begin();
   for (;;) {
-    const lost = turn.send && await sockets.send(turn.send);
-    if (lost) {
-      return { kind: "cut off", message: lost, counts: turn.done ? noCounts : turn.state.counts };
+    const message = step.send && await sockets.send(step.send);
+    if (message) {
+      return { kind: "cut off", message, counts: step.done ? zeroCounts : step.state.counts };
     }
-    if (turn.done) return turn.outcome;
-    const packet = await sockets.receive(turn.until - now());
-    const { state } = turn;
-    turn = packet ? receive(state, { packet, now: now() }) : tick(state, now());
+    if (step.done) return step.outcome;
+    const packet = await sockets.receive(step.until - now());
+    const { state } = step;
+    step = packet ? receive(state, { packet, now: now() }) : tick(state, now());
   }
 }
 
-/** 0 ≤ n < 1, in steps of 2⁻³². */
+/** Gives 0 ≤ n < 1, in steps of 2⁻³². */
 function random(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32;
 }

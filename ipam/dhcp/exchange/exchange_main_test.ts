@@ -1,12 +1,12 @@
 import { assertEquals } from "@std/assert";
-import type { Order } from "./ipc4.ts";
+import type { ExchangeOrder4 } from "./ipc4.ts";
 import { spawn } from "../../../host/spawn.ts";
-import { programOf } from "./self_exec.ts";
 import { chaddr, clientId, ip } from "../codec/testing_message4.ts";
-import { orderToLine } from "./ipc4.ts";
-import { orderToLine as orderToLine6 } from "./ipc6.ts";
+import { encodeOrder4 } from "./ipc4.ts";
+import { encodeOrder6 } from "./ipc6.ts";
+import { exchangeProgramOf } from "./self_exec.ts";
 
-const program = programOf({
+const program = exchangeProgramOf({
   execPath: Deno.execPath(),
   standalone: false,
   mainModule: import.meta.resolve("../../../main.ts"),
@@ -36,16 +36,22 @@ async function run(
 }
 
 Deno.test("a release is sent, and that is all", async () => {
-  const order: Order = { ...base, goal: { kind: "release", address: loopback, server: loopback } };
+  const order: ExchangeOrder4 = {
+    ...base,
+    goal: { kind: "release", address: loopback, server: loopback },
+  };
   const open = new AbortController().signal;
-  const finished = await run(`${orderToLine(order)}\n`, open);
+  const finished = await run(`${encodeOrder4(order)}\n`, open);
   assertEquals(finished, [0, '{"kind":"sent","at":0}\n', ""]);
 });
 
 Deno.test("an exchange ends with its stdin, before an order and after it", async () => {
   assertEquals(await run(""), [1, "", ""]);
-  const order: Order = { ...base, goal: { kind: "renew", address: loopback, server: loopback } };
-  const line = orderToLine(order);
+  const order: ExchangeOrder4 = {
+    ...base,
+    goal: { kind: "renew", address: loopback, server: loopback },
+  };
+  const line = encodeOrder4(order);
   assertEquals(await run(line), [1, "", ""]);
   assertEquals(await run(`${line}\n`), [1, "", ""]);
 });
@@ -53,8 +59,8 @@ Deno.test("an exchange ends with its stdin, before an order and after it", async
 Deno.test("an address or a link that has just gone ends an exchange before it begins", async () => {
   const gone = ip("203.0.113.77");
   const goal = { kind: "rebind", address: gone } as const;
-  const line = orderToLine({ ...base, from: gone, goal });
-  const orders = [[line, "99"], [orderToLine6({ ...order6, zone: "%2147483647" }), "19"]] as const;
+  const line = encodeOrder4({ ...base, from: gone, goal });
+  const orders = [[line, "99"], [encodeOrder6({ ...order6, zone: "%2147483647" }), "19"]] as const;
   for (const [order, number] of orders) {
     const [code, stdout, stderr] = await run(`${order}\n`, new AbortController().signal);
     assertEquals([code, stderr], [0, ""]);

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { Watch } from "./exchange_process.ts";
+import { NetnsWatch } from "./exchange_process.ts";
 
 /** Settles when a signal is given. */
 function given(signal: AbortSignal): Promise<void> {
@@ -8,7 +8,7 @@ function given(signal: AbortSignal): Promise<void> {
 
 Deno.test("a look that fails ends nothing; the next one tells", async () => {
   const looks: boolean[] = [];
-  using watch = new Watch(() => {
+  using watch = new NetnsWatch(() => {
     looks.push(watch.gone);
     if (looks.length === 1) throw new Error("too many open files");
     return looks.length < 3;
@@ -19,7 +19,7 @@ Deno.test("a look that fails ends nothing; the next one tells", async () => {
 
 Deno.test("who calls a process off ends it, and its namespace is not gone", async () => {
   const caller = new AbortController();
-  using watch = new Watch(() => true, { signal: caller.signal });
+  using watch = new NetnsWatch(() => true, { signal: caller.signal });
   const ended = given(watch.signal);
   caller.abort();
   await ended;

@@ -1,19 +1,28 @@
 /**
- * What passes between an exchange's process and the one that started it: one line of
- * JSON each way. Both are of one build, or of two when an agent goes on after its files
- * were replaced: so fields may come, and none may change its meaning or go.
+ * The order and the report of a DHCPv4 exchange as lines of JSON.
  *
  * @module
  */
-import type { Client, Counts, Goal, Outcome } from "./exchange4.ts";
 import type { Ip } from "../../../host/ip.ts";
+import type { Client4, ExchangeGoal4 } from "./client_message4.ts";
+import type { ExchangeCounts4 } from "./counts4.ts";
+import type { ExchangeOutcome4 } from "./exchange4.ts";
+import type { ExchangeReport, RawGoal, RawOptions } from "./ipc.ts";
 import { formatIp, parseIp } from "../../../host/ip.ts";
-import { decode, encode } from "../codec/message4.ts";
+import { decodeMessage4, encodeMessage4 } from "../codec/message4.ts";
+import {
+  decodeReport,
+  encodeReport,
+  goalFromJson,
+  goalToJson,
+  optionsFromJson,
+  optionsToJson,
+} from "./ipc.ts";
 
 /** What the process is to do. Times are milliseconds. */
-export interface Order {
-  readonly goal: Goal;
-  readonly client: Client;
+export interface ExchangeOrder4 {
+  readonly goal: ExchangeGoal4;
+  readonly client: Client4;
   /** When to give up, from the start. */
   readonly within: number;
   readonly timeout?: number | undefined;
@@ -24,94 +33,61 @@ export interface Order {
   readonly port?: number | undefined;
 }
 
-/** What the process has to say. */
-export type Report =
-  | Outcome
-  /** Nothing can be sent any more; `message` is the system's. */
-  | { readonly kind: "cut off"; readonly message: string; readonly counts: Counts }
-  /** Another program has the port. */
-  | { readonly kind: "port taken" };
+/** How the exchange has ended, or why it could not. */
+export type ExchangeReport4 = ExchangeReport<ExchangeOutcome4, ExchangeCounts4>;
 
-/** The counts of an exchange that has not begun. */
-export const noCounts: Counts = {
-  discover: 0,
-  request: 0,
-  offer: 0,
-  ack: 0,
-  nak: 0,
-  ignored: { malformed: 0, foreign: 0, unusable: 0 },
-};
-
-type Plain = Record<string, unknown>;
-
-/** An order as a line. */
-export function orderToLine({ goal, client, from, ...rest }: Order): string {
-  const { chaddr, clientId, requested, provided, broadcast } = client;
-  const server = "server" in goal ? formatIp(goal.server) : undefined;
-  return JSON.stringify({
-    ...rest,
-    goal: { kind: goal.kind, address: goal.address && formatIp(goal.address), server },
-    client: {
-      chaddr: chaddr.toHex(),
-      clientId: clientId.toHex(),
-      requested,
-      provided: [...provided].map(([code, value]) => [code, value.toHex()]),
-      broadcast,
-    },
-    from: from && formatIp(from),
-  });
-}
-
-interface RawOrder extends Omit<Order, "goal" | "client" | "from"> {
-  readonly goal: {
-    readonly kind: Goal["kind"];
-    readonly address?: string;
-    readonly server?: string;
-  };
+interface RawOrder extends Omit<ExchangeOrder4, "goal" | "client" | "from"> {
+  readonly goal: RawGoal;
   readonly client: {
     readonly chaddr: string;
     readonly clientId: string;
     readonly requested: readonly number[];
-    readonly provided: readonly (readonly [number, string])[];
-    readonly broadcast?: boolean;
+    readonly provided: RawOptions;
+    readonly broadcast?: boolean | undefined;
   };
-  readonly from?: string;
+  readonly from?: string | undefined;
 }
 
-/** An order from its line. */
-export function orderFromLine(line: string): Order {
+/** Writes an order. */
+export function encodeOrder4({ goal, client, from, ...rest }: ExchangeOrder4): string {
+  const { chaddr, clientId, requested, provided, broadcast } = client;
+  const order: RawOrder = {
+    ...rest,
+    goal: goalToJson<Ip>(goal, formatIp),
+    client: {
+      chaddr: chaddr.toHex(),
+      clientId: clientId.toHex(),
+      requested,
+      provided: optionsToJson(provided),
+      broadcast,
+    },
+    from: from && formatIp(from),
+  };
+  return JSON.stringify(order);
+}
+
+/** Reads an order. */
+export function decodeOrder4(line: string): ExchangeOrder4 {
   const { goal, client, from, ...rest }: RawOrder = JSON.parse(line);
-  const ip = (text: string | undefined) => text === undefined ? undefined : parseIp(text);
   return {
     ...rest,
-    goal: { kind: goal.kind, address: ip(goal.address), server: ip(goal.server) } as Goal,
+    goal: goalFromJson(goal, parseIp) as ExchangeGoal4,
     client: {
       ...client,
       chaddr: Uint8Array.fromHex(client.chaddr),
       clientId: Uint8Array.fromHex(client.clientId),
-      provided: new Map(
-        client.provided.map(([code, value]) => [code, Uint8Array.fromHex(value)]),
-      ),
+      provided: new Map(optionsFromJson(client.provided)),
     },
-    from: ip(from),
+    from: from === undefined ? undefined : parseIp(from),
   };
 }
 
-/** A report as a line; `at` is the time it was made, in milliseconds since 1970. */
-export function reportToLine(report: Report, at: number): string {
-  const plain: Plain = report.kind === "acked"
-    ? { ...report, ack: encode(report.ack).toHex() }
-    : { ...report };
-  return JSON.stringify({ ...plain, at });
+/** Writes a report; `at` is the time it was made, in milliseconds since 1970. */
+export function encodeReport4(report: ExchangeReport4, at: number): string {
+  return encodeReport(report, { at, encode: encodeMessage4 });
 }
 
-/** A report from its line, read at a time: the age of an answer is that of then. */
-export function reportFromLine(line: string, now: number): Report {
-  const { at, ...report } = JSON.parse(line);
-  if (report.kind !== "acked") return report;
-  return {
-    ...report,
-    ack: decode(Uint8Array.fromHex(report.ack))!,
-    age: report.age + Math.max(now - at, 0),
-  };
+/** Reads a report at a time: the age of an acknowledgement is that of then. */
+export function decodeReport4(line: string, now: number): ExchangeReport4 {
+  return decodeReport(line, { now, decode: decodeMessage4 }) as ExchangeReport4;
 }

@@ -1,11 +1,12 @@
 import { assertEquals } from "@std/assert";
-import type { Report } from "./ipc4.ts";
-import type { Client, Counts, Goal } from "./exchange4.ts";
-import { decode } from "../codec/message4.ts";
-import { chaddr, clientId, golden, hex, ip } from "../codec/testing_message4.ts";
-import { orderFromLine, orderToLine, reportFromLine, reportToLine } from "./ipc4.ts";
+import type { Client4, ExchangeGoal4 } from "./client_message4.ts";
+import type { ExchangeCounts4 } from "./counts4.ts";
+import type { ExchangeReport4 } from "./ipc4.ts";
+import { decodeMessage4 } from "../codec/message4.ts";
+import { chaddr, clientId, golden4, hex, ip } from "../codec/testing_message4.ts";
+import { decodeOrder4, decodeReport4, encodeOrder4, encodeReport4 } from "./ipc4.ts";
 
-const client: Client = {
+const client: Client4 = {
   chaddr,
   clientId,
   requested: [3, 1, 121],
@@ -16,7 +17,7 @@ const address = ip("192.168.1.5");
 const server = ip("192.168.1.1");
 
 Deno.test("an order is the same on the other side, whatever the goal", () => {
-  const goals: Goal[] = [
+  const goals: ExchangeGoal4[] = [
     { kind: "acquire" },
     { kind: "acquire", address },
     { kind: "reboot", address },
@@ -35,9 +36,9 @@ Deno.test("an order is the same on the other side, whatever the goal", () => {
       from: address,
       port: 0,
     };
-    const line = orderToLine(order);
+    const line = encodeOrder4(order);
     assertEquals(line.includes("\n"), false);
-    const { goal: { address: wanted, ...rest }, ...read } = orderFromLine(line) as never as {
+    const { goal: { address: wanted, ...rest }, ...read } = decodeOrder4(line) as never as {
       goal: { kind: string; address?: unknown; server?: unknown };
     };
     const { goal: _, ...others } = order;
@@ -47,7 +48,7 @@ Deno.test("an order is the same on the other side, whatever the goal", () => {
   }
 });
 
-const counts: Counts = {
+const counts: ExchangeCounts4 = {
   discover: 1,
   request: 2,
   offer: 3,
@@ -57,7 +58,7 @@ const counts: Counts = {
 };
 
 Deno.test("a report is the same on the other side", () => {
-  const reports: Report[] = [
+  const reports: ExchangeReport4[] = [
     { kind: "refused", message: "no\nway", counts },
     { kind: "failed", message: "no more tries", counts },
     { kind: "sent" },
@@ -65,15 +66,15 @@ Deno.test("a report is the same on the other side", () => {
     { kind: "port taken" },
   ];
   for (const report of reports) {
-    const line = reportToLine(report, 1000);
+    const line = encodeReport4(report, 1000);
     assertEquals(line.includes("\n"), false);
-    assertEquals(reportFromLine(line, 2000), report);
+    assertEquals(decodeReport4(line, 2000), report);
   }
 });
 
 Deno.test("an answer ages on its way, and never backwards", () => {
-  const ack = decode(golden.ack)!;
-  const line = reportToLine({ kind: "acked", ack, age: 30, counts }, 1000);
-  assertEquals(reportFromLine(line, 1025), { kind: "acked", ack, age: 55, counts });
-  assertEquals(reportFromLine(line, 400), { kind: "acked", ack, age: 30, counts });
+  const ack = decodeMessage4(golden4.ack)!;
+  const line = encodeReport4({ kind: "acked", ack, age: 30, counts }, 1000);
+  assertEquals(decodeReport4(line, 1025), { kind: "acked", ack, age: 55, counts });
+  assertEquals(decodeReport4(line, 400), { kind: "acked", ack, age: 30, counts });
 });

@@ -2,8 +2,8 @@ import { assertEquals, assertRejects } from "@std/assert";
 import type { Host } from "../../../ns/machine.ts";
 import { CniError, codes } from "../../../cni/error.ts";
 import { Machine } from "../../../ns/machine.ts";
-import { holdExchange6 } from "./run_exchange6.ts";
 import { duid } from "../codec/testing_message6.ts";
+import { runExchange6 } from "./run_exchange6.ts";
 
 const local = { family: "inet6", local: "fe80::1", prefixlen: 64, scope: "link" };
 
@@ -12,7 +12,7 @@ async function hold(addresses: readonly object[]) {
   const host: Host = new Machine();
   host.query = () =>
     Promise.resolve(JSON.stringify([{ ifname: "eth0", ifindex: 2, addr_info: addresses }]));
-  return await holdExchange6(host, {
+  return await runExchange6(host, {
     netns: { path: "/proc/self/ns/net" },
     dev: "eth0",
     goal: { kind: "acquire" },

@@ -1,32 +1,32 @@
 /**
- * How our own program is started again, to hold an exchange.
+ * Starts this process's own program again, for the process of an exchange.
  *
  * @module
  */
 
 import { failureOf } from "../../../host/files.ts";
 
-/** A program to start: its words, and variables on top of those of every program. */
+/** A program to start: its arguments, and variables on top of those of every program. */
 export interface Program {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** What runs this process. */
-export interface Running {
+/** The program of a running process. */
+export interface RunningProcess {
   /** Path of the executable. */
   readonly execPath: string;
-  /** Whether the executable holds the program, too. */
+  /** Whether the executable contains the program. */
   readonly standalone: boolean;
-  /** URL of the module that was run. */
+  /** URL of the main module. */
   readonly mainModule: string;
-  /** Reads a variable. */
+  /** Reads an environment variable. */
   readonly env: (name: string) => string | undefined;
-  /** Whether there is no such file; what may not be looked at is there. */
+  /** Whether there is no such file; a file that cannot be looked at counts as existing. */
   readonly isMissing: (path: string) => boolean;
 }
 
-/** The subcommand that {@linkcode ownProgram} names. */
+/** The subcommand that {@linkcode exchangeProgram} runs. */
 const exchangeWords = ["dhcp", "exchange"] as const;
 
 const quiet = ["--quiet", "--no-check", "--no-lock", "--no-prompt"];
@@ -34,12 +34,11 @@ const quiet = ["--quiet", "--no-check", "--no-lock", "--no-prompt"];
 const allowed = ["--allow-net", "--unstable-net"];
 
 /**
- * The program of an exchange, by what runs this process: an executable of ours, a
- * launcher's bundle, or our sources. An agent goes on when its files are replaced: it
- * starts those that are there then. Throws where a program of somebody else runs us:
- * then it has to say what to start.
+ * Finds the program of an exchange, by what runs a process: an executable of ours, a launcher's bundle,
+ * or our sources. An agent goes on when its files are replaced, and then starts the new ones. Throws
+ * when another program runs our code: it has to name the program of an exchange itself.
  */
-export function programOf(running: Running): Program {
+export function exchangeProgramOf(running: RunningProcess): Program {
   const { standalone, mainModule, env } = running;
   const execPath = running.execPath.replace(/ \(deleted\)$/, "");
   if (standalone) {
@@ -53,14 +52,14 @@ export function programOf(running: Running): Program {
   throw new Error(`Cannot start "${mainModule}" again: it is not a program of denocni`);
 }
 
-/** The executable of another plugin may open no sockets: better the one beside it. */
-function executable({ execPath, isMissing }: Running): string {
+/** Prefers the executable of `dhcp` beside this one: that of another plugin may open no sockets. */
+function executable({ execPath, isMissing }: RunningProcess): string {
   const beside = besideOf(execPath);
   return isMissing(beside) ? execPath : beside;
 }
 
-/** Installations remove a bundle that is two of them old: its launcher knows the new one. */
-function bundled(run: readonly string[], { mainModule, isMissing }: Running): Program {
+/** Runs the bundle. An installation removes the bundle before the last one: then the launcher knows the new one. */
+function bundled(run: readonly string[], { mainModule, isMissing }: RunningProcess): Program {
   const file = decodeURIComponent(new URL(mainModule).pathname);
   if (isMissing(file)) return { argv: [besideOf(file), ...exchangeWords], env: {} };
   const alone = ["--no-config", "--no-remote", "--no-npm", "--no-code-cache"];
@@ -75,8 +74,8 @@ function besideOf(path: string): string {
   return path.replace(/[^/]*$/, exchangeWords[0]);
 }
 
-/** Sources need Deno's caches. */
-function userEnv(env: Running["env"]): Record<string, string> {
+/** Gives the variables by which sources find Deno's caches. */
+function userEnv(env: RunningProcess["env"]): Record<string, string> {
   const names = ["HOME", "DENO_DIR", "XDG_CACHE_HOME"];
   return Object.fromEntries(names.flatMap((name) => {
     const value = env(name);
@@ -84,9 +83,9 @@ function userEnv(env: Running["env"]): Record<string, string> {
   }));
 }
 
-/** The program of an exchange, for this process. */
-export function ownProgram(): Program {
-  return programOf({
+/** Finds the program of an exchange, for this process. */
+export function exchangeProgram(): Program {
+  return exchangeProgramOf({
     execPath: Deno.execPath(),
     standalone: Deno.build.standalone,
     mainModule: Deno.mainModule,

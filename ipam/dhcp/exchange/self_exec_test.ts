@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import type { Running } from "./self_exec.ts";
-import { programOf } from "./self_exec.ts";
+import type { RunningProcess } from "./self_exec.ts";
+import { exchangeProgramOf } from "./self_exec.ts";
 
-const running: Running = {
+const running: RunningProcess = {
   execPath: "/opt/cni/bin/dhcp",
   standalone: true,
   mainModule: "file:///somewhere/denocni.js",
@@ -22,7 +22,7 @@ Deno.test("an executable starts itself, or dhcp beside it", () => {
     ["/opt/cni/bin/renamed (deleted)", true, "/opt/cni/bin/renamed"],
   ];
   for (const [execPath, isMissing, started] of rows) {
-    const { argv, env } = programOf({ ...running, execPath, isMissing: () => isMissing });
+    const { argv, env } = exchangeProgramOf({ ...running, execPath, isMissing: () => isMissing });
     assertEquals(argv, [started, "dhcp", "exchange"]);
     assertEquals(env, {});
   }
@@ -30,7 +30,7 @@ Deno.test("an executable starts itself, or dhcp beside it", () => {
 
 Deno.test("a launcher's bundle is run as launchers run it, with sockets alone", () => {
   const mainModule = "file:///opt/cni/bin/.denocni-0123456789ab.js";
-  const { argv, env } = programOf({ ...deno, mainModule });
+  const { argv, env } = exchangeProgramOf({ ...deno, mainModule });
   assertEquals(argv.slice(0, 2), ["/usr/bin/deno", "run"]);
   assertEquals(argv.slice(-3), [mainModule, "dhcp", "exchange"]);
   assertEquals(argv.filter((word) => word.startsWith("--allow-")), ["--allow-net"]);
@@ -43,13 +43,13 @@ Deno.test("a launcher's bundle is run as launchers run it, with sockets alone", 
 Deno.test("a launcher stands in for its bundle when that is gone", () => {
   const mainModule = "file:///opt/cni%20bin/.denocni-0123456789ab.js";
   const isMissing = (path: string) => path === "/opt/cni bin/.denocni-0123456789ab.js";
-  const program = programOf({ ...deno, mainModule, isMissing });
+  const program = exchangeProgramOf({ ...deno, mainModule, isMissing });
   assertEquals(program, { argv: ["/opt/cni bin/dhcp", "dhcp", "exchange"], env: {} });
 });
 
 Deno.test("sources are run with their configuration and caches", () => {
   const mainModule = "file:///src/denocni/main.ts";
-  const { argv, env } = programOf({ ...deno, mainModule });
+  const { argv, env } = exchangeProgramOf({ ...deno, mainModule });
   assertEquals(argv.slice(-3), [mainModule, "dhcp", "exchange"]);
   assertEquals(argv.filter((word) => word.startsWith("--allow-")), ["--allow-net"]);
   assert(!argv.includes("--no-config"));
@@ -58,7 +58,7 @@ Deno.test("sources are run with their configuration and caches", () => {
 
 Deno.test("a program of somebody else has to say what to start", () => {
   assertThrows(
-    () => programOf({ ...deno, mainModule: "file:///src/agent.ts" }),
+    () => exchangeProgramOf({ ...deno, mainModule: "file:///src/agent.ts" }),
     Error,
     'Cannot start "file:///src/agent.ts" again: it is not a program of denocni',
   );

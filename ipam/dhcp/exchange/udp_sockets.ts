@@ -4,17 +4,17 @@
  * @module
  */
 /// <reference lib="deno.unstable" />
-import type { Datagram } from "./exchange4.ts";
+import type { Datagram } from "./exchange.ts";
 import { formatIp } from "../../../host/ip.ts";
 
-/** Where an exchange speaks. */
-export interface SocketOptions {
-  /** Addresses to listen on; the first one sends. */
+/** Ports and addresses of an exchange. */
+export interface UdpSocketsOptions {
+  /** Addresses to listen on; the first one also sends. */
   readonly hostnames: readonly string[];
   readonly port: number;
-  /** The port that servers listen on. */
+  /** The servers' port. */
   readonly serverPort: number;
-  /** What goes behind the addresses of servers: `%3` for interface 3. */
+  /** Zone behind the addresses of servers: `%3` for interface 3. */
   readonly zone?: string | undefined;
 }
 
@@ -23,16 +23,16 @@ interface Arrival {
   readonly packet?: Uint8Array | undefined;
 }
 
-/** Room for whatever UDP carries. */
+/** Largest UDP datagram, in bytes. */
 const largest = 65_536;
 
-/** Sockets that send and receive. They share their port with those who let them. */
-export class Sockets {
+/** Sockets that send and receive. They share their port with programs that allow it. */
+export class UdpSockets {
   readonly #sockets: readonly Deno.DatagramConn[];
-  readonly #options: SocketOptions;
+  readonly #options: UdpSocketsOptions;
   readonly #pending = new Map<Deno.DatagramConn, Promise<Arrival>>();
 
-  private constructor(options: SocketOptions) {
+  private constructor(options: UdpSocketsOptions) {
     const { hostnames, port } = options;
     this.#options = options;
     this.#sockets = hostnames.map((hostname) =>
@@ -41,24 +41,24 @@ export class Sockets {
   }
 
   /**
-   * Opens them. Rejects with `Deno.errors.AddrInUse` where another program has the port, and with an
-   * error that is {@linkcode fatal} where an address or a link has gone.
+   * Opens the sockets. Rejects with `Deno.errors.AddrInUse` when another program has the port, and with
+   * an error that has an {@linkcode unreachableText} when an address or a link is gone.
    */
-  // deno-lint-ignore require-await -- what it throws is to be caught.
-  static async open(options: SocketOptions): Promise<Sockets> {
-    return new Sockets(options);
+  // deno-lint-ignore require-await -- an error becomes a rejection.
+  static async open(options: UdpSocketsOptions): Promise<UdpSockets> {
+    return new UdpSockets(options);
   }
 
-  /** Gives the system's words when nothing can be sent any more: no route, or no link. */
+  /** Sends a datagram. Gives the system's error text when nothing can be sent any more: no route, or no link. */
   async send({ bytes, to }: Datagram): Promise<string | undefined> {
     const { serverPort: port, zone = "" } = this.#options;
     const address = { transport: "udp", hostname: `${formatIp(to)}${zone}`, port } as const;
-    return await this.#sockets[0]!.send(bytes, address).then(() => undefined, fatal);
+    return await this.#sockets[0]!.send(bytes, address).then(() => undefined, unreachableText);
   }
 
-  /** The next datagram, or nothing when there is none for so many milliseconds. */
+  /** Gives the next datagram; `undefined` when none arrives for some milliseconds. */
   async receive(wait: number): Promise<Uint8Array | undefined> {
-    // However many packets come, the time is told, too.
+    // However many packets arrive, the exchange has to get the time, too.
     if (wait <= 0) return undefined;
     const { promise: late, resolve } = Promise.withResolvers<undefined>();
     const timer = setTimeout(() => resolve(undefined), wait);
@@ -81,13 +81,14 @@ export class Sockets {
 }
 
 /**
- * Words for what does not pass, as a link without a carrier, a full queue or a rule that drops does.
- * Deno gives not every error a code, but each the system's number.
+ * Gives the text of an error after which nothing can be sent any more; `undefined` for an error that
+ * may pass, such as of a link without a carrier, a full queue or a rule that drops. Not every error of
+ * Deno has a code, but each has the system's number.
  */
-export function fatal({ message }: Error): string | undefined {
+export function unreachableText({ message }: Error): string | undefined {
   const [, number] = /\(os error (\d+)\)$/.exec(message) ?? [];
-  return fatalNumbers.includes(Number(number)) ? message : undefined;
+  return unreachableErrors.includes(Number(number)) ? message : undefined;
 }
 
 /** ENXIO, ENODEV, EADDRNOTAVAIL, ENETDOWN, ENETUNREACH, EHOSTUNREACH. */
-const fatalNumbers = [6, 19, 99, 100, 101, 113];
+const unreachableErrors = [6, 19, 99, 100, 101, 113];

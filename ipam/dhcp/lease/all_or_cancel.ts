@@ -1,25 +1,26 @@
 /**
- * Things that are done at one time, because an interface wants them all.
+ * Tasks that run concurrently, all of which have to succeed: an interface wants its addresses of every
+ * family.
  *
  * @module
  */
 
-/** Something that can be called off. */
-export type Part<T> = (signal: AbortSignal) => Promise<T>;
+/** A task that a signal can cancel. */
+export type CancellableTask<T> = (signal: AbortSignal) => Promise<T>;
 
 /**
- * Does all parts at one time. Where one fails, the others are called off and waited for; then the
- * first failure is thrown.
+ * Runs all tasks concurrently. When one fails, cancels the others, waits for them, and throws the first
+ * failure.
  */
-export async function together<T>(
-  parts: readonly Part<T>[],
+export async function allOrCancel<T>(
+  tasks: readonly CancellableTask<T>[],
   { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<T[]> {
   const cancel = new AbortController();
   const any = AbortSignal.any([cancel.signal, ...(signal ? [signal] : [])]);
   const failures: unknown[] = [];
-  const done = await Promise.all(parts.map((part) =>
-    part(any).catch((error: unknown) => {
+  const done = await Promise.all(tasks.map((task) =>
+    task(any).catch((error: unknown) => {
       failures.push(error);
       cancel.abort();
     })
@@ -28,8 +29,8 @@ export async function together<T>(
   return done as T[];
 }
 
-/** Rejects when the signal is aborted. */
-export function aborted(signal: AbortSignal): Promise<never> {
+/** Rejects with the signal's reason when the signal is aborted. */
+export function rejectOnAbort(signal: AbortSignal): Promise<never> {
   const { promise, reject } = Promise.withResolvers<never>();
   if (signal.aborted) reject(signal.reason);
   signal.addEventListener("abort", () => reject(signal.reason), { once: true });

@@ -1,14 +1,14 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { CniError } from "../../../cni/error.ts";
-import { mergeResults, named } from "./dual_stack.ts";
-import { together } from "./all_or_cancel.ts";
+import { allOrCancel } from "./all_or_cancel.ts";
+import { mergeResults, withFamilyLabel } from "./dual_stack.ts";
 
 Deno.test("together() gives what all parts give, in their order", async () => {
   const { promise, resolve } = Promise.withResolvers<number>();
-  const both = together<number>([() => promise, () => Promise.resolve(2)]);
+  const both = allOrCancel<number>([() => promise, () => Promise.resolve(2)]);
   resolve(1);
   assertEquals(await both, [1, 2]);
-  assertEquals(await together([]), []);
+  assertEquals(await allOrCancel([]), []);
 });
 
 Deno.test("together() calls the others off where one fails, waits for them, and says the first failure", async () => {
@@ -19,7 +19,7 @@ Deno.test("together() calls the others off where one fails, waits for them, and 
     throw new Error("called off");
   };
   const failing = () => Promise.reject(new Error("no server"));
-  await assertRejects(() => together([slow, failing]), Error, "no server");
+  await assertRejects(() => allOrCancel([slow, failing]), Error, "no server");
   assertEquals(log, ["called off"]);
 });
 
@@ -29,7 +29,7 @@ Deno.test("together() is called off by its caller", async () => {
     await new Promise((resolve) => signal.addEventListener("abort", resolve));
     return "over";
   };
-  const over = together([part], { signal: calling.signal });
+  const over = allOrCancel([part], { signal: calling.signal });
   calling.abort();
   assertEquals(await over, ["over"]);
 });
@@ -62,8 +62,8 @@ Deno.test("results are merged: addresses and routes in order, words of DNS once"
 
 Deno.test("an error names its family where there may be a doubt", () => {
   const error = new CniError(11, "Cannot", "3 SOLICIT sent");
-  assertEquals(named({ label: "" }, error), error);
-  const told = named({ label: "IPv6" }, error) as CniError;
+  assertEquals(withFamilyLabel({ label: "" }, error), error);
+  const told = withFamilyLabel({ label: "IPv6" }, error) as CniError;
   assertEquals([told.code, told.msg, told.details], [11, "IPv6: Cannot", "3 SOLICIT sent"]);
-  assertEquals(named({ label: "IPv4" }, new Error("no")).message, "IPv4: no");
+  assertEquals(withFamilyLabel({ label: "IPv4" }, new Error("no")).message, "IPv4: no");
 });

@@ -1,12 +1,12 @@
 /**
- * What the families of an attachment have brought, as one.
+ * Results and errors of the families of an attachment: results become one, errors name their family.
  *
  * @module
  */
 import type { Dns, Result } from "../../../cni/types.ts";
 import { CniError } from "../../../cni/error.ts";
 
-/** One result of several, in their order. */
+/** Merges results, in their order. */
 export function mergeResults(results: readonly Result[]): Result {
   return {
     interfaces: [],
@@ -16,7 +16,7 @@ export function mergeResults(results: readonly Result[]): Result {
   };
 }
 
-/** Every server and every word to search once; of domains the first. */
+/** Merges DNS settings: every server and search domain once, and the first domain. */
 function mergeDns(list: readonly Dns[]): Dns {
   const domain = list.find((dns) => dns.domain !== undefined)?.domain;
   const all = (key: "nameservers" | "search" | "options") => {
@@ -31,8 +31,8 @@ function mergeDns(list: readonly Dns[]): Dns {
   };
 }
 
-/** An error that says which family it is about, where there may be a doubt. */
-export function named({ label }: { readonly label: string }, error: Error): Error {
+/** Names the family in an error, unless the label is empty. */
+export function withFamilyLabel({ label }: { readonly label: string }, error: Error): Error {
   if (label === "") return error;
   if (!(error instanceof CniError)) {
     return new Error(`${label}: ${error.message}`, { cause: error });

@@ -1,51 +1,50 @@
 /**
- * What differs between leases of DHCPv4 and of DHCPv6, for those who get, keep and give back
- * either.
+ * Operations on leases of DHCPv4 and of DHCPv6, for the code that acquires, keeps and releases either.
  *
  * @module
  */
 import type { Result } from "../../../cni/types.ts";
 import type { NetnsRef } from "../../../host/command.ts";
-import type { Ip } from "../../../host/ip.ts";
+import type { Family, Ip } from "../../../host/ip.ts";
 import type { Lifetimes } from "../../../host/ip_addr.ts";
-import type { Family, Intent, Words } from "./lease_record.ts";
-import type { Client, Goal } from "../exchange/exchange4.ts";
-import type { Held, Holding } from "../exchange/run_exchange4.ts";
-import type { Held6, Holding6 } from "../exchange/run_exchange6.ts";
-import type { Lease, Protocol } from "./lease_machine.ts";
+import type { Client4, ExchangeGoal4 } from "../exchange/client_message4.ts";
+import type { ExchangeJob4, ExchangeResult4 } from "../exchange/run_exchange4.ts";
+import type { ExchangeJob6, ExchangeResult6 } from "../exchange/run_exchange6.ts";
+import type { Lease, LeaseProtocol } from "./lease.ts";
+import type { FamilyTypes, LeaseIntent } from "./lease_record.ts";
 import { formatIp } from "../../../host/ip.ts";
-import { resultOf } from "./interface_plan.ts";
-import { dhcp4 } from "./lease_machine.ts";
-import { dhcp6, grantedBy, leasedAddress, lifetimesAt } from "./lease6.ts";
+import { leaseResult4 } from "./interface_plan.ts";
+import { protocol4 } from "./lease4.ts";
+import { leasedAddress6, leaseParameters6, lifetimesAt, protocol6 } from "./lease6.ts";
 
-/** How packets go, and what they are about. */
-export interface Ways {
-  /** Holds an exchange of DHCPv4 in a container. */
-  readonly hold: (holding: Holding, signal: AbortSignal) => Promise<Held>;
-  /** Holds an exchange of DHCPv6 in a container. */
-  readonly hold6: (holding: Holding6, signal: AbortSignal) => Promise<Held6>;
-  /** Sends a release of DHCPv4 from the host. */
-  readonly releaseFromHost: (goal: Goal, client: Client) => Promise<unknown>;
-  /** The namespace of a lease, as long as it is the one that the lease was for. */
-  readonly netnsOf: (entry: Pick<Intent, "netns" | "identity">) => NetnsRef | undefined;
+/** How packets reach servers. */
+export interface Transport {
+  /** Runs a DHCPv4 exchange in a container. */
+  readonly runExchange4: (holding: ExchangeJob4, signal: AbortSignal) => Promise<ExchangeResult4>;
+  /** Runs a DHCPv6 exchange in a container. */
+  readonly runExchange6: (holding: ExchangeJob6, signal: AbortSignal) => Promise<ExchangeResult6>;
+  /** Sends a DHCPRELEASE from the host. */
+  readonly releaseFromHost: (goal: ExchangeGoal4, client: Client4) => Promise<unknown>;
+  /** Finds the namespace of a lease; `undefined` when it is gone, or another one is at its path. */
+  readonly netnsOf: (record: Pick<LeaseIntent, "netns" | "identity">) => NetnsRef | undefined;
 }
 
-/** An exchange to hold. Times are milliseconds. */
-export interface Task<F extends Family> {
+/** An exchange to run. Times are milliseconds. */
+export interface ExchangeTask<F extends Family> {
   readonly netns: NetnsRef;
   /** Name of the interface inside. */
   readonly dev: string;
-  readonly goal: Words[F]["goal"];
-  readonly ask: Words[F]["ask"];
-  /** When to give up; it counts from the call. */
+  readonly goal: FamilyTypes[F]["goal"];
+  readonly client: FamilyTypes[F]["client"];
+  /** When to give up, from the call. */
   readonly within: number;
-  /** For the first answer, and between two attempts; DHCPv6 has times of its own. */
+  /** Wait for a first answer, and ceiling of pauses between attempts; DHCPv6 has times of its own. */
   readonly timeout?: number | undefined;
   readonly resendMax?: number | undefined;
 }
 
-/** How an exchange has ended. */
-export type Ending<A> =
+/** How an exchange of either family has ended. */
+export type ExchangeEnding<A> =
   | { readonly kind: "acked"; readonly ack: A; readonly age: number }
   | { readonly kind: "refused"; readonly message: string }
   | {
@@ -57,99 +56,105 @@ export type Ending<A> =
     readonly kind: "sent" | "confirmed" | "link missing" | "namespace gone" | "cancelled";
   };
 
-/** What is thrown where nothing was acquired. */
-export interface Refusals {
+/** Makes the errors of an acquisition. */
+export interface AcquisitionErrors {
   readonly failed: (message: string) => Error;
   readonly refused: (message: string) => Error;
   readonly "link missing": () => Error;
   readonly "namespace gone": () => Error;
-  /** It was called off. */
-  readonly unwanted: () => Error;
+  /** The caller has ended it. */
+  readonly cancelled: () => Error;
 }
 
-/** The acknowledgement of an acquisition; `held` is absent where its turn has not come. */
-export function acknowledged<A>(
-  held: Ending<A> | undefined,
-  refusals: Refusals,
-): Ending<A> & { readonly kind: "acked" } {
-  switch (held?.kind) {
+/** Gives the acknowledgement of an acquisition, or throws. `ended` is absent when its turn has not come. */
+export function requireAck<A>(
+  ended: ExchangeEnding<A> | undefined,
+  refusals: AcquisitionErrors,
+): ExchangeEnding<A> & { readonly kind: "acked" } {
+  switch (ended?.kind) {
     case "acked":
-      return held;
+      return ended;
     case "failed":
     case "refused":
-      throw refusals[held.kind](held.message);
+      throw refusals[ended.kind](ended.message);
     case "link missing":
     case "namespace gone":
-      throw refusals[held.kind]();
+      throw refusals[ended.kind]();
     default:
-      throw refusals.unwanted();
+      throw refusals.cancelled();
   }
 }
 
-/** One family. */
-export interface Kin<F extends Family> {
-  readonly protocol: Protocol<Words[F]["ack"], Words[F]["goal"]>;
-  /** The goal of an acquisition, of this address if the server agrees. */
-  acquire(address: Ip | undefined): Words[F]["goal"];
-  addressOf(ack: Words[F]["ack"]): Ip;
-  /** Its part of a result. Throws a `CniError` of code 104 where it gives none. */
-  resultOf(ack: Words[F]["ack"], ask: Words[F]["ask"]): Result;
-  /** How long the interface may use the address; absent where the agent alone sees to that. */
-  lifetimesAt(lease: Lease<Words[F]["ack"]>, now: number): Lifetimes | undefined;
-  hold(ways: Ways, task: Task<F>, signal: AbortSignal): Promise<Ending<Words[F]["ack"]>>;
-  /** Whether a lease can be given back without its container. */
-  readonly remote: boolean;
-  /** Gives a lease back from the host. Rejects where the family has no way to. */
-  releaseFromHost(ways: Ways, left: Left<F>): Promise<unknown>;
+/** Operations of one family. */
+export interface FamilyOps<F extends Family> {
+  readonly protocol: LeaseProtocol<FamilyTypes[F]["ack"], FamilyTypes[F]["goal"]>;
+  /** Makes the goal of an acquisition, of this address if the server agrees. */
+  acquireGoal(address: Ip | undefined): FamilyTypes[F]["goal"];
+
+  /** Gives the leased address. */
+  addressOf(ack: FamilyTypes[F]["ack"]): Ip;
+  /** Makes the lease's part of a CNI result. Throws a `CniError` of code 104 when it has none. */
+  resultOf(ack: FamilyTypes[F]["ack"], client: FamilyTypes[F]["client"]): Result;
+  /** Lifetimes of the address on the interface; absent when the agent alone removes it. */
+  lifetimesAt(lease: Lease<FamilyTypes[F]["ack"]>, now: number): Lifetimes | undefined;
+  runExchange(
+    transport: Transport,
+    task: ExchangeTask<F>,
+    signal: AbortSignal,
+  ): Promise<ExchangeEnding<FamilyTypes[F]["ack"]>>;
+  /** Whether the host can release a lease whose container is gone. */
+  readonly canReleaseFromHost: boolean;
+  /** Releases a lease from the host. Rejects when the family cannot. */
+  releaseFromHost(transport: Transport, left: HostRelease<F>): Promise<unknown>;
 }
 
-/** A lease whose container is gone. */
-export interface Left<F extends Family> {
-  readonly goal: Words[F]["goal"];
-  readonly ask: Words[F]["ask"];
-  readonly ack: Words[F]["ack"];
+/** A lease to release from the host: its container is gone. */
+export interface HostRelease<F extends Family> {
+  readonly goal: FamilyTypes[F]["goal"];
+  readonly client: FamilyTypes[F]["client"];
+  readonly ack: FamilyTypes[F]["ack"];
 }
 
-const four: Kin<4> = {
-  protocol: dhcp4,
-  acquire: (address) => ({ kind: "acquire", address }),
+const ops4: FamilyOps<4> = {
+  protocol: protocol4,
+  acquireGoal: (address) => ({ kind: "acquire", address }),
   addressOf: ({ yiaddr }) => yiaddr,
-  resultOf,
+  resultOf: leaseResult4,
   lifetimesAt: () => undefined,
-  hold: ({ hold }, { ask: client, ...task }, signal) => hold({ ...task, client }, signal),
-  remote: true,
-  releaseFromHost: ({ releaseFromHost }, { goal, ask, ack: { chaddr } }) =>
-    releaseFromHost(goal, { ...ask, chaddr }),
+  runExchange: ({ runExchange4 }, task, signal) => runExchange4(task, signal),
+  canReleaseFromHost: true,
+  releaseFromHost: ({ releaseFromHost }, { goal, client, ack: { chaddr } }) =>
+    releaseFromHost(goal, { ...client, chaddr }),
 };
 
-const six: Kin<6> = {
-  protocol: dhcp6,
-  acquire: (address) => ({ kind: "acquire", address }),
-  addressOf: leasedAddress,
+const ops6: FamilyOps<6> = {
+  protocol: protocol6,
+  acquireGoal: (address) => ({ kind: "acquire", address }),
+  addressOf: leasedAddress6,
   resultOf(ack) {
-    const { ip, dns } = grantedBy(ack);
+    const { ip, dns } = leaseParameters6(ack);
     return { interfaces: [], ips: [ip], routes: [], dns };
   },
   lifetimesAt,
-  // Without rapid commit no lease comes of a message that nobody has waited for.
-  hold: ({ hold6 }, { netns, dev, goal, ask, within }, signal) =>
-    hold6(
-      { netns, dev, goal, within, client: { ...ask, provided: [], rapidCommit: false } },
+  // Without rapid commit, no lease can come of a SOLICIT whose answer nobody has waited for.
+  runExchange: ({ runExchange6 }, { netns, dev, goal, client, within }, signal) =>
+    runExchange6(
+      { netns, dev, goal, within, client: { ...client, provided: [], rapidCommit: false } },
       signal,
     ),
-  remote: false,
+  canReleaseFromHost: false,
   releaseFromHost: (_, { ack }) =>
     Promise.reject(
       new Error(
-        `Cannot give "${formatIp(leasedAddress(ack))}" back: ` +
+        `Cannot give "${formatIp(leasedAddress6(ack))}" back: ` +
           "DHCPv6 is spoken on the link of the container, which is gone",
       ),
     ),
 };
 
-const kins: { readonly [F in Family]: Kin<F> } = { 4: four, 6: six };
+const allFamilyOps: { readonly [F in Family]: FamilyOps<F> } = { 4: ops4, 6: ops6 };
 
-/** What a family has of its own. */
-export function kinOf<F extends Family>(family: F): Kin<F> {
-  return kins[family];
+/** Gives the operations of a family. */
+export function familyOps<F extends Family>(family: F): FamilyOps<F> {
+  return allFamilyOps[family];
 }

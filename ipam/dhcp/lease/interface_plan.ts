@@ -1,6 +1,6 @@
 /**
- * What a lease means to the container's interface: its part of a CNI result, and the plans for a
- * lease that says something else than before, or that has ended.
+ * What a lease means for the container's interface: its part of a CNI result, and the plans for a lease
+ * that has changed or ended.
  *
  * @module
  */
@@ -9,19 +9,19 @@ import type { NetnsRef } from "../../../host/command.ts";
 import type { Cidr } from "../../../host/ip.ts";
 import type { Lifetimes } from "../../../host/ip_addr.ts";
 import type { Step } from "../../../host/step.ts";
-import type { Message } from "../codec/message4.ts";
-import { addAddress, deleteAddress, replaceAddress } from "../../../host/ip_addr.ts";
+import type { Message4 } from "../codec/message4.ts";
 import { formatCidr, network, parseCidr } from "../../../host/ip.ts";
+import { addAddress, deleteAddress, replaceAddress } from "../../../host/ip_addr.ts";
 import { sysctl } from "../../../host/step.ts";
 import { addRoutes, removeRoutes } from "../../../recipes/configure.ts";
-import { grantedBy } from "./parameters4.ts";
+import { leaseParameters4 } from "./parameters4.ts";
 
 /**
- * The result of a lease of DHCPv4. The server's MTU stands in the routes: a result has no other place for it
- * that plugins apply. Throws as {@linkcode grantedBy}.
+ * Makes the result of a DHCPv4 lease. The server's MTU is in the routes: a result has no other place
+ * for it that plugins apply. Throws like {@linkcode leaseParameters4}.
  */
-export function resultOf(ack: Message, { priority }: { readonly priority: number }): Result {
-  const { ip, routes, dns, mtu } = grantedBy(ack, { priority });
+export function leaseResult4(ack: Message4, { priority }: { readonly priority: number }): Result {
+  const { ip, routes, dns, mtu } = leaseParameters4(ack, { priority });
   const withMtu = mtu === undefined ? {} : { mtu };
   return {
     interfaces: [],
@@ -31,25 +31,25 @@ export function resultOf(ack: Message, { priority }: { readonly priority: number
   };
 }
 
-/** An interface, and what is asked for it. */
-export interface Place {
+/** A container's interface. */
+export interface NetnsInterface {
   readonly netns: NetnsRef;
   readonly ifName: string;
 }
 
-/** A part of a result that stands on an interface. */
-type Standing = Pick<Result, "ips" | "routes">;
+/** The parts of a result that an interface has. */
+type ResultParts = Pick<Result, "ips" | "routes">;
 
 /**
- * Gives the interface what `after` says in place of all that is `before`. The old address stays
- * until the new one is on; what is there already, or gone already, is a success.
+ * Plans to replace everything of `before` on an interface by `after`. The old address stays until the
+ * new one is there. What exists already, or is gone already, counts as done.
  */
-export function planChange(
-  { netns, ifName }: Place,
+export function planInterfaceChange(
+  { netns, ifName }: NetnsInterface,
   { before, after, lifetimes }: {
-    readonly before: readonly Standing[];
-    readonly after: Standing;
-    /** Of the new address; without them it has no end. */
+    readonly before: readonly ResultParts[];
+    readonly after: ResultParts;
+    /** Lifetimes of the new address; it has no end without them. */
     readonly lifetimes?: Lifetimes | undefined;
   },
 ): Step[] {
@@ -65,13 +65,16 @@ export function planChange(
     ...newRoutes,
     ...removeRoutes({ netns, ifName, result: { ips: [], routes: oldRoutes } }),
     ...old.map((cidr) => take({ netns, ifName }, cidr)),
-    // The kernel takes routes along with an address.
+    // The kernel removes routes along with an address.
     ...(old.length > 0 ? newRoutes : []),
   ];
 }
 
-/** Takes everything of a lease that has ended from the interface; the link stays up. */
-export function planWithdrawal(place: Place, standing: readonly Standing[]): Step[] {
+/** Plans to remove everything of an ended lease from the interface; the link stays up. */
+export function planInterfaceWithdrawal(
+  place: NetnsInterface,
+  standing: readonly ResultParts[],
+): Step[] {
   const routes = standing.flatMap(({ routes }) => routes);
   return [
     ...removeRoutes({ ...place, result: { ips: [], routes } }),
@@ -79,7 +82,7 @@ export function planWithdrawal(place: Place, standing: readonly Standing[]): Ste
   ];
 }
 
-function addressesIn(standing: readonly Standing[]): Cidr[] {
+function addressesIn(standing: readonly ResultParts[]): Cidr[] {
   const texts = new Set(standing.flatMap(({ ips }) => ips.map(({ address }) => address)));
   return [...texts].map((text) => parseCidr(text)!);
 }
@@ -92,8 +95,8 @@ function sharesSubnet(a: Cidr, b: Cidr): boolean {
   return formatCidr(network(a)) === formatCidr(network(b));
 }
 
-/** Without it the kernel takes the other addresses of a subnet along with its first one. */
-function promote({ netns, ifName }: Place): Step {
+/** Keeps the kernel from removing the other addresses of a subnet along with its first one. */
+function promote({ netns, ifName }: NetnsInterface): Step {
   return {
     why: `keep the new address of container interface "${ifName}" when the old one goes`,
     do: sysctl(`net/ipv4/conf/${ifName}/promote_secondaries`, 1, { netns, optional: true }),
@@ -101,7 +104,7 @@ function promote({ netns, ifName }: Place): Step {
 }
 
 function give(
-  { netns, ifName }: Place,
+  { netns, ifName }: NetnsInterface,
   { cidr, lifetimes }: { readonly cidr: Cidr; readonly lifetimes: Lifetimes | undefined },
 ): Step {
   return {
@@ -113,7 +116,7 @@ function give(
   };
 }
 
-function take({ netns, ifName }: Place, cidr: Cidr): Step {
+function take({ netns, ifName }: NetnsInterface, cidr: Cidr): Step {
   return {
     why: `remove address ${formatCidr(cidr)} from container interface "${ifName}"`,
     do: deleteAddress(ifName, { cidr, netns }),

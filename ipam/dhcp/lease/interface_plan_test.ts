@@ -3,10 +3,9 @@ import type { IpConfig, Route } from "../../../cni/types.ts";
 import type { Step } from "../../../host/step.ts";
 import { processes } from "../../../host/fold.ts";
 import { describe } from "../../../host/step.ts";
-import { planChange, planWithdrawal, resultOf } from "./interface_plan.ts";
-import { decode } from "../codec/message4.ts";
-import { golden, message, optionsOf } from "../codec/testing_message4.ts";
-import { ip } from "../codec/testing_message4.ts";
+import { decodeMessage4 } from "../codec/message4.ts";
+import { golden4, ip, messageOf4, optionsOf4 } from "../codec/testing_message4.ts";
+import { leaseResult4, planInterfaceChange, planInterfaceWithdrawal } from "./interface_plan.ts";
 
 const place = { netns: { path: "/run/netns/c1" }, ifName: "eth0" };
 
@@ -25,7 +24,7 @@ const home = (gw: string): Route => ({ dst: "0.0.0.0/0", gw });
 const promote = "echo 1 > /proc/sys/net/ipv4/conf/eth0/promote_secondaries";
 
 Deno.test("resultOf() gives address, gateway and routes", () => {
-  assertEquals(resultOf(decode(golden.ack)!, { priority: 0 }), {
+  assertEquals(leaseResult4(decodeMessage4(golden4.ack)!, { priority: 0 }), {
     interfaces: [],
     ips: [{ address: "192.168.1.5/24", gateway: "192.168.1.1" }],
     routes: [{ dst: "0.0.0.0/0", gw: "192.168.1.1" }],
@@ -34,7 +33,7 @@ Deno.test("resultOf() gives address, gateway and routes", () => {
 });
 
 Deno.test("resultOf() gives DNS, the metric, and the MTU along the routes", () => {
-  const options = optionsOf({
+  const options = optionsOf4({
     1: "ffffff00",
     3: "c0a80101",
     6: "c0a80102 c0a80103",
@@ -42,7 +41,7 @@ Deno.test("resultOf() gives DNS, the metric, and the MTU along the routes", () =
     26: "0578",
     119: "03 6c6162 00",
   });
-  assertEquals(resultOf(message({ yiaddr: ip("192.168.1.5"), options }), { priority: 50 }), {
+  assertEquals(leaseResult4(messageOf4({ yiaddr: ip("192.168.1.5"), options }), { priority: 50 }), {
     interfaces: [],
     ips: [{ address: "192.168.1.5/24", gateway: "192.168.1.1" }],
     routes: [{ dst: "0.0.0.0/0", gw: "192.168.1.1", priority: 50, mtu: 1400 }],
@@ -51,7 +50,7 @@ Deno.test("resultOf() gives DNS, the metric, and the MTU along the routes", () =
 });
 
 Deno.test("another address of the subnet is on before the old one goes, and stays", () => {
-  const steps = planChange(place, {
+  const steps = planInterfaceChange(place, {
     before: [standing("192.168.1.5/24", home("192.168.1.1"))],
     after: standing("192.168.1.6/24", home("192.168.1.1")),
   });
@@ -66,7 +65,7 @@ Deno.test("another address of the subnet is on before the old one goes, and stay
 });
 
 Deno.test("an address of another subnet needs no promotion", () => {
-  const steps = planChange(place, {
+  const steps = planInterfaceChange(place, {
     before: [standing("192.168.1.5/24", home("192.168.1.1"))],
     after: standing("10.0.0.5/8", home("10.0.0.1")),
   });
@@ -81,7 +80,7 @@ Deno.test("an address of another subnet needs no promotion", () => {
 
 Deno.test("other routes alone leave the address alone", () => {
   const kept = { dst: "10.2.0.0/16", gw: "192.168.1.9" };
-  const steps = planChange(place, {
+  const steps = planInterfaceChange(place, {
     before: [standing("192.168.1.5/24", kept, home("192.168.1.1"))],
     after: standing("192.168.1.5/24", kept, home("192.168.1.2")),
   });
@@ -94,7 +93,7 @@ Deno.test("other routes alone leave the address alone", () => {
 });
 
 Deno.test("a change takes what several leases before have left", () => {
-  const steps = planChange(place, {
+  const steps = planInterfaceChange(place, {
     before: [standing("192.168.1.5/24"), standing("192.168.1.6/24"), standing("192.168.1.7/24")],
     after: standing("192.168.1.7/24"),
   });
@@ -107,7 +106,7 @@ Deno.test("a change takes what several leases before have left", () => {
 });
 
 Deno.test("what is there already or gone already is no failure of a change", () => {
-  const steps = planChange(place, {
+  const steps = planInterfaceChange(place, {
     before: [standing("192.168.1.5/24", home("192.168.1.1"))],
     after: standing("192.168.1.6/24", home("192.168.1.2")),
   });
@@ -124,7 +123,7 @@ Deno.test("what is there already or gone already is no failure of a change", () 
 });
 
 Deno.test("an ended lease takes address and routes, and leaves the link up", () => {
-  const steps = planWithdrawal(place, [standing("192.168.1.5/24", home("192.168.1.1"))]);
+  const steps = planInterfaceWithdrawal(place, [standing("192.168.1.5/24", home("192.168.1.1"))]);
   assertEquals(lines(steps), [
     "ip route del 0.0.0.0/0 via 192.168.1.1 dev eth0 scope global",
     "ip addr del 192.168.1.5/24 dev eth0",

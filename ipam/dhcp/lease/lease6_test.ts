@@ -1,34 +1,34 @@
 import { assertEquals } from "@std/assert";
 import type { Issue } from "../../../cni/decode.ts";
+import type { Message6 } from "../codec/message6.ts";
+import type { ExchangeGoal6 } from "../exchange/client_message6.ts";
+import type { Lease6 } from "./lease6.ts";
+import type { LeaseSettings } from "./lease_machine.ts";
+import type { DamagedLease, ScenarioLine } from "./testing_lease.ts";
 import { formatIssue } from "../../../cni/decode.ts";
-import { Random, seedOf } from "../../../tests/harness/random.ts";
 import { formatIp } from "../../../host/ip.ts";
-import type { Goal } from "../exchange/exchange6.ts";
-import type { Settings } from "./lease_machine.ts";
-import { keep, resume } from "./lease_machine.ts";
-import type { Lease } from "./lease6.ts";
-import { answerOf } from "../codec/server_answer6.ts";
-import type { Message } from "../codec/message6.ts";
-import {
-  completed,
-  deprecatedAt,
-  dhcp6,
-  goalOf,
-  grantedBy,
-  leaseDecoder,
-  leaseOf,
-  leaseToJson,
-} from "./lease6.ts";
-import { option } from "../codec/options6.ts";
-import { decode, encode } from "../codec/message6.ts";
-import { sameGrant } from "./parameters4.ts";
+import { Random, seedOf } from "../../../tests/harness/random.ts";
+import { decodeMessage6, encodeMessage6 } from "../codec/message6.ts";
+import { option6 } from "../codec/options6.ts";
+import { serverAnswer6 } from "../codec/server_answer6.ts";
 import { hex, ip, mutate } from "../codec/testing_message4.ts";
-import { duid, golden, message, optionsOf, serverDuid } from "../codec/testing_message6.ts";
-import type { Damaged, Line } from "./testing_lease.ts";
-import { damagedLeases, expectedOf, start, Teller } from "./testing_lease.ts";
+import { duid, golden6, messageOf6, optionsOf6, serverDuid } from "../codec/testing_message6.ts";
+import {
+  completedReply6,
+  deprecatedAt,
+  goalOf6,
+  lease6Decoder,
+  lease6ToJson,
+  leaseOf6,
+  leaseParameters6,
+  protocol6,
+} from "./lease6.ts";
+import { bindLease, resumeLease } from "./lease_machine.ts";
+import { sameParameters } from "./parameters4.ts";
+import { damagedLeases, expectedOf, LeaseScenario, start } from "./testing_lease.ts";
 
 const never = 0xffff_ffff;
-const reply = decode(golden.reply)!;
+const reply = decodeMessage6(golden6.reply)!;
 
 interface Times {
   readonly t1?: number;
@@ -42,10 +42,10 @@ const u32 = (seconds: number) => seconds.toString(16).padStart(8, "0");
 /** A REPLY with these times, in seconds. */
 function ackOf({ t1 = 0, t2 = 0, preferred, valid }: Times) {
   const address = `0005 0018 20010db8 00*11 05 ${u32(preferred)} ${u32(valid)}`;
-  return message(
+  return messageOf6(
     7,
     1,
-    optionsOf(
+    optionsOf6(
       [1, duid.toHex()],
       [2, serverDuid.toHex()],
       [3, `0a0b0c0d ${u32(t1)} ${u32(t2)} ${address}`],
@@ -109,14 +109,14 @@ const exact = () => 0;
 
 for (const [what, times, expected] of given) {
   Deno.test(`times of a lease, where the server gives ${what}`, () => {
-    const lease = leaseOf(ackOf(times), { now: 0, age: 0, random: exact });
+    const lease = leaseOf6(ackOf(times), { now: 0, age: 0, random: exact });
     assertEquals([lease.renewAt, lease.rebindAt, lease.expireAt], round(expected));
   });
 }
 
 Deno.test("times count from the request, and T1 and T2 come up to a twentieth earlier", () => {
   const ack = ackOf({ preferred: 1000, valid: 2000 });
-  const lease = leaseOf(ack, { now: start, age: 1500.4, random: () => 0.5 });
+  const lease = leaseOf6(ack, { now: start, age: 1500.4, random: () => 0.5 });
   assertEquals(lease.ack, ack);
   assertEquals(lease.since, start - 1500);
   assertEquals(lease.renewAt, lease.since + 487_500);
@@ -128,47 +128,50 @@ Deno.test("T1 never comes after T2, whatever the dice say", () => {
   const dice = [0.999, 0];
   const random = () => dice.shift()!;
   const ack = ackOf({ t1: 999, t2: 1000, preferred: 1000, valid: 2000 });
-  const lease = leaseOf(ack, { now: 0, age: 0, random });
+  const lease = leaseOf6(ack, { now: 0, age: 0, random });
   assertEquals(lease.renewAt, lease.rebindAt);
 });
 
 Deno.test("an address is deprecated when its preferred lifetime ends", () => {
   const at = (times: Times) =>
-    deprecatedAt(leaseOf(ackOf(times), { now: start, age: 500, random: exact }));
+    deprecatedAt(leaseOf6(ackOf(times), { now: start, age: 500, random: exact }));
   assertEquals(at(hourly), start - 500 + 3_600_000);
   assertEquals(at({ preferred: 0, valid: 7200 }), start - 500);
   assertEquals(at({ preferred: never, valid: never }), Infinity);
 });
 
-const without = (code: number, bytes = golden.reply) => {
-  const plain = decode(bytes)!;
+const without = (code: number, bytes = golden6.reply) => {
+  const plain = decodeMessage6(bytes)!;
   return { ...plain, options: plain.options.filter(([found]) => found !== code) };
 };
 
 Deno.test("a lease is made of a whole REPLY alone", () => {
-  assertEquals(completed(reply), reply);
-  assertEquals(completed(decode(golden.rapidReply)!), decode(golden.rapidReply)!);
+  assertEquals(completedReply6(reply), reply);
+  assertEquals(
+    completedReply6(decodeMessage6(golden6.rapidReply)!),
+    decodeMessage6(golden6.rapidReply)!,
+  );
   for (
     const other of [
-      decode(golden.advertise)!,
-      decode(golden.noAddresses)!,
-      without(option.serverId.code),
-      without(option.ia.code),
+      decodeMessage6(golden6.advertise)!,
+      decodeMessage6(golden6.noAddresses)!,
+      without(option6.serverId.code),
+      without(option6.iaNa.code),
       ackOf({ preferred: 0, valid: 0 }),
     ]
-  ) assertEquals(completed(other), undefined);
+  ) assertEquals(completedReply6(other), undefined);
 });
 
 Deno.test("exchanges about a lease name its address and its server", () => {
   const about = { address: ip("2001:db8::5"), server: serverDuid };
   for (const kind of ["acquire", "renew", "rebind", "release", "decline"] as const) {
-    assertEquals(goalOf(kind, reply), { kind, ...about });
+    assertEquals(goalOf6(kind, reply), { kind, ...about });
   }
-  assertEquals(goalOf("reboot", reply), { kind: "rebind", ...about });
+  assertEquals(goalOf6("reboot", reply), { kind: "rebind", ...about });
 });
 
 Deno.test("a lease gives an address of its own, no routes, and name servers", () => {
-  assertEquals(grantedBy(reply), {
+  assertEquals(leaseParameters6(reply), {
     ip: { address: "2001:db8::5/128" },
     routes: [],
     dns: {
@@ -176,7 +179,7 @@ Deno.test("a lease gives an address of its own, no routes, and name servers", ()
       search: ["example.org", "a.example.eu"],
     },
   });
-  assertEquals(grantedBy(ackOf(hourly)), {
+  assertEquals(leaseParameters6(ackOf(hourly)), {
     ip: { address: "2001:db8::5/128" },
     routes: [],
     dns: {},
@@ -187,59 +190,59 @@ Deno.test("name servers that a result cannot name are left out", () => {
   const servers = hex("fe80 00*13 53 00*16 ff02 00*13 53");
   const { options } = ackOf(hourly);
   const all = [...options, [23, servers] as const];
-  assertEquals(grantedBy(message(7, 1, all)).dns, {});
+  assertEquals(leaseParameters6(messageOf6(7, 1, all)).dns, {});
   const more = [...options, [23, hex(`${servers.toHex()} fd00 00*13 53`)] as const];
-  assertEquals(grantedBy(message(7, 1, more)).dns, { nameservers: ["fd00::53"] });
+  assertEquals(leaseParameters6(messageOf6(7, 1, more)).dns, { nameservers: ["fd00::53"] });
 });
 
 Deno.test("leases that differ in times alone give the same", () => {
-  const grant = grantedBy(ackOf(hourly));
-  assertEquals(sameGrant(grant, grantedBy(ackOf({ preferred: 1, valid: 2 }))), true);
-  assertEquals(sameGrant(grant, grantedBy(reply)), false);
+  const grant = leaseParameters6(ackOf(hourly));
+  assertEquals(sameParameters(grant, leaseParameters6(ackOf({ preferred: 1, valid: 2 }))), true);
+  assertEquals(sameParameters(grant, leaseParameters6(reply)), false);
 });
 
-const fromJson = (value: unknown): [Lease | undefined, string[]] => {
+const fromJson = (value: unknown): [Lease6 | undefined, string[]] => {
   const issues: Issue[] = [];
-  const lease = leaseDecoder.decode(value, "", issues);
+  const lease = lease6Decoder.decode(value, "", issues);
   return [lease, issues.map(formatIssue)];
 };
 
 Deno.test("a lease is read from its JSON as it was", () => {
   const acks = [reply, ackOf(hourly), ackOf({ preferred: never, valid: never })];
   for (const ack of acks) {
-    const lease = leaseOf(ack, { now: start, age: 7, random: exact });
-    assertEquals(fromJson(JSON.parse(JSON.stringify(leaseToJson(lease)))), [lease, []]);
+    const lease = leaseOf6(ack, { now: start, age: 7, random: exact });
+    assertEquals(fromJson(JSON.parse(JSON.stringify(lease6ToJson(lease)))), [lease, []]);
   }
-  const first = leaseOf(reply, { now: 0, age: 0, random: exact });
-  assertEquals(fromJson(leaseToJson(first)), [first, []]);
-  const { ack, ...times } = leaseToJson(leaseOf(reply, { now: start, age: 0, random: exact }));
-  assertEquals(ack, golden.reply.toHex());
+  const first = leaseOf6(reply, { now: 0, age: 0, random: exact });
+  assertEquals(fromJson(lease6ToJson(first)), [first, []]);
+  const { ack, ...times } = lease6ToJson(leaseOf6(reply, { now: start, age: 0, random: exact }));
+  assertEquals(ack, golden6.reply.toHex());
   assertEquals(times, {
     since: start,
     renewAt: start + 150_000,
     rebindAt: start + 240_000,
     expireAt: start + 600_000,
   });
-  const endless = leaseOf(acks[2]!, { now: start, age: 0, random: exact });
-  const { renewAt, rebindAt, expireAt } = leaseToJson(endless);
+  const endless = leaseOf6(acks[2]!, { now: start, age: 0, random: exact });
+  const { renewAt, rebindAt, expireAt } = lease6ToJson(endless);
   assertEquals([renewAt, rebindAt, expireAt], ["never", "never", "never"]);
 });
 
-const text = (parts: Partial<Record<keyof Lease, unknown>>) => ({
-  ...leaseToJson(leaseOf(reply, { now: start, age: 0, random: exact })),
+const text = (parts: Partial<Record<keyof Lease6, unknown>>) => ({
+  ...lease6ToJson(leaseOf6(reply, { now: start, age: 0, random: exact })),
   ...parts,
 });
 const ackText = "ack: expected a REPLY with a lease in hexadecimal but received ";
-const damaged: readonly Damaged[] = [
+const damaged: readonly DamagedLease[] = [
   ...damagedLeases(text, {
     times: { renewAt: start + 150_000, rebindAt: start + 240_000, expireAt: start + 600_000 },
     ackText,
   }),
   ...[
-    ["a cut REPLY", golden.reply.subarray(0, 100)],
-    ["an advertisement", golden.advertise],
-    ["a REPLY without a server", encode(without(2))],
-    ["a REPLY without a lease", golden.noAddresses],
+    ["a cut REPLY", golden6.reply.subarray(0, 100)],
+    ["an advertisement", golden6.advertise],
+    ["a REPLY without a server", encodeMessage6(without(2))],
+    ["a REPLY without a lease", golden6.noAddresses],
   ].map(([what, bytes]) => {
     const ack = (bytes as Uint8Array).toHex();
     const cut = ack.length > 78 ? `${ack.slice(0, 76)}…` : `${ack}"`;
@@ -255,41 +258,43 @@ Deno.test("every lease that can be made of a damaged REPLY can be kept", () => {
   const random = new Random(seedOf(8415));
   let leases = 0;
   for (let run = 0; run < 20_000; run++) {
-    const found = decode(mutate(random, golden.reply));
-    const ack = found && completed(found);
+    const found = decodeMessage6(mutate(random, golden6.reply));
+    const ack = found && completedReply6(found);
     if (!ack) continue;
     leases++;
-    const lease = leaseOf(ack, {
+    const lease = leaseOf6(ack, {
       now: start,
       age: random.integer(0, 3000),
       random: () => random.next(),
     });
-    assertEquals(fromJson(leaseToJson(lease)), [lease, []], `seed ${random.seed}, run ${run}`);
-    grantedBy(ack);
-    goalOf("renew", ack);
+    assertEquals(fromJson(lease6ToJson(lease)), [lease, []], `seed ${random.seed}, run ${run}`);
+    leaseParameters6(ack);
+    goalOf6("renew", ack);
   }
   assertEquals(leases > 1000, true, `${leases} leases`);
 });
 
-const settings: Settings<Message, Goal> = { protocol: dhcp6, random: exact };
-const teller = new Teller<Message, Goal>(({ ack }) => formatIp(answerOf(ack).leased!.address));
+const settings: LeaseSettings<Message6, ExchangeGoal6> = { protocol: protocol6, random: exact };
+const scenario = new LeaseScenario<Message6, ExchangeGoal6>(({ ack }) =>
+  formatIp(serverAnswer6(ack).leased!.address)
+);
 
 const acked = (ack = ackOf(hourly), age = 0) => ({ kind: "acked", ack, age }) as const;
 const other = (() => {
   const ack = ackOf(hourly);
   const address = `0005 0018 20010db8 00*11 77 ${u32(3600)} ${u32(7200)}`;
-  const ia = optionsOf([3, `0a0b0c0d 00*8 ${address}`]);
+  const ia = optionsOf6([3, `0a0b0c0d 00*8 ${address}`]);
   return { ...ack, options: [...ack.options.filter(([code]) => code !== 3), ...ia] };
 })();
 const endless = ackOf({ preferred: never, valid: never });
 
 interface Story {
   readonly what: string;
-  readonly ack?: Message;
+  readonly ack?: Message6;
   /** Seconds since the start at which the agent starts again. */
   readonly resumed?: number;
   readonly first: string;
-  readonly lines: readonly Line<Message>[];
+  readonly lines: readonly ScenarioLine<Message6>[];
 }
 
 const stories: readonly Story[] = [
@@ -334,7 +339,7 @@ const stories: readonly Story[] = [
     first: "store, wait 1800",
     lines: [
       [1800, "timer", "renew 208"],
-      [1800, acked(decode(golden.noAddresses)!), "wait 2340"],
+      [1800, acked(decodeMessage6(golden6.noAddresses)!), "wait 2340"],
     ],
   },
   {
@@ -400,10 +405,10 @@ const stories: readonly Story[] = [
 
 for (const { what, ack = ackOf(hourly), resumed, first, lines } of stories) {
   Deno.test(`kept: ${what}`, () => {
-    const lease = leaseOf(ack, { now: start, age: 0, random: exact });
+    const lease = leaseOf6(ack, { now: start, age: 0, random: exact });
     const using = { now: start + (resumed ?? 0) * 1000, settings };
-    const step = resumed === undefined ? keep(lease, using) : resume(lease, using);
-    assertEquals(teller.words(step), first);
-    assertEquals(teller.play(step, lines).told, expectedOf(lines));
+    const step = resumed === undefined ? bindLease(lease, using) : resumeLease(lease, using);
+    assertEquals(scenario.words(step), first);
+    assertEquals(scenario.play(step, lines).outputs, expectedOf(lines));
   });
 }

@@ -1,56 +1,58 @@
 /**
- * Where leases are, and how packets go: what a test chooses otherwise.
+ * The files of leases: a lease of an attachment and family is in `<32 hex digits>.json`, or
+ * `<32 hex digits>.v6.json` for DHCPv6; an acquisition that is under way, or was cut short, is in a
+ * file beside it that ends in `.intent`.
  *
  * @module
  */
 import type { AttachmentKey } from "../../../cni/attachment_key.ts";
-import type { Family } from "./lease_record.ts";
-import type { holdExchange, releaseFromHost } from "../exchange/run_exchange4.ts";
-import type { holdExchange6 } from "../exchange/run_exchange6.ts";
+import type { Family } from "../../../host/ip.ts";
 import { listNames } from "../../../host/files.ts";
 import { attachmentHash } from "../../../recipes/names.ts";
 
-/** What a plugin works with. */
-export interface Means {
-  /** Folder of the leases. */
+/** Folder of the leases on this host. */
+export const leaseFolder = "/run/cni/denocni/dhcp";
+
+/** A folder of leases. */
+interface Folder {
   readonly dir: string;
-  /** Absent: exchanges on this host. */
-  readonly hold?: typeof holdExchange;
-  readonly hold6?: typeof holdExchange6;
-  readonly releaseFromHost?: typeof releaseFromHost;
 }
 
-/** Those of this host. */
-export const usual: Means = { dir: "/run/cni/denocni/dhcp" };
+/** Part of a file's name that tells the family, before its ending. */
+const familySuffix: Readonly<Record<Family, string>> = { 4: "", 6: ".v6" };
 
-/** What the names of files end with, before the ending that says what is in them. */
-const suffix: Readonly<Record<Family, string>> = { 4: "", 6: ".v6" };
-
-/** Where the lease of an attachment is kept. */
+/** Path of the lease of an attachment. The family is 4 when absent. */
 export async function leasePath(
   attachment: AttachmentKey,
-  { dir, family = 4 }: Pick<Means, "dir"> & { readonly family?: Family | undefined },
+  { dir, family = 4 }: Folder & { readonly family?: Family | undefined },
 ): Promise<string> {
-  return `${dir}/${await attachmentHash(attachment)}${suffix[family]}.json`;
+  return `${dir}/${await attachmentHash(attachment)}${familySuffix[family]}.json`;
 }
 
-/** The family of a lease, by the path of its file. */
-export function familyOf(path: string): Family {
+/** Path of the intent beside the path of a lease. */
+export function intentPath(leasePath: string): string {
+  return leasePath.replace(/json$/, "intent");
+}
+
+/** Path of the lease beside the path of an intent. */
+export function leasePathOf(intentPath: string): string {
+  return intentPath.replace(/intent$/, "json");
+}
+
+/** Family of a lease, by the path of its file. */
+export function familyOfPath(path: string): Family {
   return /\.v6\.[a-z]+$/.test(path) ? 6 : 4;
 }
 
-/** Paths of all files that should hold a lease, or the note of an acquisition. */
-export function leaseFiles({ dir }: Pick<Means, "dir">, kind: Kind = "json"): string[] {
+/** Paths of all files that should hold a lease, or an intent. */
+export function listLeaseFiles({ dir }: Folder, ending: "json" | "intent" = "json"): string[] {
   return listNames(dir)
-    .filter((name) => /^[0-9a-f]{32}(\.v6)?\.[a-z]+$/.test(name) && name.endsWith(`.${kind}`))
+    .filter((name) => /^[0-9a-f]{32}(\.v6)?\.[a-z]+$/.test(name) && name.endsWith(`.${ending}`))
     .map((name) => `${dir}/${name}`);
 }
 
-/** A lease, or an acquisition. */
-type Kind = "json" | "intent";
-
-/** Whether an attachment has left anything, by the path of its lease. */
-export function hasTraces(path: string, means: Pick<Means, "dir">): boolean {
-  const intent = path.replace(/json$/, "intent");
-  return leaseFiles(means).includes(path) || leaseFiles(means, "intent").includes(intent);
+/** Whether there is a lease at a path, or an intent beside it. */
+export function hasLeaseFiles(path: string, folder: Folder): boolean {
+  return listLeaseFiles(folder).includes(path) ||
+    listLeaseFiles(folder, "intent").includes(intentPath(path));
 }

@@ -1,67 +1,79 @@
 /**
- * What leases have given an interface: put there, changed and taken away, one thing after the
- * other.
+ * The container's interface as its lease configures it: applies changes of the lease and removes what
+ * it gave, one change after the other.
  *
  * @module
  */
 import type { Result } from "../../../cni/types.ts";
-import type { EntryOf, Family, Words } from "./lease_record.ts";
-import type { Tools } from "../agent/lease_keeper.ts";
-import { planChange, planWithdrawal } from "./interface_plan.ts";
-import { kinOf } from "./family.ts";
+import type { Family } from "../../../host/ip.ts";
+import type { Step } from "../../../host/step.ts";
+import type { Transport } from "./family.ts";
+import type { FamilyTypes, LeaseRecordOf } from "./lease_record.ts";
+import { familyOps } from "./family.ts";
+import { planInterfaceChange, planInterfaceWithdrawal } from "./interface_plan.ts";
 
-/** Who keeps the lease. */
-export interface Owner<F extends Family> {
-  /** As it is now. */
-  readonly entry: () => EntryOf<F>;
-  /** Whether the interface may be given something. */
+/** What changes of an interface need. */
+export interface InterfaceTools extends Pick<Transport, "netnsOf"> {
+  /** Applies a plan. */
+  readonly apply: (steps: readonly Step[]) => Promise<unknown>;
+  readonly clock: {
+    /** Gives the time in milliseconds since 1970. */
+    now(): number;
+  };
+}
+
+/** The keeper of the lease. */
+export interface LeaseOwner<F extends Family> {
+  /** Gives the lease as it is now. */
+  readonly record: () => LeaseRecordOf<F>;
+  /** Whether the interface may be configured. */
   readonly isActive: () => boolean;
-  /** Takes what is still to be replaced. */
-  readonly replaced: (left: EntryOf<F>["replaces"]) => void;
+  /** Takes the acknowledgements that are still to be replaced. */
+  readonly replaced: (left: LeaseRecordOf<F>["replacedAcks"]) => void;
   readonly say: (text: string) => void;
 }
 
-/** Acknowledgements that one may replace: each may be as long as a packet. */
+/** Most acknowledgements to replace at once: each may be as long as a packet. */
 const mostReplaced = 8;
 
-/** The same with an acknowledgement more that may be on the interface, unless it gives nothing new. */
-export function replacing<F extends Family>(
-  entry: EntryOf<F>,
-  ack: Words[F]["ack"],
-): EntryOf<F> {
-  const { replaces } = entry;
-  const [given, ...before] = partsOf(entry, [ack, ...replaces]);
-  if (before.some((other) => isEqual(other, given!))) return entry;
-  // The first is what the interface has for certain; of the others the latest may be there.
+/** Adds an acknowledgement whose addresses and routes may be on the interface, unless it gives nothing new. */
+export function withReplacedAck<F extends Family>(
+  record: LeaseRecordOf<F>,
+  ack: FamilyTypes[F]["ack"],
+): LeaseRecordOf<F> {
+  const { replacedAcks: replaces } = record;
+  const [given, ...before] = partsOf(record, [ack, ...replaces]);
+  if (before.some((other) => isEqual(other, given!))) return record;
+  // The interface has the first for certain; of the others it may have the latest ones.
   const [first, ...more] = [...replaces, ack];
-  return { ...entry, replaces: [first!, ...more.slice(1 - mostReplaced)] };
+  return { ...record, replacedAcks: [first!, ...more.slice(1 - mostReplaced)] };
 }
 
-/** The interface of one lease. */
-export class Standing<F extends Family> {
-  readonly #tools: Tools;
-  readonly #owner: Owner<F>;
+/** The interface of one lease; its changes are applied one after the other. */
+export class LeaseInterface<F extends Family> {
+  readonly #tools: InterfaceTools;
+  readonly #owner: LeaseOwner<F>;
   #changes: Promise<unknown> = Promise.resolve();
 
-  constructor(tools: Tools, owner: Owner<F>) {
+  constructor(tools: InterfaceTools, owner: LeaseOwner<F>) {
     this.#tools = tools;
     this.#owner = owner;
   }
 
-  /** Settles when nothing is under way. */
+  /** Settles when no change is under way. */
   get done(): Promise<unknown> {
     return this.#changes;
   }
 
-  /** Gives the interface what the lease says. What fails is tried again when it is called again. */
+  /** Configures the interface by the lease. The next call tries a failed change again. */
   change(): void {
     this.#then(() => this.#change());
   }
 
-  /** Takes from the interface what may be there now: its lease has ended, or is another's. */
+  /** Removes what the interface may have of a lease that has ended, or is another client's. */
   withdraw(): void {
-    const entry = this.#owner.entry();
-    const standing = partsOf(entry, [...entry.replaces, entry.lease.ack]);
+    const record = this.#owner.record();
+    const standing = partsOf(record, [...record.replacedAcks, record.lease.ack]);
     this.#then(() => this.#withdraw(standing));
   }
 
@@ -72,33 +84,35 @@ export class Standing<F extends Family> {
 
   async #change(): Promise<void> {
     const owner = this.#owner;
-    const entry = owner.entry();
-    const { replaces, lease, ifName } = entry;
-    const netns = this.#tools.netnsOf(entry);
+    const record = owner.record();
+    const { replacedAcks: replaces, lease, ifName } = record;
+    const netns = this.#tools.netnsOf(record);
     if (replaces.length === 0 || !netns || !owner.isActive() || lease.refused) return;
-    const [after, ...before] = partsOf(entry, [lease.ack, ...replaces]);
-    const lifetimes = kinOf(entry.family).lifetimesAt(lease, this.#tools.clock.now());
-    await this.#tools.apply(planChange({ netns, ifName }, { before, after: after!, lifetimes }));
-    owner.replaced(owner.entry().replaces.filter((ack) => !replaces.includes(ack)));
-    // Times alone go without saying.
+    const [after, ...before] = partsOf(record, [lease.ack, ...replaces]);
+    const lifetimes = familyOps(record.family).lifetimesAt(lease, this.#tools.clock.now());
+    await this.#tools.apply(
+      planInterfaceChange({ netns, ifName }, { before, after: after!, lifetimes }),
+    );
+    owner.replaced(owner.record().replacedAcks.filter((ack) => !replaces.includes(ack)));
+    // Changed times alone are not logged.
     if (before.every((one) => isEqual(one, after!))) return;
     owner.say(`the interface has ${after!.ips[0]!.address} now, and what else the lease says`);
   }
 
   async #withdraw(standing: readonly Result[]): Promise<void> {
-    const entry = this.#owner.entry();
-    const netns = this.#tools.netnsOf(entry);
+    const record = this.#owner.record();
+    const netns = this.#tools.netnsOf(record);
     if (!netns) return;
-    await this.#tools.apply(planWithdrawal({ netns, ifName: entry.ifName }, standing));
+    await this.#tools.apply(planInterfaceWithdrawal({ netns, ifName: record.ifName }, standing));
   }
 }
 
-/** What acknowledgements give an interface. */
+/** Gives the parts of a result of each acknowledgement. */
 function partsOf<F extends Family>(
-  { family, ask }: EntryOf<F>,
-  acks: readonly Words[F]["ack"][],
+  { family, client }: LeaseRecordOf<F>,
+  acks: readonly FamilyTypes[F]["ack"][],
 ): Result[] {
-  return acks.map((ack) => kinOf(family).resultOf(ack, ask));
+  return acks.map((ack) => familyOps(family).resultOf(ack, client));
 }
 
 function isEqual(a: Result, b: Result): boolean {

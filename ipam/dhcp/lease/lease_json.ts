@@ -1,18 +1,18 @@
 /**
- * A lease of either family as JSON for the disk: times as numbers or `"never"`, the
- * acknowledgement in hexadecimal.
+ * A lease of either family as JSON for the disk: times are numbers or `"never"`, the acknowledgement is
+ * in hexadecimal.
  *
  * @module
  */
 import type { Decoder } from "../../../cni/decode.ts";
 import type { JsonObject } from "../../../cni/types.ts";
-import type { Lease } from "./lease_machine.ts";
+import type { Lease } from "./lease.ts";
 import { map, object, optional, refine, required, scalar } from "../../../cni/decode.ts";
 
 const never = "never";
 
-/** Writes a lease whose acknowledgement are these bytes. */
-export function jsonOf(
+/** Writes a lease; its acknowledgement is given in bytes. */
+export function leaseJson(
   { since, renewAt, rebindAt, expireAt, refused }: Omit<Lease<unknown>, "ack">,
   ack: Uint8Array,
 ): JsonObject {
@@ -38,8 +38,8 @@ function isTime(value: unknown): value is number {
   return Number.isSafeInteger(value) && value as number >= 0;
 }
 
-/** Reads what {@linkcode jsonOf} has written; `read` gives an acknowledgement that a lease can be kept with. */
-export function decoderOf<A>(
+/** Reads a lease that {@linkcode leaseJson} has written; `read` gives an acknowledgement with which a lease can be kept. */
+export function leaseJsonDecoder<A>(
   what: string,
   read: (bytes: Uint8Array) => A | undefined,
 ): Decoder<Lease<A>> {

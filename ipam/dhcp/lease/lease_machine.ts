@@ -1,210 +1,139 @@
 /**
- * A lease and how it is kept (RFC 2131 section 4.4.5), as a state machine: events
- * with the time in, things to do out. Times are milliseconds since 1970, so that
- * they mean something after a restart. The clock of the machine may be set: back,
- * the times of the lease follow; ahead, nothing is given up before servers are asked.
+ * The life of a lease as a state machine (RFC 2131 section 4.4.5, RFC 8415 section 18.2.4): events
+ * with their time go in, actions come out. Times are milliseconds since 1970, so that they mean
+ * something after a restart. The host's clock may be set: when it goes back, the times of the lease
+ * follow; when it goes ahead, no lease is given up before servers are asked.
  *
  * @module
  */
-import type { Decoder } from "../../../cni/decode.ts";
-import type { JsonObject } from "../../../cni/types.ts";
-import type { Ip } from "../../../host/ip.ts";
-import type { Goal } from "../exchange/exchange4.ts";
-import type { Message } from "../codec/message4.ts";
-import { sameIp } from "../../../host/ip.ts";
-import { decoderOf, jsonOf } from "./lease_json.ts";
-import { second, timed } from "./lease_times.ts";
-import { leastExchange } from "../agent/queue_deadline.ts";
-import { messageType, option, readOption } from "../codec/options4.ts";
-import { decode, encode } from "../codec/message4.ts";
-import { grantedBy, isComplete, sameGrant } from "./parameters4.ts";
-
-/** A lease. Infinite ones have times of `Infinity`. */
-export interface Lease<A = Message> {
-  /** The last acknowledgement: a DHCPACK, or a REPLY of DHCPv6. */
-  readonly ack: A;
-  /** When it was asked for: what its times count from. */
-  readonly since: number;
-  /** When to ask the server, a little before T1. */
-  readonly renewAt: number;
-  /** When to ask every server, a little before T2. */
-  readonly rebindAt: number;
-  /** When it ends. */
-  readonly expireAt: number;
-  /** Set when a server has said that the address is not ours: it must not be used. */
-  readonly refused?: true | undefined;
-}
+import type { GoalKind } from "../exchange/exchange.ts";
+import type { Lease, LeaseProtocol } from "./lease.ts";
+import { isValidAt } from "./lease.ts";
+import { second } from "./lease_times.ts";
 
 /** When something is due about a lease. */
 type Times = Pick<Lease<unknown>, "renewAt" | "rebindAt" | "expireAt">;
 
-/** When an acknowledgement came, how many milliseconds after its request, and 0 ≤ n < 1. */
-export interface Moment {
-  readonly now: number;
-  readonly age: number;
-  readonly random: () => number;
-}
-
-/** What differs between the families. */
-export interface Protocol<A, G> {
-  /** The lease that an acknowledgement gives; it has been completed. */
-  leaseOf(ack: A, moment: Moment): Lease<A>;
-  /** What an exchange about a lease is to reach. */
-  goalOf(kind: Goal["kind"], ack: A): G;
-  /** An acknowledgement with what it leaves to the one before; `undefined` when it gives no lease. */
-  completed(ack: A, before: A): A | undefined;
-  /** Whether two acknowledgements give an interface the same. */
-  same(a: A, b: A): boolean;
-}
-
-/** What the machine needs besides events. */
-export interface Settings<A = Message, G = Goal> {
-  readonly protocol: Protocol<A, G>;
-  /** 0 ≤ n < 1. */
+/** Settings of the machine. */
+export interface LeaseSettings<A, G> {
+  readonly protocol: LeaseProtocol<A, G>;
+  /** Gives 0 ≤ n < 1. */
   readonly random: () => number;
   /** Longest exchange in milliseconds; 208 s when absent. */
   readonly limit?: number | undefined;
 }
 
 /** What happened. */
-export type LeaseEvent<A = Message> =
+export type LeaseEvent<A> =
   & {
     /** Milliseconds since 1970. */
     readonly now: number;
   }
   & (
-    /** The wait that was asked for is over, by a clock that nobody sets. */
+    /** The wait is over, by a monotonic clock. */
     | { readonly kind: "timer" }
-    /** A look for another reason, at any time. */
+    /** The machine is to look what is due; at any time. */
     | { readonly kind: "look" }
-    /** The exchange gave an acknowledgement, to a request of `age` milliseconds ago. */
+    /** The exchange has got an acknowledgement, of a request `age` milliseconds ago. */
     | { readonly kind: "acked"; readonly ack: A; readonly age: number }
-    /** The exchange ended with a refusal. */
+    /** The exchange has ended with a refusal. */
     | { readonly kind: "refused" }
-    /** The exchange ended without an answer, or went wrong. */
+    /** The exchange has ended without an answer, or has failed. */
     | { readonly kind: "failed" }
     /** There was no exchange: the namespace has no such link. */
     | { readonly kind: "link missing" }
-    /** There was no exchange: whether the link is there could not be learnt. */
+    /** There was no exchange: nobody could find out whether the link is there. */
     | { readonly kind: "link unknown" }
     /** The namespace is gone. */
     | { readonly kind: "namespace gone" }
-    /** The lease is not wanted any more. */
+    /** Nobody wants the lease any more. */
     | { readonly kind: "stop" }
   );
 
 /** Why a lease is no longer kept. */
-export type End = "stopped" | "expired" | "link missing" | "namespace gone";
+export type LeaseEnd = "stopped" | "expired" | "link missing" | "namespace gone";
 
-/** Something to do, in the order given. */
-export type Action<A = Message, G = Goal> =
-  /** Hand in `timer` when it is so late; in place of the wait before, if that is not over. */
+/** An action; the actions of a step have an order. */
+export type LeaseAction<A, G> =
+  /** Hand in `timer` at a time; this replaces a wait that is not over. */
   | { readonly kind: "wait"; readonly until: number }
-  /** Hold an exchange of at most so many milliseconds and hand in how it ends. */
+  /** Run an exchange of at most `within` milliseconds and hand in how it ends. */
   | { readonly kind: "exchange"; readonly goal: G; readonly within: number }
-  /** End the exchange under way; how it ends does not matter. */
+  /** Cancel the exchange under way, whatever its result. */
   | { readonly kind: "cancel" }
-  /** Write the lease of the state to the disk. */
+  /** Write the state's lease to the disk. */
   | { readonly kind: "store" }
-  /** Give the interface what the new lease says in place of what the old one said. */
+  /** Configure the interface by the new lease in place of the old one. */
   | { readonly kind: "change"; readonly before: Lease<A>; readonly after: Lease<A> }
-  /** Take what the lease has given from the interface; a lease to come gives it again. */
+  /** Remove what the lease has given the interface; a later lease gives it again. */
   | { readonly kind: "withdraw" }
-  /** Tell the server, best effort; from the host where the container's namespace or link is gone. */
+  /** Release the lease, best effort; from the host when the container's namespace or link is gone. */
   | { readonly kind: "release"; readonly goal: G; readonly from: "container" | "host" }
-  /** Remove the lease from the disk; an expired one's address must not be used. */
-  | { readonly kind: "end"; readonly reason: End };
+  /** Remove the lease from the disk; the address of an expired lease must not be used. */
+  | { readonly kind: "end"; readonly reason: LeaseEnd };
 
-/** What is going on with a lease. */
-export type Phase = "bound" | "renewing" | "rebinding" | "rebooting" | "acquiring" | "ended";
+/**
+ * State of a lease: BOUND, RENEWING, REBINDING, REBOOTING; `acquiring` stands for INIT, SELECTING and
+ * REQUESTING.
+ */
+export type LeasePhase = "bound" | "renewing" | "rebinding" | "rebooting" | "acquiring" | "ended";
 
-/** A lease that is kept; a value, never changed. */
-export interface Kept<A = Message, G = Goal> {
-  readonly settings: Settings<A, G>;
+/** A lease that is kept; the value never changes. */
+export interface LeaseState<A, G> {
+  readonly settings: LeaseSettings<A, G>;
   readonly lease: Lease<A>;
-  readonly phase: Phase;
+  readonly phase: LeasePhase;
   /** Whether an exchange is under way. */
   readonly running: boolean;
-  /** No exchange of this phase before then. */
+  /** Earliest time of the phase's next exchange. */
   readonly retryAt: number;
-  /** The latest time we know it has been. */
+  /** Latest known time. */
   readonly seenAt: number;
-  /** End of the wait that was asked for, if there is one. */
+  /** End of the wait, if there is one. */
   readonly wakeAt?: number | undefined;
-  /** Looks for the link in vain, and when they began. */
+  /** Number of failed attempts to find out whether the link is there, and when they began. */
   readonly lookups: { readonly count: number; readonly since: number };
 }
 
-/** The next state, and what to do. */
-export interface Step<A = Message, G = Goal> {
-  readonly state: Kept<A, G>;
-  readonly actions: readonly Action<A, G>[];
+/** The next state, and the actions. */
+export interface LeaseStep<A, G> {
+  readonly state: LeaseState<A, G>;
+  readonly actions: readonly LeaseAction<A, G>[];
 }
+
+/** The shortest exchange that is worth its process, in milliseconds. */
+export const shortestExchange = 1000;
 
 const minute = 60 * second;
 const hour = 60 * minute;
 
-/** Seconds of a lease whose server gives no time, and the time that means no end (RFC 2131 section 3.3). */
-const usualLease = 3600;
-const infinite = 0xffff_ffff;
-/** Seconds; a server that gives less costs us more processes than it is worth. */
-const shortest = { lease: 4, renewal: 2 } as const;
 /** Least time between two renewals (RFC 2131 section 4.4.5). */
 const leastRetry = minute;
 const usualLimit = 208 * second;
-/** What is asked for when the end has come or the clock cannot be trusted. */
+/** Milliseconds for a last exchange, when the lease has expired or the clock cannot be trusted. */
 const lastChance = { reboot: 30 * second, acquire: minute } as const;
-/** Nobody waits longer at once: within this the machine learns that its clock was set. */
+/** Longest wait at once: within this time the machine finds out that its clock was set. */
 const longestWait = hour;
 /** Clocks that differ by less are the same. */
 const tolerance = 2 * second;
 const longestLookupPause = 16 * second;
 
-/** A lease from a DHCPACK that came now, to a request of `age` milliseconds ago. */
-export function leaseOf(ack: Message, moment: Moment): Lease {
-  return timed(ack, secondsOf(ack), moment);
-}
-
-/** T1, T2 and the end; nonsense of a server is replaced by what RFC 2131 takes without it. */
-function secondsOf({ options }: Message): Record<"renewal" | "rebinding" | "lease", number> {
-  const given = readOption(options, option.leaseTime) || usualLease;
-  if (given === infinite) return { renewal: Infinity, rebinding: Infinity, lease: Infinity };
-  const lease = Math.max(given, shortest.lease);
-  const between = (least: number, list: readonly (number | undefined)[], end: number) =>
-    list.find((value) => value !== undefined && value >= least && value < end);
-  const t2 = readOption(options, option.rebindingTime);
-  const rebinding = between(shortest.renewal + 1, [t2], lease) ?? lease * 0.875;
-  const t1 = readOption(options, option.renewalTime);
-  const halves = [t1, lease / 2, rebinding * 4 / 7];
-  const renewal = between(shortest.renewal, halves, rebinding) ?? shortest.renewal;
-  return { renewal, rebinding, lease };
-}
-
-/** Whether the address may be used. */
-export function holdsAt(
-  { expireAt, refused }: Pick<Lease<unknown>, "expireAt" | "refused">,
-  now: number,
-): boolean {
-  return now < expireAt && !refused;
-}
-
-/** Begins to keep a lease that has just been acquired. */
-export function keep<A, G>(
+/** Begins to keep a lease that was just acquired (BOUND). */
+export function bindLease<A, G>(
   lease: Lease<A>,
-  { now, settings }: { readonly now: number; readonly settings: Settings<A, G> },
-): Step<A, G> {
+  { now, settings }: { readonly now: number; readonly settings: LeaseSettings<A, G> },
+): LeaseStep<A, G> {
   return also({ kind: "store" }, due(fresh(lease, settings, now), now));
 }
 
 /**
- * Goes on with a lease from the disk. One that has ended meanwhile is asked for
- * again before it is given up, and so is one from the future: the clock was set. One
- * that was refused stays off the interface.
+ * Goes on with a lease from the disk. Servers are asked for an expired lease before it is given up, and
+ * for one from the future, since the clock was set. A refused lease stays off the interface.
  */
-export function resume<A, G>(
+export function resumeLease<A, G>(
   lease: Lease<A>,
-  { now, settings }: { readonly now: number; readonly settings: Settings<A, G> },
-): Step<A, G> {
+  { now, settings }: { readonly now: number; readonly settings: LeaseSettings<A, G> },
+): LeaseStep<A, G> {
   const isOfFuture = now < lease.since - tolerance;
   const known = fresh(isOfFuture ? shifted(lease, now - lease.since) : lease, settings, now);
   const step = lease.refused
@@ -213,9 +142,13 @@ export function resume<A, G>(
   return isOfFuture ? also({ kind: "store" }, step) : step;
 }
 
-function fresh<A, G>(lease: Lease<A>, settings: Settings<A, G>, now: number): Kept<A, G> {
+function fresh<A, G>(
+  lease: Lease<A>,
+  settings: LeaseSettings<A, G>,
+  now: number,
+): LeaseState<A, G> {
   return {
-    settings,
+    settings: settings,
     lease,
     phase: "bound",
     running: false,
@@ -225,15 +158,15 @@ function fresh<A, G>(lease: Lease<A>, settings: Settings<A, G>, now: number): Ke
   };
 }
 
-/** Takes an event. What comes after the end, or of an exchange that is over, changes nothing. */
-export function advance<A, G>(state: Kept<A, G>, event: LeaseEvent<A>): Step<A, G> {
+/** Takes an event. Events after the end, and of exchanges that are over, change nothing. */
+export function advanceLease<A, G>(state: LeaseState<A, G>, event: LeaseEvent<A>): LeaseStep<A, G> {
   if (state.phase === "ended") return { state, actions: [] };
   const { state: told, actions } = clock(state, event);
   const step = react(told, event);
   return { state: step.state, actions: [...actions, ...step.actions] };
 }
 
-function react<A, G>(state: Kept<A, G>, event: LeaseEvent<A>): Step<A, G> {
+function react<A, G>(state: LeaseState<A, G>, event: LeaseEvent<A>): LeaseStep<A, G> {
   const { kind, now } = event;
   if (kind === "stop") return end(state, "stopped");
   if (kind === "namespace gone") return end(state, kind);
@@ -254,16 +187,16 @@ function react<A, G>(state: Kept<A, G>, event: LeaseEvent<A>): Step<A, G> {
   }
 }
 
-/** What is due now, unless an exchange is under way, whose end tells. */
-function look<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
+/** Does what is due now, unless an exchange is under way, whose end will tell. */
+function look<A, G>(state: LeaseState<A, G>, now: number): LeaseStep<A, G> {
   return state.running ? { state, actions: [] } : due(state, now);
 }
 
 /**
- * Follows a clock that was set back: no event can come before the last one, nor a
- * timer before the end of its wait.
+ * Follows a clock that was set back: an event cannot come before the last one, nor a timer before the
+ * end of its wait.
  */
-function clock<A, G>(state: Kept<A, G>, { kind, now }: LeaseEvent<A>): Step<A, G> {
+function clock<A, G>(state: LeaseState<A, G>, { kind, now }: LeaseEvent<A>): LeaseStep<A, G> {
   const woken = kind === "timer" ? state.wakeAt ?? now : now;
   const known = Math.max(state.seenAt, woken);
   if (now >= known - tolerance) return { state: { ...state, seenAt: now }, actions: [] };
@@ -290,23 +223,23 @@ function shifted<A>(lease: Lease<A>, by: number): Lease<A> {
   };
 }
 
-/** The link is there. */
-function found<A, G>(state: Kept<A, G>, now: number): Kept<A, G> {
+/** Notes that the link is there. */
+function found<A, G>(state: LeaseState<A, G>, now: number): LeaseState<A, G> {
   return { ...state, lookups: { count: 0, since: now } };
 }
 
-function enter<A, G>(state: Kept<A, G>, phase: Phase): Kept<A, G> {
+function enter<A, G>(state: LeaseState<A, G>, phase: LeasePhase): LeaseState<A, G> {
   return { ...state, phase, retryAt: -Infinity };
 }
 
 /** Waits, or begins the exchange that is due. */
-function due<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
+function due<A, G>(state: LeaseState<A, G>, now: number): LeaseStep<A, G> {
   const { phase, retryAt, lease } = state;
   if (phase === "rebooting" || phase === "acquiring") {
     return now < retryAt ? wait(state, { until: retryAt, now }) : exchange(state, now);
   }
   const { phase: reached, until } = reachedAt(lease, now);
-  // Whoever has asked every server in vain need not ask whether they remember.
+  // After REBINDING in vain, INIT-REBOOT would ask the same servers the same.
   if (reached === "ended") {
     return due(enter(state, phase === "rebinding" ? "acquiring" : "rebooting"), now);
   }
@@ -317,7 +250,7 @@ function due<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
     : exchange(state, now);
 }
 
-/** Which phase an undisturbed lease is in, and until when. */
+/** Gives the phase of an undisturbed lease, and its end. */
 function reachedAt({ renewAt, rebindAt, expireAt }: Times, now: number) {
   if (now >= expireAt) return { phase: "ended", until: Infinity } as const;
   if (now >= rebindAt) return { phase: "rebinding", until: expireAt } as const;
@@ -326,27 +259,27 @@ function reachedAt({ renewAt, rebindAt, expireAt }: Times, now: number) {
 }
 
 function wait<A, G>(
-  state: Kept<A, G>,
+  state: LeaseState<A, G>,
   { until, now }: { readonly until: number; readonly now: number },
-): Step<A, G> {
+): LeaseStep<A, G> {
   const wakeAt = Math.min(until, now + longestWait);
   return { state: { ...state, wakeAt }, actions: [{ kind: "wait", until: wakeAt }] };
 }
 
 /** Begins the exchange of the phase. */
-function exchange<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
+function exchange<A, G>(state: LeaseState<A, G>, now: number): LeaseStep<A, G> {
   const { lease, phase, settings: { protocol, limit = usualLimit } } = state;
   const [kind, longest] = exchangeOf(phase, { lease, now });
-  const within = Math.min(limit, Math.max(longest, leastExchange));
+  const within = Math.min(limit, Math.max(longest, shortestExchange));
   const running = { ...state, running: true, wakeAt: undefined };
   const goal = protocol.goalOf(kind, lease.ack);
   return { state: running, actions: [{ kind: "exchange", goal, within }] };
 }
 
 function exchangeOf(
-  phase: Phase,
+  phase: LeasePhase,
   { lease: { rebindAt, expireAt }, now }: { readonly lease: Times; readonly now: number },
-): [kind: Goal["kind"], longest: number] {
+): [kind: GoalKind, longest: number] {
   switch (phase) {
     case "renewing":
       return ["renew", rebindAt - now];
@@ -359,13 +292,13 @@ function exchangeOf(
   }
 }
 
-function onFailure<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
+function onFailure<A, G>(state: LeaseState<A, G>, now: number): LeaseStep<A, G> {
   const { phase, lease } = state;
   const { until } = reachedAt(lease, now);
   switch (phase) {
     case "rebooting":
-      // Servers that know nothing of a lease are silent: as long as it holds, it is kept.
-      return due(enter(state, holdsAt(lease, now) ? "bound" : "acquiring"), now);
+      // A server that does not know the lease is silent: it is kept as long as it is valid.
+      return due(enter(state, isValidAt(lease, now) ? "bound" : "acquiring"), now);
     case "acquiring":
       if (now >= lease.expireAt) return end(state, "expired");
       return due({ ...state, retryAt: Math.min(now + leastRetry, lease.expireAt) }, now);
@@ -374,40 +307,40 @@ function onFailure<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
   }
 }
 
-/** A refused address is off the interface at once (RFC 2131 section 4.4.5), whatever its lease says. */
-function onRefusal<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
+/** Removes a refused address from the interface at once (RFC 2131 section 4.4.5), before its lease ends. */
+function onRefusal<A, G>(state: LeaseState<A, G>, now: number): LeaseStep<A, G> {
   const refused = { ...state, lease: { ...state.lease, refused: true } as const };
   const { state: next, actions } = due(enter(refused, "acquiring"), now);
   return { state: next, actions: [{ kind: "store" }, { kind: "withdraw" }, ...actions] };
 }
 
 /**
- * Pauses of 1, 2, 4, 8, 16, 16 … seconds, as long as an exchange may take; then it is as an
- * exchange that failed. A lease that has ended waits no longer than its last chance would take.
+ * Looks again after pauses of 1, 2, 4, 8, 16, 16 … seconds, for the longest time of an exchange; then the
+ * exchange counts as failed. For an expired lease, the time is that of a last exchange.
  */
-function onUnknownLink<A, G>(state: Kept<A, G>, now: number): Step<A, G> {
+function onUnknownLink<A, G>(state: LeaseState<A, G>, now: number): LeaseStep<A, G> {
   const { lease, lookups: { count, since }, settings: { limit = usualLimit } } = state;
   const began = count === 0 ? now : since;
-  const longest = holdsAt(lease, now) ? limit : Math.min(limit, lastChance.acquire);
+  const longest = isValidAt(lease, now) ? limit : Math.min(limit, lastChance.acquire);
   if (now - began >= longest) return onFailure(found(state, now), now);
   const pause = Math.min(second * 2 ** count, longestLookupPause);
   const lookups = { count: count + 1, since: began };
   return due({ ...state, lookups, retryAt: now + pause }, now);
 }
 
-/** Takes the new times, and what the new lease says otherwise. */
+/** Takes the new lease: its times, and changed parameters. */
 function onAck<A, G>(
-  state: Kept<A, G>,
+  state: LeaseState<A, G>,
   event: LeaseEvent<A> & { readonly kind: "acked" },
-): Step<A, G> {
+): LeaseStep<A, G> {
   const { now, age } = event;
-  const { lease: before, settings } = state;
+  const { lease: before, settings: settings } = state;
   const { protocol, random } = settings;
   const ack = protocol.completed(event.ack, before.ack);
   if (!ack) return onFailure(found(state, now), now);
   const after = protocol.leaseOf(ack, { now, age, random });
-  const changed = before.refused || !protocol.same(before.ack, ack);
-  const actions: Action<A, G>[] = [
+  const changed = before.refused || !protocol.grantsSame(before.ack, ack);
+  const actions: LeaseAction<A, G>[] = [
     { kind: "store" },
     ...(changed ? [{ kind: "change", before, after } as const] : []),
   ];
@@ -415,11 +348,11 @@ function onAck<A, G>(
   return { state: step.state, actions: [...actions, ...step.actions] };
 }
 
-function end<A, G>(state: Kept<A, G>, reason: End): Step<A, G> {
+function end<A, G>(state: LeaseState<A, G>, reason: LeaseEnd): LeaseStep<A, G> {
   const { running, lease: { ack, refused }, settings: { protocol } } = state;
   const from = reason === "namespace gone" || reason === "link missing" ? "host" : "container";
   const releases = !refused && (reason === "stopped" || from === "host");
-  const actions: Action<A, G>[] = [
+  const actions: LeaseAction<A, G>[] = [
     ...(running ? [{ kind: "cancel" } as const] : []),
     ...(releases
       ? [{ kind: "release", goal: protocol.goalOf("release", ack), from } as const]
@@ -429,48 +362,9 @@ function end<A, G>(state: Kept<A, G>, reason: End): Step<A, G> {
   return { state: { ...state, phase: "ended", running: false, wakeAt: undefined }, actions };
 }
 
-function also<A, G>(action: Action<A, G>, { state, actions }: Step<A, G>): Step<A, G> {
+function also<A, G>(
+  action: LeaseAction<A, G>,
+  { state, actions }: LeaseStep<A, G>,
+): LeaseStep<A, G> {
   return { state, actions: [action, ...actions] };
 }
-
-function goalOf(kind: Goal["kind"], ack: Message): Goal {
-  return { kind, address: ack.yiaddr, server: serverOf(ack)! };
-}
-
-function serverOf({ options }: Message): Ip | undefined {
-  return readOption(options, option.serverId);
-}
-
-/** Whether a lease can be kept with it. */
-function isWhole(ack: Message): boolean {
-  return serverOf(ack) !== undefined && isComplete(ack);
-}
-
-/** An answer for the same address that leaves out the mask means the same one. */
-function completed(ack: Message, before: Message): Message | undefined {
-  const { code } = option.subnetMask;
-  const mask = before.options.get(code);
-  const lacking = mask && !ack.options.has(code) && sameIp(ack.yiaddr, before.yiaddr);
-  const whole = lacking ? { ...ack, options: new Map([...ack.options, [code, mask]]) } : ack;
-  return isWhole(whole) ? whole : undefined;
-}
-
-/** What a lease of DHCPv4 has of its own; that of DHCPv6 is in `lease6.ts`. */
-export const dhcp4: Protocol<Message, Goal> = {
-  leaseOf,
-  goalOf,
-  completed,
-  same: (a, b) => sameGrant(grantedBy(a), grantedBy(b)),
-};
-
-/** The lease as JSON for the disk: times as numbers or `"never"`, the DHCPACK in hexadecimal. */
-export function leaseToJson({ ack, ...times }: Lease): JsonObject {
-  return jsonOf(times, encode(ack));
-}
-
-/** Reads what {@linkcode leaseToJson} has written; says what is wrong with anything else. */
-export const leaseDecoder: Decoder<Lease> = decoderOf("a DHCPACK", (bytes) => {
-  const ack = decode(bytes);
-  const type = ack && readOption(ack.options, option.messageType);
-  return type === messageType.ack && isWhole(ack!) ? ack : undefined;
-});

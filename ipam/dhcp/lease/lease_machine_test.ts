@@ -1,27 +1,21 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Issue } from "../../../cni/decode.ts";
+import type { Message4 } from "../codec/message4.ts";
+import type { ExchangeGoal4 } from "../exchange/client_message4.ts";
+import type { Lease4 } from "./lease4.ts";
+import type { LeaseAction, LeaseEvent, LeaseSettings } from "./lease_machine.ts";
+import type { DamagedLease, ScenarioLine, TimelessEvent } from "./testing_lease.ts";
 import { formatIssue } from "../../../cni/decode.ts";
 import { formatIp } from "../../../host/ip.ts";
 import { Random, seedOf } from "../../../tests/harness/random.ts";
-import type { Goal } from "../exchange/exchange4.ts";
-import type { Action, Lease, LeaseEvent, Settings } from "./lease_machine.ts";
-import {
-  advance,
-  dhcp4,
-  holdsAt,
-  keep,
-  leaseDecoder,
-  leaseOf,
-  leaseToJson,
-  resume,
-} from "./lease_machine.ts";
-import type { Message } from "../codec/message4.ts";
-import { decode, encode } from "../codec/message4.ts";
-import { golden, ip, message, optionsOf } from "../codec/testing_message4.ts";
-import type { Damaged, Line, Short } from "./testing_lease.ts";
-import { damagedLeases, expectedOf, start, Teller } from "./testing_lease.ts";
+import { decodeMessage4, encodeMessage4 } from "../codec/message4.ts";
+import { golden4, ip, messageOf4, optionsOf4 } from "../codec/testing_message4.ts";
+import { isValidAt } from "./lease.ts";
+import { lease4Decoder, lease4ToJson, leaseOf4, protocol4 } from "./lease4.ts";
+import { advanceLease, bindLease, resumeLease } from "./lease_machine.ts";
+import { damagedLeases, expectedOf, LeaseScenario, start } from "./testing_lease.ts";
 
-const settings: Settings = { protocol: dhcp4, random: () => 0 };
+const settings: LeaseSettings<Message4, ExchangeGoal4> = { protocol: protocol4, random: () => 0 };
 
 /** Seconds as the four bytes of an option. */
 function u32(seconds: number): string {
@@ -34,8 +28,8 @@ interface Times {
   readonly t2?: number;
 }
 
-function ackOf({ lease, t1, t2 }: Times = {}, parts: Partial<Message> = {}): Message {
-  const options = optionsOf({
+function ackOf({ lease, t1, t2 }: Times = {}, parts: Partial<Message4> = {}): Message4 {
+  const options = optionsOf4({
     1: "ffffff00",
     3: "c0a80101",
     53: "05",
@@ -44,12 +38,12 @@ function ackOf({ lease, t1, t2 }: Times = {}, parts: Partial<Message> = {}): Mes
     ...(t1 !== undefined && { 58: u32(t1) }),
     ...(t2 !== undefined && { 59: u32(t2) }),
   });
-  return message({ yiaddr: ip("192.168.1.5"), options, ...parts });
+  return messageOf4({ yiaddr: ip("192.168.1.5"), options, ...parts });
 }
 
 /** An hour: T1 after 1800 s, T2 after 3150 s. */
 const hourly = ackOf({ lease: 3600 });
-const leaseAt = (now: number, ack = hourly) => leaseOf(ack, { now, age: 0, random: () => 0 });
+const leaseAt = (now: number, ack = hourly) => leaseOf4(ack, { now, age: 0, random: () => 0 });
 
 const never = 0xffff_ffff;
 /** What a server gives, and when to renew, to rebind and to stop, all in seconds. */
@@ -90,22 +84,25 @@ for (const [what, times, expected] of given) {
 }
 
 Deno.test("times count from the request, and T1 and T2 come up to a twentieth earlier", () => {
-  const lease = leaseOf(ackOf({ lease: 1000 }), { now: start, age: 1500, random: () => 0.5 });
+  const lease = leaseOf4(ackOf({ lease: 1000 }), { now: start, age: 1500, random: () => 0.5 });
   assertEquals(lease.since, start - 1500);
   assertEquals(lease.renewAt, lease.since + 487_500);
   assertEquals(lease.rebindAt, lease.since + 853_125);
   assertEquals(lease.expireAt, lease.since + 1_000_000);
-  assertEquals([holdsAt(lease, lease.expireAt - 1), holdsAt(lease, lease.expireAt)], [true, false]);
+  assertEquals([isValidAt(lease, lease.expireAt - 1), isValidAt(lease, lease.expireAt)], [
+    true,
+    false,
+  ]);
 });
 
 Deno.test("T1 never comes after T2, whatever the dice say", () => {
   const dice = [0.999, 0];
   const random = () => dice.shift()!;
-  const lease = leaseOf(ackOf({ lease: 1000, t1: 869, t2: 870 }), { now: 0, age: 0, random });
+  const lease = leaseOf4(ackOf({ lease: 1000, t1: 869, t2: 870 }), { now: 0, age: 0, random });
   assertEquals(lease.renewAt, lease.rebindAt);
 });
 
-const teller = new Teller<Message, Goal>(({ ack }) => formatIp(ack.yiaddr));
+const scenario = new LeaseScenario<Message4, ExchangeGoal4>(({ ack }) => formatIp(ack.yiaddr));
 
 const acked = (ack = hourly, age = 0) => ({ kind: "acked", ack, age }) as const;
 const other = ackOf({ lease: 3600 }, { yiaddr: ip("192.168.1.77") });
@@ -113,17 +110,20 @@ const without = (code: number, ack = hourly) => ({
   ...ack,
   options: new Map([...ack.options].filter(([key]) => key !== code)),
 });
-const wider = { ...hourly, options: new Map([...hourly.options, ...optionsOf({ 1: "ffff0000" })]) };
+const wider = {
+  ...hourly,
+  options: new Map([...hourly.options, ...optionsOf4({ 1: "ffff0000" })]),
+};
 const short = ackOf({ lease: 80 });
 const endless = ackOf({ lease: never });
 
 interface Story {
   readonly what: string;
-  readonly ack?: Message;
-  readonly settings?: Partial<Settings>;
+  readonly ack?: Message4;
+  readonly settings?: Partial<LeaseSettings<Message4, ExchangeGoal4>>;
   /** What keeping it begins with. */
   readonly first: string;
-  readonly lines: readonly Line<Message>[];
+  readonly lines: readonly ScenarioLine<Message4>[];
 }
 
 const stories: readonly Story[] = [
@@ -508,19 +508,22 @@ const stories: readonly Story[] = [
 
 for (const { what, ack = hourly, settings: parts, first, lines } of stories) {
   Deno.test(what, () => {
-    const step = keep(leaseAt(start, ack), { now: start, settings: { ...settings, ...parts } });
-    assertEquals(teller.words(step), first);
-    assertEquals(teller.play(step, lines).told, expectedOf(lines));
+    const step = bindLease(leaseAt(start, ack), {
+      now: start,
+      settings: { ...settings, ...parts },
+    });
+    assertEquals(scenario.words(step), first);
+    assertEquals(scenario.play(step, lines).outputs, expectedOf(lines));
   });
 }
 
 interface Restart {
   readonly what: string;
-  readonly ack?: Message;
+  readonly ack?: Message4;
   /** Seconds after the lease was asked for. */
   readonly at: number;
   readonly first: string;
-  readonly lines: readonly Line<Message>[];
+  readonly lines: readonly ScenarioLine<Message4>[];
 }
 
 const restarts: readonly Restart[] = [
@@ -568,21 +571,21 @@ const restarts: readonly Restart[] = [
 
 for (const { what, ack = hourly, at, first, lines } of restarts) {
   Deno.test(`after a restart ${what}`, () => {
-    const step = resume(leaseAt(start, ack), { now: start + at * 1000, settings });
-    assertEquals(teller.words(step), first);
-    assertEquals(teller.play(step, lines).told, expectedOf(lines));
+    const step = resumeLease(leaseAt(start, ack), { now: start + at * 1000, settings });
+    assertEquals(scenario.words(step), first);
+    assertEquals(scenario.play(step, lines).outputs, expectedOf(lines));
   });
 }
 
 Deno.test("exchanges name the address and the server of the lease", () => {
-  const { state } = keep(leaseAt(start), { now: start, settings });
-  const { actions } = advance(state, { kind: "timer", now: start + 1_800_000 });
+  const { state } = bindLease(leaseAt(start), { now: start, settings });
+  const { actions } = advanceLease(state, { kind: "timer", now: start + 1_800_000 });
   assertEquals(actions, [{
     kind: "exchange",
     goal: { kind: "renew", address: ip("192.168.1.5"), server: ip("192.168.1.1") },
     within: 208_000,
   }]);
-  const ended = advance(state, { kind: "stop", now: start });
+  const ended = advanceLease(state, { kind: "stop", now: start });
   assertEquals(ended.actions[0], {
     kind: "release",
     goal: { kind: "release", address: ip("192.168.1.5"), server: ip("192.168.1.1") },
@@ -591,76 +594,76 @@ Deno.test("exchanges name the address and the server of the lease", () => {
 });
 
 Deno.test("a change names the lease before and the one after, and the state holds the latter", () => {
-  const begun = keep(leaseAt(start), { now: start, settings }).state;
-  const running = advance(begun, { kind: "timer", now: start + 1_800_000 }).state;
-  const step = advance(running, { ...acked(other), now: start + 1_800_000 });
+  const begun = bindLease(leaseAt(start), { now: start, settings }).state;
+  const running = advanceLease(begun, { kind: "timer", now: start + 1_800_000 }).state;
+  const step = advanceLease(running, { ...acked(other), now: start + 1_800_000 });
   assertEquals(step.actions[1], { kind: "change", before: begun.lease, after: step.state.lease });
   assertEquals(step.state.lease, leaseAt(start + 1_800_000, other));
 });
 
 Deno.test("a state is a value: the same event on it gives the same again", () => {
-  const { state } = keep(leaseAt(start), { now: start, settings });
-  const event: LeaseEvent = { kind: "timer", now: start + 1_800_000 };
-  assertEquals(advance(state, event), advance(state, event));
-  assertEquals(advance(state, event).state.running, true);
+  const { state } = bindLease(leaseAt(start), { now: start, settings });
+  const event: LeaseEvent<Message4> = { kind: "timer", now: start + 1_800_000 };
+  assertEquals(advanceLease(state, event), advanceLease(state, event));
+  assertEquals(advanceLease(state, event).state.running, true);
   assertEquals(state.running, false);
 });
 
 for (
-  const [what, ack] of [["hourly", hourly], ["endless", endless], ["golden", golden.ack]] as const
+  const [what, ack] of [["hourly", hourly], ["endless", endless], ["golden", golden4.ack]] as const
 ) {
   Deno.test(`the JSON of a lease gives the same lease: ${what}`, () => {
-    const message = ack instanceof Uint8Array ? decode(ack)! : ack;
-    const lease = leaseOf(message, { now: start, age: 1234.5, random: () => 0.123 });
+    const message = ack instanceof Uint8Array ? decodeMessage4(ack)! : ack;
+    const lease = leaseOf4(message, { now: start, age: 1234.5, random: () => 0.123 });
     const issues: Issue[] = [];
-    const again = leaseDecoder.decode(JSON.parse(JSON.stringify(leaseToJson(lease))), "", issues);
+    const again = lease4Decoder.decode(JSON.parse(JSON.stringify(lease4ToJson(lease))), "", issues);
     assertEquals([again, issues], [lease, []]);
   });
 }
 
 Deno.test("the JSON of a lease that a clock has moved gives the same lease", () => {
-  const begun = keep(leaseAt(start), { now: start, settings });
+  const begun = bindLease(leaseAt(start), { now: start, settings });
   // The wait for the next try ends in the middle of a millisecond.
-  const lines: Line<Message>[] = [
+  const lines: ScenarioLine<Message4>[] = [
     [1800, "timer", "renew 208"],
     [1870.001, "failed", "wait 2510.0005"],
   ];
-  const { told, state: waiting } = teller.play(begun, lines);
-  assertEquals(told, expectedOf(lines));
-  const moved = advance(waiting, { kind: "timer", now: start }).state.lease;
+  const { outputs, state: waiting } = scenario.play(begun, lines);
+  assertEquals(outputs, expectedOf(lines));
+  const moved = advanceLease(waiting, { kind: "timer", now: start }).state.lease;
   assertEquals(moved.since, start - 2_510_000);
-  assertEquals(leaseDecoder.decode(leaseToJson(moved), "", []), moved);
+  assertEquals(lease4Decoder.decode(lease4ToJson(moved), "", []), moved);
 });
 
 Deno.test("the JSON of a refused lease says that it is one", () => {
   const lease = { ...leaseAt(start), refused: true } as const;
-  assertEquals(leaseDecoder.decode(leaseToJson(lease), "", []), lease);
-  assertEquals(holdsAt(lease, start), false);
+  assertEquals(lease4Decoder.decode(lease4ToJson(lease), "", []), lease);
+  assertEquals(isValidAt(lease, start), false);
 });
 
 Deno.test("the JSON of a lease has readable times", () => {
-  const { ack, ...times } = leaseToJson(leaseOf(decode(golden.ack)!, {
+  const { ack, ...times } = lease4ToJson(leaseOf4(decodeMessage4(golden4.ack)!, {
     now: start,
     age: 0,
     random: () => 0,
   }));
-  assertEquals(ack, golden.ack.toHex());
+  assertEquals(ack, golden4.ack.toHex());
   assertEquals(times, {
     since: start,
     renewAt: start + 150_000,
     rebindAt: start + 262_000,
     expireAt: start + 300_000,
   });
-  const { renewAt, rebindAt, expireAt } = leaseToJson(leaseAt(start, endless));
+  const { renewAt, rebindAt, expireAt } = lease4ToJson(leaseAt(start, endless));
   assertEquals([renewAt, rebindAt, expireAt], ["never", "never", "never"]);
 });
 
-const text = (parts: Partial<Record<keyof Lease, unknown>>) => ({
-  ...leaseToJson(leaseAt(start)),
+const text = (parts: Partial<Record<keyof Lease4, unknown>>) => ({
+  ...lease4ToJson(leaseAt(start)),
   ...parts,
 });
 const ackText = "ack: expected a DHCPACK in hexadecimal but received ";
-const damaged: readonly Damaged[] = [
+const damaged: readonly DamagedLease[] = [
   ...damagedLeases(text, {
     times: {
       renewAt: start + 1_800_000,
@@ -670,10 +673,10 @@ const damaged: readonly Damaged[] = [
     ackText,
   }),
   ...[
-    ["a cut acknowledgement", golden.ack.subarray(0, 270)],
-    ["an offer", golden.offer],
-    ["an acknowledgement without a server", encode(without(54))],
-    ["an acknowledgement without a mask", encode(without(1))],
+    ["a cut acknowledgement", golden4.ack.subarray(0, 270)],
+    ["an offer", golden4.offer],
+    ["an acknowledgement without a server", encodeMessage4(without(54))],
+    ["an acknowledgement without a mask", encodeMessage4(without(1))],
   ].map(([what, bytes]) => {
     const ack = (bytes as Uint8Array).toHex();
     return [`${what}`, text({ ack }), `${ackText}"${ack.slice(0, 76)}…`] as const;
@@ -683,7 +686,7 @@ const damaged: readonly Damaged[] = [
 for (const [what, value, issue] of damaged) {
   Deno.test(`the JSON of a lease refuses ${what}`, () => {
     const issues: Issue[] = [];
-    leaseDecoder.decode(value, "", issues);
+    lease4Decoder.decode(value, "", issues);
     assertEquals(issues.map(formatIssue), [issue]);
   });
 }
@@ -693,9 +696,9 @@ type World = "answers" | "silent" | "forgot" | "refuses";
 
 /** How an exchange ends in that world, and after how many milliseconds. */
 function outcomeOf(
-  action: Action & { kind: "exchange" },
+  action: LeaseAction<Message4, ExchangeGoal4> & { kind: "exchange" },
   { random, world }: { random: Random; world: World },
-): [Short<Message>, number] {
+): [TimelessEvent<Message4>, number] {
   const quick = random.integer(1, 300);
   const forgotten = world === "forgot" && action.goal.kind !== "acquire";
   if (random.oneIn(50)) return [{ kind: "link unknown" }, 5];
@@ -712,13 +715,13 @@ Deno.test("whatever servers and clocks do, a lease is kept without a storm, or e
   for (let run = 0; run < 100; run++) {
     const about = `seed ${random.seed}, run ${run}`;
     const dice = {
-      protocol: dhcp4,
+      protocol: protocol4,
       random: () => random.next(),
       limit: random.pick([208_000, 10_000]),
     };
     // Real time, and how far the clock is off it.
     let [real, off, exchanges] = [start, 0, 0];
-    let step = keep(leaseOf(hourly, { now: start, age: 0, random: dice.random }), {
+    let step = bindLease(leaseOf4(hourly, { now: start, age: 0, random: dice.random }), {
       now: start,
       settings: dice,
     });
@@ -737,12 +740,12 @@ Deno.test("whatever servers and clocks do, a lease is kept without a storm, or e
         assert(next.within >= 1000 && next.within <= dice.limit, about);
         const [event, after] = outcomeOf(next, { random, world });
         real += after;
-        step = advance(step.state, { ...event, now: real + off } as LeaseEvent);
+        step = advanceLease(step.state, { ...event, now: real + off } as LeaseEvent<Message4>);
       } else {
         assert(next.kind === "wait" && next.until > now && next.until <= now + 3_600_000, about);
         real = Math.ceil(next.until - off);
         if (random.oneIn(30)) off += random.integer(-7200, 7200) * 1000;
-        step = advance(step.state, { kind: "timer", now: real + off });
+        step = advanceLease(step.state, { kind: "timer", now: real + off });
       }
       if (step.state.lease.expireAt < step.state.lease.rebindAt) throw new Error(about);
     }
@@ -761,17 +764,17 @@ Deno.test("while servers answer, no clock that is set makes a lease end", () => 
   const random = new Random(seedOf(446));
   for (let run = 0; run < 200; run++) {
     let [real, off] = [start, 0];
-    let step = keep(leaseAt(start), { now: start, settings });
+    let step = bindLease(leaseAt(start), { now: start, settings });
     for (let steps = 0; steps < 200; steps++) {
       const next = step.actions.at(-1)!;
       if (next.kind === "exchange") {
         real += 20;
-        step = advance(step.state, { ...acked(hourly, 20), now: real + off });
+        step = advanceLease(step.state, { ...acked(hourly, 20), now: real + off });
       } else {
-        assert(next.kind === "wait", `seed ${random.seed}, run ${run}: ${teller.word(next)}`);
+        assert(next.kind === "wait", `seed ${random.seed}, run ${run}: ${scenario.word(next)}`);
         real = next.until - off;
         if (random.oneIn(3)) off += random.integer(-10_000, 10_000) * 1000;
-        step = advance(step.state, { kind: "timer", now: real + off });
+        step = advanceLease(step.state, { kind: "timer", now: real + off });
         // However the clock was set: the server's hour is never over before it is asked.
         const { lease } = step.state;
         assert(lease.expireAt - lease.since === 3_600_000);
@@ -784,19 +787,19 @@ Deno.test("a lease is asked for again before the server's time is over, however 
   const random = new Random(seedOf(447));
   for (let run = 0; run < 300; run++) {
     let [real, off, granted] = [start, 0, start];
-    let step = keep(leaseAt(start), { now: start, settings });
+    let step = bindLease(leaseAt(start), { now: start, settings });
     for (let steps = 0; steps < 60; steps++) {
       const next = step.actions.at(-1)!;
       if (next.kind === "exchange") {
         real += 20;
         assert(real - granted < 3_600_000, `seed ${random.seed}, run ${run}`);
         granted = real;
-        step = advance(step.state, { ...acked(hourly, 20), now: real + off });
+        step = advanceLease(step.state, { ...acked(hourly, 20), now: real + off });
       } else {
         assert(next.kind === "wait");
         real = next.until - off;
         if (random.oneIn(3)) off -= random.integer(0, 10_000) * 1000;
-        step = advance(step.state, { kind: "timer", now: real + off });
+        step = advanceLease(step.state, { kind: "timer", now: real + off });
       }
     }
   }

@@ -1,19 +1,21 @@
 /**
- * A lease with everything that it takes to keep it or to give it up, of either family, and how
- * it is written down.
+ * The record of a lease: everything that it takes to keep it or to give it up, and its form on the
+ * disk. An intent is the record of an acquisition before there is a lease.
  *
  * @module
  */
-import type { Decoder, Issue } from "../../../cni/decode.ts";
 import type { AttachmentKey } from "../../../cni/attachment_key.ts";
+import type { Decoder, Issue } from "../../../cni/decode.ts";
 import type { JsonObject } from "../../../cni/types.ts";
-import type { RecordedNetns } from "../../../recipes/recorded_netns.ts";
+import type { Family } from "../../../host/ip.ts";
 import type { Kept } from "../../../recipes/record.ts";
-import type { Goal } from "../exchange/exchange4.ts";
-import type { Client as Client6, Goal as Goal6 } from "../exchange/exchange6.ts";
-import type { Lease } from "./lease_machine.ts";
-import type { Message, Options } from "../codec/message4.ts";
-import type { Message as Message6 } from "../codec/message6.ts";
+import type { RecordedNetns } from "../../../recipes/recorded_netns.ts";
+import type { Message4 } from "../codec/message4.ts";
+import type { Message6 } from "../codec/message6.ts";
+import type { ClientSettings4, ClientSettings6 } from "../conf/client_settings.ts";
+import type { ExchangeGoal4 } from "../exchange/client_message4.ts";
+import type { ExchangeGoal6 } from "../exchange/client_message6.ts";
+import type { Lease } from "./lease.ts";
 import {
   boolean,
   formatIssue,
@@ -27,91 +29,73 @@ import {
   stringThat,
 } from "../../../cni/decode.ts";
 import { isIfName } from "../../../cni/names.ts";
-import * as lease4 from "./lease_machine.ts";
-import * as lease6 from "./lease6.ts";
-import * as packet4 from "../codec/message4.ts";
-import * as packet6 from "../codec/message6.ts";
+import { decodeMessage4, encodeMessage4 } from "../codec/message4.ts";
+import { decodeMessage6, encodeMessage6 } from "../codec/message6.ts";
+import { lease4Decoder, lease4ToJson } from "./lease4.ts";
+import { lease6Decoder, lease6ToJson } from "./lease6.ts";
 
-/** What is asked of DHCPv4 servers for an attachment, each time. */
-export interface Ask {
-  /** Value of option 61. */
-  readonly clientId: Uint8Array;
-  /** Codes of option 55. */
-  readonly requested: readonly number[];
-  /** Further options. */
-  readonly provided: Options;
-  /** Wants broadcast answers. */
-  readonly broadcast: boolean;
-  /** Metric of every route; 0 leaves it to the kernel. */
-  readonly priority: number;
+/** Types of each family: acknowledgements, goals of exchanges, settings of the client. */
+export interface FamilyTypes {
+  readonly 4: {
+    readonly ack: Message4;
+    readonly goal: ExchangeGoal4;
+    readonly client: ClientSettings4;
+  };
+  readonly 6: {
+    readonly ack: Message6;
+    readonly goal: ExchangeGoal6;
+    readonly client: ClientSettings6;
+  };
 }
 
-/** What is asked of DHCPv6 servers for an attachment, each time. */
-export type Ask6 = Pick<Client6, "duid" | "iaid" | "requested">;
-
-/** The families of addresses. */
-export type Family = 4 | 6;
-
-/** Both. */
-export const families: readonly Family[] = [4, 6];
-
-/** What answers, goals and questions are in each family. */
-export interface Words {
-  readonly 4: { readonly ack: Message; readonly goal: Goal; readonly ask: Ask };
-  readonly 6: { readonly ack: Message6; readonly goal: Goal6; readonly ask: Ask6 };
-}
-
-/** An {@linkcode Intent} of one family. */
-export interface IntentOf<F extends Family> extends AttachmentKey, RecordedNetns {
+/** A {@linkcode LeaseIntent} of one family. */
+export interface LeaseIntentOf<F extends Family> extends AttachmentKey, RecordedNetns {
   readonly family: F;
   /** File of the lease. */
   readonly path: string;
-  /** Socket of the agent that keeps it; absent for one that no agent keeps. */
+  /** Socket of the agent that keeps the lease; absent when no agent does. */
   readonly agent?: string | undefined;
-  readonly ask: Words[F]["ask"];
+  readonly client: FamilyTypes[F]["client"];
 }
 
-/** An {@linkcode Entry} of one family. */
-export interface EntryOf<F extends Family> extends IntentOf<F> {
-  readonly lease: Lease<Words[F]["ack"]>;
-  /** Acknowledgements before, whose addresses and routes may still be on the interface. */
-  readonly replaces: readonly Words[F]["ack"][];
-  /** Number of the acquisition: who holds an older one has nothing to say about the file. */
+/** A {@linkcode LeaseRecord} of one family. */
+export interface LeaseRecordOf<F extends Family> extends LeaseIntentOf<F> {
+  readonly lease: Lease<FamilyTypes[F]["ack"]>;
+  /** Earlier acknowledgements whose addresses and routes may still be on the interface. */
+  readonly replacedAcks: readonly FamilyTypes[F]["ack"][];
+  /** Number of the acquisition: the holder of an older one must leave the file alone. */
   readonly generation: number;
 }
 
 /** A lease with everything that it takes to keep it, or to give it up. */
-export type Entry = { readonly [F in Family]: EntryOf<F> }[Family];
+export type LeaseRecord = { readonly [F in Family]: LeaseRecordOf<F> }[Family];
 
-/**
- * An acquisition that may have brought a lease nobody knows of: it is under way, or was cut short.
- * Its file stands beside that of the lease.
- */
-export type Intent = { readonly [F in Family]: IntentOf<F> }[Family];
+/** An acquisition that is under way, or was cut short: it may have brought a lease nobody knows of. */
+export type LeaseIntent = { readonly [F in Family]: LeaseIntentOf<F> }[Family];
 
-/** A lease as the disk has it. */
-export function entryRecord(entry: Entry): Kept<JsonObject> {
-  const { data, ...rest } = intentRecord(entry);
+/** Writes a lease for its file. */
+export function leaseRecordFile(record: LeaseRecord): Kept<JsonObject> {
+  const { data, ...rest } = leaseIntentFile(record);
   return {
     ...rest,
-    data: { ...data, generation: entry.generation, ...leaseJson(entry) },
+    data: { ...data, generation: record.generation, ...leaseData(record) },
   };
 }
 
-function leaseJson(entry: Entry): JsonObject {
-  return entry.family === 4
+function leaseData(record: LeaseRecord): JsonObject {
+  return record.family === 4
     ? {
-      lease: lease4.leaseToJson(entry.lease),
-      replaces: entry.replaces.map((ack) => packet4.encode(ack).toHex()),
+      lease: lease4ToJson(record.lease),
+      replaces: record.replacedAcks.map((ack) => encodeMessage4(ack).toHex()),
     }
     : {
-      lease: lease6.leaseToJson(entry.lease),
-      replaces: entry.replaces.map((ack) => packet6.encode(ack).toHex()),
+      lease: lease6ToJson(record.lease),
+      replaces: record.replacedAcks.map((ack) => encodeMessage6(ack).toHex()),
     };
 }
 
-/** An acquisition as the disk has it. */
-export function intentRecord(intent: Intent): Kept<JsonObject> {
+/** Writes an acquisition for its file. */
+export function leaseIntentFile(intent: LeaseIntent): Kept<JsonObject> {
   const { path, network, containerId, ifName, family, netns, identity, agent } = intent;
   return {
     path,
@@ -123,12 +107,14 @@ export function intentRecord(intent: Intent): Kept<JsonObject> {
       netns,
       identity: { dev: identity.dev, ino: identity.ino },
       ...(agent !== undefined && { agent }),
-      ask: intent.family === 4 ? askJson(intent.ask) : ask6Json(intent.ask),
+      ask: intent.family === 4 ? client4ToJson(intent.client) : client6ToJson(intent.client),
     },
   };
 }
 
-function askJson({ clientId, requested, provided, broadcast, priority }: Ask): JsonObject {
+function client4ToJson(
+  { clientId, requested, provided, broadcast, priority }: ClientSettings4,
+): JsonObject {
   return {
     clientId: clientId.toHex(),
     requested: [...requested],
@@ -138,13 +124,13 @@ function askJson({ clientId, requested, provided, broadcast, priority }: Ask): J
   };
 }
 
-function ask6Json({ duid, iaid, requested }: Ask6): JsonObject {
+function client6ToJson({ duid, iaid, requested }: ClientSettings6): JsonObject {
   return { duid: duid.toHex(), iaid, requested: [...requested] };
 }
 
 const text = stringThat("text", (value) => value !== "" && value.length < 4096);
 const path = stringThat("absolute path", (value) => /^\/[^\0]*$/.test(value));
-const code = integer({ min: 0, max: 255 });
+const code4 = integer({ min: 0, max: 255 });
 const code6 = integer({ min: 0, max: 0xffff });
 const number = integer({ min: 0 });
 
@@ -162,12 +148,12 @@ function fromHex(value: unknown): Uint8Array | undefined {
   return isHex ? Uint8Array.fromHex(value) : undefined;
 }
 
-const askDecoder: Decoder<Ask> = map(
+const client4Decoder: Decoder<ClientSettings4> = map(
   object({
     clientId: required(bytes, "Value of option 61."),
-    requested: required(list(code), "Codes of option 55."),
+    requested: required(list(code4), "Codes of option 55."),
     provided: required(
-      list(object({ code: required(code, "Code."), value: required(bytes, "Value.") })),
+      list(object({ code: required(code4, "Code."), value: required(bytes, "Value.") })),
       "Further options.",
     ),
     broadcast: required(boolean(), "Wants broadcast answers."),
@@ -179,70 +165,95 @@ const askDecoder: Decoder<Ask> = map(
   }),
 );
 
-const ask6Decoder: Decoder<Ask6> = object({
+const client6Decoder: Decoder<ClientSettings6> = object({
   duid: required(bytes, "Value of option 1."),
-  iaid: required(integer({ min: 0, max: 0xffff_ffff }), "Number of the association."),
+  iaid: required(integer({ min: 0, max: 0xffff_ffff }), "Identifier of the IA_NA."),
   requested: required(list(code6), "Codes of option 6."),
 });
 
-/** What a file says of an acquisition, with the decoders of its family. */
-function common<F extends Family>(family: F, ask: Decoder<Words[F]["ask"]>) {
+/** Fields of an acquisition in a file. */
+function intentFields<F extends Family>(
+  family: F,
+  client: Decoder<FamilyTypes[F]["client"]>,
+) {
   const same: Decoder<F> = scalar(`${family}`, (value) => value === family ? family : undefined);
   return {
     family: required(same, "Family of the address."),
     netns: required(path, "Path of the namespace."),
     identity: required(
       object({ dev: required(number, "Device."), ino: required(number, "Inode.") }),
-      "Which namespace it was.",
+      "Identity of the namespace.",
     ),
-    agent: optional(text, "Socket of the agent that keeps it."),
-    ask: required(ask, "What is asked of servers."),
+    agent: optional(text, "Socket of the agent that keeps the lease."),
+    ask: required(client, "Settings of the client."),
   };
 }
 
-/** What a file says of a lease besides. */
-function kept<A>(lease: Decoder<Lease<A>>, ack: Decoder<A>) {
+/** Further fields of a lease in a file. */
+function leaseFields<A>(lease: Decoder<Lease<A>>, ack: Decoder<A>) {
   return {
     generation: required(integer({ min: 1 }), "Number of the acquisition."),
     lease: required(lease, "The lease."),
-    replaces: required(list(ack), "Acknowledgements before."),
+    replaces: required(list(ack), "Earlier acknowledgements."),
   };
 }
 
-/** A record's attachment and data in one. */
-function recordDecoder<T>(data: Decoder<T>) {
-  return map(
-    object({
-      network: required(text, "Network."),
-      containerId: required(text, "Container."),
-      ifName: required(stringThat("name of an interface", isIfName), "Interface."),
-      data: required(data, "The rest."),
-    }),
-    ({ data, ...attachment }) => ({ ...attachment, ...data }),
-  );
+/** A whole file: the attachment, and the data about it. */
+function fileDecoder<T>(data: Decoder<T>) {
+  return object({
+    network: required(text, "Network."),
+    containerId: required(text, "Container."),
+    ifName: required(stringThat("name of an interface", isIfName), "Interface."),
+    data: required(data, "The rest."),
+  });
 }
 
-const four = common(4, askDecoder);
-const six = common(6, ask6Decoder);
-const kept4 = kept(lease4.leaseDecoder, message(packet4.decode));
-const kept6 = kept(lease6.leaseDecoder, message(packet6.decode));
+/** Data that has the settings of the client under the name that files have for them. */
+interface IntentData<Client> {
+  readonly ask: Client;
+}
 
-const decoders = {
-  entry: {
-    4: recordDecoder(object({ ...four, ...kept4 })),
-    6: recordDecoder(object({ ...six, ...kept6 })),
+function toIntent<Client, Rest>(
+  { data: { ask: client, ...data }, ...attachment }: AttachmentKey & {
+    readonly data: IntentData<Client> & Rest;
   },
-  intent: { 4: recordDecoder(object(four)), 6: recordDecoder(object(six)) },
+) {
+  return { ...attachment, ...data, client };
+}
+
+function toRecord<Client, Ack, Rest>(
+  { data: { ask: client, replaces: replacedAcks, ...data }, ...attachment }: AttachmentKey & {
+    readonly data: IntentData<Client> & { readonly replaces: readonly Ack[] } & Rest;
+  },
+) {
+  return { ...attachment, ...data, client, replacedAcks };
+}
+
+const intent4 = intentFields(4, client4Decoder);
+const intent6 = intentFields(6, client6Decoder);
+const lease4 = leaseFields(lease4Decoder, message(decodeMessage4));
+const lease6 = leaseFields(lease6Decoder, message(decodeMessage6));
+
+const files = {
+  lease: {
+    4: fileDecoder(object({ ...intent4, ...lease4 })),
+    6: fileDecoder(object({ ...intent6, ...lease6 })),
+  },
+  intent: { 4: fileDecoder(object(intent4)), 6: fileDecoder(object(intent6)) },
 } as const;
 
-/** Reads a lease of a family. Throws an error that names every field which is wrong. */
-export function parseEntry(family: Family, text: string): Omit<Entry, "path"> {
-  return family === 4 ? parse(decoders.entry[4], text) : parse(decoders.entry[6], text);
+/** Reads a lease of a family. Throws an error that names every wrong field. */
+export function parseLeaseRecord(family: Family, text: string): Omit<LeaseRecord, "path"> {
+  return family === 4
+    ? toRecord(parse(files.lease[4], text))
+    : toRecord(parse(files.lease[6], text));
 }
 
-/** Reads an acquisition of a family. Throws an error that names every field which is wrong. */
-export function parseIntent(family: Family, text: string): Omit<Intent, "path"> {
-  return family === 4 ? parse(decoders.intent[4], text) : parse(decoders.intent[6], text);
+/** Reads an acquisition of a family. Throws an error that names every wrong field. */
+export function parseLeaseIntent(family: Family, text: string): Omit<LeaseIntent, "path"> {
+  return family === 4
+    ? toIntent(parse(files.intent[4], text))
+    : toIntent(parse(files.intent[6], text));
 }
 
 function parse<T>(decoder: Decoder<T>, text: string): T {

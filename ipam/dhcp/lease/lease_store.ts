@@ -1,126 +1,138 @@
 /**
- * Leases on the disk: a file for each family of an attachment, whole or absent. The agent reads them when it
- * starts; a plugin without an agent works with them alone. All is gone after a reboot, as the
- * namespaces are that the leases were for.
+ * Leases on the disk: a file for each family of an attachment, whole or absent. The agent reads them when
+ * it starts; a plugin without an agent uses nothing else. All files are gone after a reboot, and so are
+ * the namespaces that the leases were for.
  *
  * @module
  */
 import type { AttachmentKey } from "../../../cni/attachment_key.ts";
 import type { JsonObject } from "../../../cni/types.ts";
+import type { Family } from "../../../host/ip.ts";
 import type { Step } from "../../../host/step.ts";
 import type { Kept } from "../../../recipes/record.ts";
-import type { Entry, Family, Intent } from "./lease_record.ts";
+import type { LeaseIntent, LeaseRecord } from "./lease_record.ts";
 import { CniError, codes } from "../../../cni/error.ts";
 import { failureOf, readFileIfExists, removeFile, writeFileAtomic } from "../../../host/files.ts";
 import { dropRecord, keepRecord, temporaryOf } from "../../../recipes/record.ts";
-import { entryRecord, intentRecord, parseEntry, parseIntent } from "./lease_record.ts";
-import { familyOf, leaseFiles, leasePath, usual } from "./lease_files.ts";
+import {
+  familyOfPath,
+  intentPath,
+  leaseFolder,
+  leasePath,
+  leasePathOf,
+  listLeaseFiles,
+} from "./lease_files.ts";
+import {
+  leaseIntentFile,
+  leaseRecordFile,
+  parseLeaseIntent,
+  parseLeaseRecord,
+} from "./lease_record.ts";
 
-/** How leases are kept. */
-export interface StoreOptions {
+/** How leases are stored. */
+export interface LeaseStoreOptions {
   /**
-   * Put before the paths of the host, other than `dir`, where this process sees them; the files
-   * have them without it, for programs of the host.
+   * Precedes the paths of the host, other than `dir`, as this process sees them. In files they stand
+   * without it, for programs of the host.
    */
   readonly prefix?: string;
-  /** Gets a line about each file that is of no use; stderr when absent. */
+  /** Takes a line about each unusable file; stderr when absent. */
   readonly say?: (line: string) => void;
 }
 
 /** The leases in one folder. */
-export class Store {
-  /** Gets a line about each file that is of no use. */
+export class LeaseStore {
+  /** Takes a line about each unusable file. */
   readonly say: (line: string) => void;
   readonly #prefix: string;
 
-  /** `dir` absent: the one of this host. */
+  /** `dir` is the folder of this host when absent. */
   constructor(
-    readonly dir: string = usual.dir,
-    { prefix = "", say = (line) => console.error(line) }: StoreOptions = {},
+    readonly dir: string = leaseFolder,
+    { prefix = "", say = (line) => console.error(line) }: LeaseStoreOptions = {},
   ) {
     this.#prefix = prefix;
     this.say = say;
   }
 
-  /** Where the lease of an attachment is kept. */
+  /** Path of the lease of an attachment. */
   pathOf(attachment: AttachmentKey, family: Family = 4): Promise<string> {
     return leasePath(attachment, { dir: this.dir, family });
   }
 
-  /** Writes a lease; a kill at any moment leaves the one before, or this one. */
-  write(entry: Entry): void {
+  /** Writes a lease; a kill at any moment leaves the previous lease, or this one. */
+  write(record: LeaseRecord): void {
     Deno.mkdirSync(this.dir, { recursive: true, mode: 0o755 });
-    writeFileAtomic(entry.path, textOf(entryRecord(this.#onHost(entry))), {
-      temporary: temporaryOf(entry.path),
+    writeFileAtomic(record.path, textOf(leaseRecordFile(this.#onHost(record))), {
+      temporary: temporaryOf(record.path),
     });
   }
 
   /** Removes a lease, unless its file holds a later acquisition by now. */
-  remove({ path, generation }: Pick<Entry, "path" | "generation">): void {
+  remove({ path, generation }: Pick<LeaseRecord, "path" | "generation">): void {
     const found = this.read(path);
     if (found && found.generation !== generation) return;
     removeFile(path);
     removeFile(temporaryOf(path));
   }
 
-  /** Every lease that can be read, in the order of the file names. */
-  all(): Entry[] {
-    return this.#each(leaseFiles(this), (path) => this.read(path));
+  /** Reads every lease that can be read, in the order of the file names. */
+  all(): LeaseRecord[] {
+    return this.#each(listLeaseFiles(this), (path) => this.read(path));
   }
 
-  /** Notes an acquisition before it begins. */
-  intend(intent: Intent): void {
+  /** Writes the intent of an acquisition, before that begins. */
+  writeIntent(intent: LeaseIntent): void {
     Deno.mkdirSync(this.dir, { recursive: true, mode: 0o755 });
     const path = intentPath(intent.path);
-    writeFileAtomic(path, textOf(intentRecord(this.#onHost(intent))), {
+    writeFileAtomic(path, textOf(leaseIntentFile(this.#onHost(intent))), {
       temporary: temporaryOf(path),
     });
   }
 
-  /** Forgets an acquisition by the path of its lease. */
-  forget(path: string): void {
+  /** Removes an intent, by the path of its lease. */
+  removeIntent(path: string): void {
     removeFile(intentPath(path));
     removeFile(temporaryOf(intentPath(path)));
   }
 
-  /** The acquisition noted beside the path of a lease; as {@linkcode Store.read}. */
-  intent(path: string): Intent | undefined {
+  /** Reads the intent beside the path of a lease, like {@linkcode LeaseStore.read}. */
+  readIntent(path: string): LeaseIntent | undefined {
     return this.#parse(
       intentPath(path),
-      (text) => this.#here({ ...parseIntent(familyOf(path), text), path } as Intent),
+      (text) => this.#here({ ...parseLeaseIntent(familyOfPath(path), text), path } as LeaseIntent),
     );
   }
 
-  /** Every acquisition that is noted and can be read. */
-  intents(): Intent[] {
-    const paths = leaseFiles(this, "intent").map((path) => path.replace(/intent$/, "json"));
-    return this.#each(paths, (path) => this.intent(path));
+  /** Reads every intent that can be read. */
+  allIntents(): LeaseIntent[] {
+    const paths = listLeaseFiles(this, "intent").map(leasePathOf);
+    return this.#each(paths, (path) => this.readIntent(path));
   }
 
   /**
-   * The lease in a file. A file that is none is set aside under another name: what it was about
-   * ends by itself, and the rest goes on. Throws a `CniError` where the file cannot be read: what
-   * is in it may well be good.
+   * Reads the lease in a file. Renames a file that holds none: the lease that it was about expires by
+   * itself. Throws a `CniError` when the file cannot be read, since its content may well be good.
    */
-  read(path: string): Entry | undefined {
+  read(path: string): LeaseRecord | undefined {
     return this.#parse(
       path,
-      (text) => this.#here({ ...parseEntry(familyOf(path), text), path } as Entry),
+      (text) => this.#here({ ...parseLeaseRecord(familyOfPath(path), text), path } as LeaseRecord),
     );
   }
 
-  /** Paths as this process sees them. */
-  #here<T extends Intent>(it: T): T {
+  /** Makes paths those that this process sees. */
+  #here<T extends LeaseIntent>(it: T): T {
     return withPaths(it, (path) => `${this.#prefix}${path}`);
   }
 
-  /** Paths as the host has them. */
-  #onHost<T extends Intent>(it: T): T {
+  /** Makes paths those of the host. */
+  #onHost<T extends LeaseIntent>(it: T): T {
     const prefix = this.#prefix;
     return withPaths(it, (path) => path.startsWith(prefix) ? path.slice(prefix.length) : path);
   }
 
-  /** What cannot be read now is said and left out. */
+  /** Reads each file; logs and leaves out what cannot be read. */
   #each<T>(paths: readonly string[], read: (path: string) => T | undefined): T[] {
     return paths.flatMap((path) => {
       let found: T | undefined;
@@ -147,7 +159,7 @@ export class Store {
   }
 }
 
-function withPaths<T extends Intent>(it: T, change: (path: string) => string): T {
+function withPaths<T extends LeaseIntent>(it: T, change: (path: string) => string): T {
   const agent = it.agent === undefined ? undefined : change(it.agent);
   return { ...it, netns: change(it.netns), agent };
 }
@@ -160,17 +172,13 @@ function readText(path: string): string | undefined {
   throw new CniError(codes.ioFailure, message, "", { cause: failure });
 }
 
-function intentPath(path: string): string {
-  return path.replace(/json$/, "intent");
+/** Plans to write a lease like {@linkcode LeaseStore.write}, for a plugin; a rollback removes it. */
+export function writeLeaseSteps(record: LeaseRecord): Step[] {
+  return keepRecord(leaseRecordFile(record));
 }
 
-/** Steps that write a lease as {@linkcode Store.write} does, for a plugin; a rollback removes it. */
-export function storeSteps(entry: Entry): Step[] {
-  return keepRecord(entryRecord(entry));
-}
-
-/** Steps that remove a lease. */
-export function dropSteps({ path }: Pick<Entry, "path">): Step[] {
+/** Plans to remove a lease. */
+export function removeLeaseSteps({ path }: Pick<LeaseRecord, "path">): Step[] {
   return dropRecord({ path });
 }
 

@@ -1,36 +1,36 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import type { LeaseRecordOf } from "./lease_record.ts";
 import { CniError } from "../../../cni/error.ts";
 import { Machine } from "../../../ns/machine.ts";
-import type { EntryOf } from "./lease_record.ts";
-import { leaseOf } from "./lease_machine.ts";
-import { leaseOf as leaseOf6 } from "./lease6.ts";
-import { decode } from "../codec/message4.ts";
-import { decode as decode6 } from "../codec/message6.ts";
-import { dropSteps, Store, storeSteps } from "./lease_store.ts";
-import { clientId, golden } from "../codec/testing_message4.ts";
-import { duid, golden as golden6 } from "../codec/testing_message6.ts";
+import { decodeMessage4 } from "../codec/message4.ts";
+import { decodeMessage6 } from "../codec/message6.ts";
+import { clientId, golden4 } from "../codec/testing_message4.ts";
+import { duid, golden6 } from "../codec/testing_message6.ts";
+import { leaseOf4 } from "./lease4.ts";
+import { leaseOf6 } from "./lease6.ts";
+import { LeaseStore, removeLeaseSteps, writeLeaseSteps } from "./lease_store.ts";
 
 const attachment = { network: "net", containerId: "c1", ifName: "eth0" };
-const ack = decode(golden.ack)!;
-const lease = leaseOf(ack, { now: 1_000_000, age: 20, random: () => 0.5 });
+const ack = decodeMessage4(golden4.ack)!;
+const lease = leaseOf4(ack, { now: 1_000_000, age: 20, random: () => 0.5 });
 
 /** Calls a test with a store of its own and the lines it has said. */
 async function withStore(
-  task: (store: Store, said: string[]) => Promise<void> | void,
+  task: (store: LeaseStore, said: string[]) => Promise<void> | void,
 ): Promise<void> {
   const dir = Deno.makeTempDirSync();
   const said: string[] = [];
   try {
-    await task(new Store(`${dir}/dhcp`, { say: (line) => said.push(line) }), said);
+    await task(new LeaseStore(`${dir}/dhcp`, { say: (line) => said.push(line) }), said);
   } finally {
     Deno.removeSync(dir, { recursive: true });
   }
 }
 
 async function entryOf(
-  store: Store,
-  parts: Partial<Omit<EntryOf<4>, "family">> = {},
-): Promise<EntryOf<4>> {
+  store: LeaseStore,
+  parts: Partial<Omit<LeaseRecordOf<4>, "family">> = {},
+): Promise<LeaseRecordOf<4>> {
   return {
     family: 4,
     ...attachment,
@@ -38,7 +38,7 @@ async function entryOf(
     agent: "/run/cni/dhcp.sock",
     netns: "/run/netns/c1",
     identity: { dev: 4, ino: 4026532000 },
-    ask: {
+    client: {
       clientId,
       requested: [3, 1],
       provided: new Map([[12, new TextEncoder().encode("host")], [60, new Uint8Array()]]),
@@ -46,7 +46,7 @@ async function entryOf(
       priority: 50,
     },
     lease,
-    replaces: [],
+    replacedAcks: [],
     generation: 1,
     ...parts,
   };
@@ -54,7 +54,7 @@ async function entryOf(
 
 Deno.test("Store gives a lease back as it was written, to its owner alone", () =>
   withStore(async (store, said) => {
-    const entry = await entryOf(store, { replaces: [decode(golden.offer)!] });
+    const entry = await entryOf(store, { replacedAcks: [decodeMessage4(golden4.offer)!] });
     assertEquals(store.all(), []);
     store.write(entry);
     assertEquals(store.all(), [entry]);
@@ -75,23 +75,23 @@ Deno.test("Store keeps leases without end, and those that no agent keeps", () =>
 Deno.test("Store keeps the families of an attachment apart", () =>
   withStore(async (store, said) => {
     const four = await entryOf(store);
-    const ack6 = decode6(golden6.reply)!;
-    const six: EntryOf<6> = {
+    const ack6 = decodeMessage6(golden6.reply)!;
+    const six: LeaseRecordOf<6> = {
       ...four,
       family: 6,
       path: await store.pathOf(attachment, 6),
-      ask: { duid, iaid: 0xffff_ffff, requested: [23, 24] },
+      client: { duid, iaid: 0xffff_ffff, requested: [23, 24] },
       lease: leaseOf6(ack6, { now: 1_000_000, age: 20, random: () => 0.5 }),
-      replaces: [ack6],
+      replacedAcks: [ack6],
     };
     store.write(four);
     store.write(six);
     assertMatch(six.path.slice(store.dir.length), /^\/[0-9a-f]{32}\.v6\.json$/);
     assertEquals(store.all(), [four, six]);
-    const { lease: _, replaces: __, generation: ___, ...intent } = six;
-    store.intend(intent);
-    assertEquals(store.intents(), [intent]);
-    store.forget(six.path);
+    const { lease: _, replacedAcks: __, generation: ___, ...intent } = six;
+    store.writeIntent(intent);
+    assertEquals(store.allIntents(), [intent]);
+    store.removeIntent(six.path);
     store.remove(four);
     assertEquals(store.all(), [six]);
     Deno.renameSync(six.path, four.path);
@@ -101,15 +101,15 @@ Deno.test("Store keeps the families of an attachment apart", () =>
 
 Deno.test("Store keeps paths as the host has them, for an agent that sees them elsewhere", () =>
   withStore(async (store, said) => {
-    const inside = new Store(store.dir, { prefix: "/host", say: store.say });
+    const inside = new LeaseStore(store.dir, { prefix: "/host", say: store.say });
     const entry = await entryOf(store);
     const seen = { ...entry, netns: `/host${entry.netns}`, agent: `/host${entry.agent}` };
     inside.write(seen);
     assertEquals([inside.all(), store.all()], [[seen], [entry]]);
-    const { lease: _, replaces: __, generation: ___, ...intent } = seen;
-    inside.intend(intent);
-    assertEquals(inside.intent(intent.path), intent);
-    assertEquals(store.intent(intent.path)?.netns, entry.netns);
+    const { lease: _, replacedAcks: __, generation: ___, ...intent } = seen;
+    inside.writeIntent(intent);
+    assertEquals(inside.readIntent(intent.path), intent);
+    assertEquals(store.readIntent(intent.path)?.netns, entry.netns);
     store.write({ ...entry, agent: undefined });
     assertEquals(inside.all(), [{ ...seen, agent: undefined }]);
     inside.remove(seen);
@@ -154,14 +154,14 @@ Deno.test("paths differ as soon as one part of the attachment does", () =>
   }));
 
 /** Changes a part of what is written. */
-function changed(entry: EntryOf<4>, path: readonly string[], value: unknown): string {
+function changed(entry: LeaseRecordOf<4>, path: readonly string[], value: unknown): string {
   const whole = JSON.parse(Deno.readTextFileSync(entry.path));
   const parent = path.slice(0, -1).reduce((at, key) => at[key], whole);
   parent[path.at(-1)!] = value;
   return JSON.stringify(whole);
 }
 
-const damages: Readonly<Record<string, [(entry: EntryOf<4>) => string, says: string]>> = {
+const damages: Readonly<Record<string, [(entry: LeaseRecordOf<4>) => string, says: string]>> = {
   "empty": [() => "", "end of JSON input"],
   "cut": [(entry) => Deno.readTextFileSync(entry.path).slice(0, 200), "JSON"],
   "no object": [() => "[]", "expected object"],
@@ -202,9 +202,9 @@ Deno.test("a lease file that cannot be read now stays, and the others are read",
     store.write(good);
     for (const path of [bad.path, bad.path.replace(/json$/, "intent")]) Deno.mkdirSync(path);
     const before = [...Deno.readDirSync(store.dir)].length;
-    assertEquals([store.all(), store.intents()], [[good], []]);
+    assertEquals([store.all(), store.allIntents()], [[good], []]);
     assertThrows(() => store.read(bad.path), CniError, "Is a directory");
-    assertThrows(() => store.intent(bad.path), CniError, "Is a directory");
+    assertThrows(() => store.readIntent(bad.path), CniError, "Is a directory");
     assertThrows(() => store.remove(bad), CniError, "Is a directory");
     assertEquals([...Deno.readDirSync(store.dir)].length, before);
     assertEquals(said.length, 2);
@@ -218,26 +218,26 @@ Deno.test("a plugin's steps write the same file, and a rollback removes it", () 
     const text = Deno.readTextFileSync(entry.path);
     store.remove(entry);
     const machine = new Machine();
-    await machine.apply(storeSteps(entry));
+    await machine.apply(writeLeaseSteps(entry));
     assertEquals(Deno.readTextFileSync(entry.path), text);
     assertEquals(await machine.rollback(), []);
     assertEquals(store.all(), []);
-    await machine.apply([...storeSteps(entry), ...dropSteps(entry)]);
+    await machine.apply([...writeLeaseSteps(entry), ...removeLeaseSteps(entry)]);
     assertEquals(store.all(), []);
   }));
 
 Deno.test("Store notes acquisitions beside leases", () =>
   withStore(async (store, said) => {
-    const { lease: _, replaces: __, generation: ___, ...intent } = await entryOf(store);
-    assertEquals([store.intent(intent.path), store.intents()], [undefined, []]);
-    store.intend(intent);
-    assertEquals(store.intent(intent.path), intent);
-    assertEquals([store.intents(), store.all()], [[intent], []]);
-    store.forget(intent.path);
+    const { lease: _, replacedAcks: __, generation: ___, ...intent } = await entryOf(store);
+    assertEquals([store.readIntent(intent.path), store.allIntents()], [undefined, []]);
+    store.writeIntent(intent);
+    assertEquals(store.readIntent(intent.path), intent);
+    assertEquals([store.allIntents(), store.all()], [[intent], []]);
+    store.removeIntent(intent.path);
     assertEquals([...Deno.readDirSync(store.dir)], []);
-    store.forget(intent.path);
+    store.removeIntent(intent.path);
     Deno.writeTextFileSync(intent.path.replace("json", "intent"), "{}");
-    assertEquals(store.intents(), []);
+    assertEquals(store.allIntents(), []);
     assertMatch(
       said[0]!,
       /intent": network: expected text but received nothing; .*intent\.damaged"$/,

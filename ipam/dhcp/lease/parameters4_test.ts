@@ -1,19 +1,19 @@
 import { assertEquals, assertThrows } from "@std/assert";
+import type { LeaseParameters } from "./parameters4.ts";
 import { CniError } from "../../../cni/error.ts";
-import type { Granted } from "./parameters4.ts";
-import { grantedBy, isComplete, sameGrant } from "./parameters4.ts";
-import { decode } from "../codec/message4.ts";
-import { golden, ip, message, optionsOf } from "../codec/testing_message4.ts";
+import { decodeMessage4 } from "../codec/message4.ts";
+import { golden4, ip, messageOf4, optionsOf4 } from "../codec/testing_message4.ts";
+import { hasPrefixLength, leaseParameters4, sameParameters } from "./parameters4.ts";
 
 const mask = { 1: "ffffff00" };
 const router = { 3: "c0a80101 c0a80102" };
 const ack = (values: Readonly<Record<number, string>>) =>
-  message({ yiaddr: ip("192.168.1.5"), options: optionsOf({ 53: "05", ...values }) });
+  messageOf4({ yiaddr: ip("192.168.1.5"), options: optionsOf4({ 53: "05", ...values }) });
 
 const address = "192.168.1.5/24";
 const gateway = "192.168.1.1";
-const bare: Granted = { ip: { address }, routes: [], dns: {} };
-const plain: Granted = {
+const bare: LeaseParameters = { ip: { address }, routes: [], dns: {} };
+const plain: LeaseParameters = {
   ip: { address, gateway },
   routes: [{ dst: "0.0.0.0/0", gw: gateway }],
   dns: {},
@@ -36,7 +36,7 @@ const onLinkRoutes = [
   { dst: "0.0.0.0/0", gw: "192.168.1.1" },
 ];
 
-const table: readonly (readonly [what: string, Record<number, string>, Granted])[] = [
+const table: readonly (readonly [what: string, Record<number, string>, LeaseParameters])[] = [
   ["an address alone", mask, bare],
   ["the first router as gateway and default route", { ...mask, ...router }, plain],
   ["a mask of 20 bits", { 1: "fffff000" }, { ...bare, ip: { address: "192.168.1.5/20" } }],
@@ -114,25 +114,25 @@ const table: readonly (readonly [what: string, Record<number, string>, Granted])
 
 for (const [what, values, expected] of table) {
   Deno.test(`a lease gives ${what}`, () => {
-    assertEquals(grantedBy(ack(values)), expected);
-    assertEquals(isComplete(ack(values)), true);
+    assertEquals(leaseParameters4(ack(values)), expected);
+    assertEquals(hasPrefixLength(ack(values)), true);
   });
 }
 
 Deno.test("the golden DHCPACK gives address, gateway and default route", () => {
-  assertEquals(grantedBy(decode(golden.ack)!), plain);
+  assertEquals(leaseParameters4(decodeMessage4(golden4.ack)!), plain);
 });
 
 Deno.test("the priority is on every route, and 0 on none", () => {
   const lease = ack({ ...mask, ...classful, ...router });
   const routes = [...classfulRoutes, ...plain.routes];
-  assertEquals(grantedBy(lease, { priority: 0 }).routes, routes);
+  assertEquals(leaseParameters4(lease, { priority: 0 }).routes, routes);
   assertEquals(
-    grantedBy(lease, { priority: 100 }).routes,
+    leaseParameters4(lease, { priority: 100 }).routes,
     routes.map((route) => ({ ...route, priority: 100 })),
   );
   assertEquals(
-    grantedBy(ack({ ...mask, 121: onLink }), { priority: 5 }).routes,
+    leaseParameters4(ack({ ...mask, 121: onLink }), { priority: 5 }).routes,
     onLinkRoutes.map((route) => ({ ...route, priority: 5 })),
   );
 });
@@ -152,21 +152,21 @@ const refused: readonly (readonly [what: string, Record<number, string>, message
 
 for (const [what, values, expected] of refused) {
   Deno.test(`a lease is of no use with ${what}`, () => {
-    const error = assertThrows(() => grantedBy(ack(values)), CniError);
+    const error = assertThrows(() => leaseParameters4(ack(values)), CniError);
     assertEquals([error.code, error.msg], [104, expected]);
-    assertEquals(isComplete(ack(values)), false);
+    assertEquals(hasPrefixLength(ack(values)), false);
   });
 }
 
 Deno.test("leases differ by whatever they give", () => {
   const all = { ...mask, ...router, 6: "08080808", 26: "05aa" };
-  const first = grantedBy(ack(all));
+  const first = leaseParameters4(ack(all));
   const others = [{ 1: "ffff0000" }, { 3: "c0a80103" }, { 6: "01010101" }, { 26: "05dc" }, {
     121: onLink,
   }];
-  assertEquals(sameGrant(first, grantedBy(ack({ ...all, 51: "00000001" }))), true);
+  assertEquals(sameParameters(first, leaseParameters4(ack({ ...all, 51: "00000001" }))), true);
   for (const other of others) {
-    assertEquals(sameGrant(first, grantedBy(ack({ ...all, ...other }))), false);
+    assertEquals(sameParameters(first, leaseParameters4(ack({ ...all, ...other }))), false);
   }
 });
 
@@ -175,6 +175,6 @@ Deno.test("of more routes than any network has, the first are taken", () => {
     { length: 2000 },
     (_, i) => `18 0a ${i.toString(16).padStart(4, "0")} c0a80109`,
   );
-  const { routes } = grantedBy(ack({ ...mask, 121: many.join(" ") }));
+  const { routes } = leaseParameters4(ack({ ...mask, 121: many.join(" ") }));
   assertEquals([routes.length, routes[255]!.dst], [256, "10.0.255.0/24"]);
 });

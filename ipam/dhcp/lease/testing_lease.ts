@@ -1,40 +1,41 @@
 /**
- * What tests of leases of both families share: lives told as lines, and leases on the disk
- * that are none.
+ * Test helpers for leases of both families: scenarios of a lease's life, line by line, and damaged
+ * leases on the disk.
  *
  * @module
  */
-import type { Action, Kept, Lease, LeaseEvent, Step } from "./lease_machine.ts";
-import { advance } from "./lease_machine.ts";
+import type { Lease } from "./lease.ts";
+import type { LeaseAction, LeaseEvent, LeaseState, LeaseStep } from "./lease_machine.ts";
+import { advanceLease } from "./lease_machine.ts";
 
-/** When the lease of most tests was asked for. */
+/** When the lease of most tests was requested. */
 export const start = 1_700_000_000_000;
 
-/** What happens, without its time. */
-export type Short<A> = LeaseEvent<A> extends infer E
+/** An event without its time. */
+export type TimelessEvent<A> = LeaseEvent<A> extends infer E
   ? E extends LeaseEvent<A> ? Omit<E, "now"> : never
   : never;
 
-/** Seconds since the start, what happens then, and what is to be done. */
-export type Line<A> = readonly [
+/** Seconds since the start, the event then, and the expected actions. */
+export type ScenarioLine<A> = readonly [
   at: number,
-  event: Short<A> | Short<A>["kind"],
+  event: TimelessEvent<A> | TimelessEvent<A>["kind"],
   expected: string,
 ];
 
-/** Seconds since the start, and what is to be done then. */
-export type Told = readonly [at: number, words: string];
+/** Seconds since the start, and the actions then. */
+export type ScenarioOutput = readonly [at: number, words: string];
 
-/** Tells what a lease's machine wants in words, and plays a life line by line. */
-export class Teller<A, G extends { readonly kind: string }> {
+/** Plays the life of a lease line by line, and writes the actions of the lease machine as text. */
+export class LeaseScenario<A, G extends { readonly kind: string }> {
   readonly #addressOf: (lease: Lease<A>) => string;
 
   constructor(addressOf: (lease: Lease<A>) => string) {
     this.#addressOf = addressOf;
   }
 
-  /** One thing to do, in a word: `wait 1800`, `renew 208`; times are seconds since the start. */
-  readonly word = (action: Action<A, G>): string => {
+  /** Text of an action: `wait 1800`, `renew 208`; times are seconds since the start. */
+  readonly word = (action: LeaseAction<A, G>): string => {
     switch (action.kind) {
       case "wait":
         return `wait ${(action.until - start) / 1000}`;
@@ -51,48 +52,48 @@ export class Teller<A, G extends { readonly kind: string }> {
     }
   };
 
-  /** Everything that a step wants done. */
-  words({ actions }: Step<A, G>): string {
+  /** Text of every action of a step. */
+  words({ actions }: LeaseStep<A, G>): string {
     return actions.map(this.word).join(", ");
   }
 
-  /** Plays a life; gives each line's time with what is to be done then, and the last state. */
+  /** Plays a scenario; gives the time and actions of each line, and the last state. */
   play(
-    first: Step<A, G>,
-    lines: readonly Line<A>[],
-  ): { readonly told: Told[]; readonly state: Kept<A, G> } {
+    first: LeaseStep<A, G>,
+    lines: readonly ScenarioLine<A>[],
+  ): { readonly outputs: ScenarioOutput[]; readonly state: LeaseState<A, G> } {
     let { state } = first;
-    const told = lines.map(([at, event]): Told => {
+    const outputs = lines.map(([at, event]): ScenarioOutput => {
       const whole = typeof event === "string" ? { kind: event } : event;
-      const step = advance(state, { ...whole, now: start + at * 1000 } as LeaseEvent<A>);
+      const step = advanceLease(state, { ...whole, now: start + at * 1000 } as LeaseEvent<A>);
       state = step.state;
       return [at, this.words(step)];
     });
-    return { told, state };
+    return { outputs, state };
   }
 }
 
-/** What {@linkcode Teller.play} has to tell of a life that goes as its lines say. */
-export function expectedOf<A>(lines: readonly Line<A>[]): Told[] {
+/** The outputs of {@linkcode LeaseScenario.play} when every line gives the expected actions. */
+export function expectedOf<A>(lines: readonly ScenarioLine<A>[]): ScenarioOutput[] {
   return lines.map(([at, _, expected]) => [at, expected]);
 }
 
-/** A value on the disk that is no lease, and the issue that its reader tells. */
-export type Damaged = readonly [what: string, value: unknown, issue: string];
+/** A value on the disk that is no lease, and the issue that its decoder reports. */
+export type DamagedLease = readonly [what: string, value: unknown, issue: string];
 
 const time = 'milliseconds since 1970 or "never"';
 const order = "expireAt: expected since < renewAt ≤ rebindAt ≤ expireAt";
 
-/** What is wrong with the JSON of a lease of either family, but for its acknowledgement's content. */
+/** Damage to the JSON of a lease of either family, except to the content of its acknowledgement. */
 export function damagedLeases(
-  text: (parts: Partial<Record<keyof Lease, unknown>>) => unknown,
+  text: (parts: Partial<Record<keyof Lease<unknown>, unknown>>) => unknown,
   { times: { renewAt, rebindAt, expireAt }, ackText }: {
     /** Those of the lease that `text` writes. */
     readonly times: Readonly<Record<"renewAt" | "rebindAt" | "expireAt", number>>;
     /** `ack: expected … but received ` */
     readonly ackText: string;
   },
-): Damaged[] {
+): DamagedLease[] {
   return [
     ["nothing", undefined, "expected object but received nothing"],
     ["a list", [], "expected object but received []"],

@@ -1,37 +1,32 @@
 /**
- * What our plugin asks our agent beyond the two methods of the reference: a service of its own,
- * so that the reference's plugins see no difference, and its agents say that they have none.
+ * The service `Denocni` of the lease agent: what our plugin asks our agent beyond the service `DHCP`.
+ * It has a name of its own, so that the reference's plugins see no difference, and the reference's
+ * agents answer that they have no such service.
  *
  * @module
  */
 import type { ContainerInterface } from "../../../cni/attachment_key.ts";
 import type { Result } from "../../../cni/types.ts";
-import type { GobStruct, GobValue, StructType } from "./gob.ts";
-import type { AllocateArgs, CallOptions } from "./dhcp_service.ts";
+import type { CmdArgs } from "./cni_gob.ts";
+import type { CallOptions } from "./dhcp_service.ts";
+import type { GobStruct, GobValue, StructType } from "./gob_types.ts";
 import type { ByteStream, RpcMethods } from "./net_rpc.ts";
-import { GobError, isStruct } from "./gob.ts";
-import {
-  argsType,
-  readArgs,
-  readResult,
-  resultType,
-  writeArgs,
-  writeResult,
-} from "./dhcp_service.ts";
-import { callRpc, nothing } from "./net_rpc.ts";
+import { argsType, readArgs, readResult, resultType, writeArgs, writeResult } from "./cni_gob.ts";
+import { GobError, isGobStruct } from "./gob_types.ts";
+import { callRpc, emptyStruct } from "./net_rpc.ts";
 
-/** What our agent does for our plugin. Errors go to the plugin as their messages. */
-export interface OwnAgent {
+/** What our agent does for our plugin. The caller gets the message of an error that it throws. */
+export interface DenocniService {
   /**
-   * As the method of the reference: gets what the configuration wants. Asked for by this name
-   * where the reference's agent must not answer with less.
+   * Gets the leases that the configuration wants, as `DHCP.Allocate` does. A plugin calls it by this
+   * name where the reference's agent must not answer with less.
    */
-  allocate(args: AllocateArgs, signal: AbortSignal): Promise<Result>;
-  /** The lease of an attachment, if it has one that may be used. */
-  check(args: AllocateArgs): Promise<Result>;
+  allocate(args: CmdArgs, signal: AbortSignal): Promise<Result>;
+  /** Gives the lease of an attachment. Throws where there is none that may be used. */
+  check(args: CmdArgs): Promise<Result>;
   /** Gives up every lease of a network that belongs to none of these attachments. */
   gc(network: string, valid: readonly ContainerInterface[]): Promise<void>;
-  /** Every lease that is kept, as JSON can hold it. */
+  /** Lists every lease that is kept, as JSON can hold it. */
   list(): readonly object[];
 }
 
@@ -62,7 +57,7 @@ const listType: StructType = {
 };
 
 /** The methods of an agent, for {@linkcode "./net_rpc.ts".serveRpc}. */
-export function ownMethods(agent: OwnAgent): RpcMethods {
+export function denocniMethods(agent: DenocniService): RpcMethods {
   return {
     [`${service}.Allocate`]: {
       reply: resultType,
@@ -73,14 +68,14 @@ export function ownMethods(agent: OwnAgent): RpcMethods {
       run: async (args) => writeResult(await agent.check(readArgs(args))),
     },
     [`${service}.GC`]: {
-      reply: nothing,
+      reply: emptyStruct,
       run: async (value) => {
         const { network, valid } = readGc(value);
         await agent.gc(network, valid);
         return {};
       },
     },
-    [`${service}.Ping`]: { reply: nothing, run: () => Promise.resolve({}) },
+    [`${service}.Ping`]: { reply: emptyStruct, run: () => Promise.resolve({}) },
     [`${service}.List`]: {
       reply: listType,
       run: () => Promise.resolve({ Leases: JSON.stringify(agent.list()) }),
@@ -88,15 +83,15 @@ export function ownMethods(agent: OwnAgent): RpcMethods {
   };
 }
 
-/** Whether an agent said that it is none of ours. */
-export function isForeign(error: Error): boolean {
+/** Whether an agent has answered that it does not have this service. */
+export function isUnknownService(error: Error): boolean {
   return error.message.startsWith(`rpc: can't find service ${service}.`);
 }
 
 /** Asks for the leases of an attachment, or new ones; for errors see {@linkcode callRpc}. */
-export function callOwnAllocate(
+export function callDenocniAllocate(
   stream: ByteStream,
-  args: AllocateArgs,
+  args: CmdArgs,
   options?: CallOptions,
 ): Promise<Result> {
   return callForResult("Allocate", { stream, args, ...options });
@@ -105,7 +100,7 @@ export function callOwnAllocate(
 /** Asks for the leases of an attachment; for errors see {@linkcode callRpc}. */
 export function callCheck(
   stream: ByteStream,
-  args: AllocateArgs,
+  args: CmdArgs,
   options?: CallOptions,
 ): Promise<Result> {
   return callForResult("Check", { stream, args, ...options });
@@ -115,7 +110,7 @@ async function callForResult(
   name: "Allocate" | "Check",
   { stream, args, signal }: CallOptions & {
     readonly stream: ByteStream;
-    readonly args: AllocateArgs;
+    readonly args: CmdArgs;
   },
 ): Promise<Result> {
   const call = { method: `${service}.${name}`, type: argsType, args: writeArgs(args), signal };
@@ -136,9 +131,9 @@ export async function callGc(
   await callRpc(stream, { method: `${service}.GC`, type: gcType, args, signal });
 }
 
-/** Asks for nothing but an answer; for errors see {@linkcode callRpc}. */
+/** Asks for an answer and nothing else; for errors see {@linkcode callRpc}. */
 export async function callPing(stream: ByteStream, { signal }: CallOptions = {}): Promise<void> {
-  await callRpc(stream, { method: `${service}.Ping`, type: nothing, args: {}, signal });
+  await callRpc(stream, { method: `${service}.Ping`, type: emptyStruct, args: {}, signal });
 }
 
 /** Asks for every lease; for errors see {@linkcode callRpc}. */
@@ -146,7 +141,7 @@ export async function callList(
   stream: ByteStream,
   { signal }: CallOptions = {},
 ): Promise<Record<string, unknown>[]> {
-  const call = { method: `${service}.List`, type: nothing, args: {}, signal };
+  const call = { method: `${service}.List`, type: emptyStruct, args: {}, signal };
   const { Leases = "[]" } = structOf(await callRpc(stream, call));
   return JSON.parse(textOf(Leases));
 }
@@ -164,7 +159,7 @@ function readGc(value: GobValue): { network: string; valid: ContainerInterface[]
 }
 
 function structOf(value: GobValue): GobStruct {
-  if (isStruct(value)) return value;
+  if (isGobStruct(value)) return value;
   throw new GobError("Cannot read message: it is no struct");
 }
 

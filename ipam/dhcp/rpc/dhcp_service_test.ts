@@ -9,22 +9,16 @@
  */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { Result } from "../../../cni/types.ts";
-import { emptyResult } from "../../../cni/types.ts";
-import type { GobType, GobValue, StructType } from "./gob.ts";
-import { GobDecoder, GobEncoder, GobError, readUint, uintSize } from "./gob.ts";
-import type { AllocateArgs, LeaseAgent } from "./dhcp_service.ts";
-import {
-  argsType,
-  callAllocate,
-  callRelease,
-  leaseMethods,
-  readArgs,
-  readResult,
-  resultType,
-  writeArgs,
-  writeResult,
-} from "./dhcp_service.ts";
+import type { CmdArgs } from "./cni_gob.ts";
+import type { DhcpService } from "./dhcp_service.ts";
+import type { GobType, GobValue, StructType } from "./gob_types.ts";
 import type { ByteStream } from "./net_rpc.ts";
+import { emptyResult } from "../../../cni/types.ts";
+import { argsType, readArgs, readResult, resultType, writeArgs, writeResult } from "./cni_gob.ts";
+import { callAllocate, callRelease, dhcpMethods } from "./dhcp_service.ts";
+import { GobDecoder, readUint, uintSize } from "./gob_decoder.ts";
+import { GobEncoder } from "./gob_encoder.ts";
+import { GobError } from "./gob_types.ts";
 import { callRpc, RemoteError, serveRpc } from "./net_rpc.ts";
 
 /** `CONNECT /_goRPC_ HTTP/1.0` and an empty line. */
@@ -43,7 +37,7 @@ const responseType =
 const noReply = "0aff83030102ff8400000003ff8400";
 
 /** What the plugin was called with. */
-const args: AllocateArgs = {
+const args: CmdArgs = {
   containerID: "c0",
   netns: "/run/netns/none",
   ifname: "eth0",
@@ -248,9 +242,9 @@ function encode(type: GobType, value: GobValue): string {
 }
 
 /** An agent that keeps what it was called with. */
-function agentOf(allocated: () => Promise<Result>): { agent: LeaseAgent; calls: unknown[] } {
+function agentOf(allocated: () => Promise<Result>): { agent: DhcpService; calls: unknown[] } {
   const calls: unknown[] = [];
-  const agent: LeaseAgent = {
+  const agent: DhcpService = {
     allocate(args) {
       calls.push(["allocate", args]);
       return allocated();
@@ -264,9 +258,9 @@ function agentOf(allocated: () => Promise<Result>): { agent: LeaseAgent; calls: 
 }
 
 /** Plays a request of the plugin, and gives what was answered. */
-async function answerTo(request: string, agent: LeaseAgent): Promise<string> {
+async function answerTo(request: string, agent: DhcpService): Promise<string> {
   const { stream, written } = tape(connect + requestType + request + argsOfPlugin);
-  await serveRpc(stream, { methods: leaseMethods(agent) });
+  await serveRpc(stream, { methods: dhcpMethods(agent) });
   return written();
 }
 
@@ -358,7 +352,7 @@ Deno.test("lease rpc: what an agent gives arrives, and the stream ends on both s
     const back = new TransformStream<Uint8Array, Uint8Array>();
     const { agent, calls } = agentOf(() => Promise.resolve(result));
     const server = { readable: there.readable, writable: back.writable };
-    const served = serveRpc(server, { methods: leaseMethods(agent) });
+    const served = serveRpc(server, { methods: dhcpMethods(agent) });
     const whole = { ...args, netnsOverride: "1" };
     const client = { readable: back.readable, writable: there.writable };
     assertEquals(await callAllocate(client, whole), result);
@@ -468,7 +462,7 @@ Deno.test("lease rpc: arguments of other types are an error for the caller", asy
     const there = new TransformStream<Uint8Array, Uint8Array>();
     const back = new TransformStream<Uint8Array, Uint8Array>();
     const server = { readable: there.readable, writable: back.writable };
-    const served = serveRpc(server, { methods: leaseMethods(agent) });
+    const served = serveRpc(server, { methods: dhcpMethods(agent) });
     const client = { readable: back.readable, writable: there.writable };
     const call = { method, type, args: { Netns: Uint8Array.of(1) } };
     const message = 'Cannot read gob "CmdArgs.Netns": expected string';

@@ -5,9 +5,11 @@
  * @module
  */
 import { assertEquals, assertThrows } from "@std/assert";
+import type { GobField, GobType, GobValue, StructType } from "./gob_types.ts";
 import { Random, seedOf } from "../../../tests/harness/random.ts";
-import type { GobField, GobType, GobValue, StructType } from "./gob.ts";
-import { GobDecoder, GobEncoder, GobError, readUint, uintSize } from "./gob.ts";
+import { GobDecoder, readUint, uintSize } from "./gob_decoder.ts";
+import { GobEncoder } from "./gob_encoder.ts";
+import { GobError } from "./gob_types.ts";
 
 const bool: GobType = { kind: "bool" };
 const int: GobType = { kind: "int" };

@@ -1,29 +1,31 @@
 /**
- * Calls over a stream of bytes in the framing of Go's `net/rpc` over HTTP: the caller sends
- * `CONNECT /_goRPC_ HTTP/1.0`, waits for `HTTP/1.0 200 Connected to Go RPC`, and then a header and
- * an argument go for every call, a header and a reply come back, all of them gob. Source: Go's
+ * Go's `net/rpc` over HTTP, client and server, over a stream of bytes. The caller sends
+ * `CONNECT /_goRPC_ HTTP/1.0` and waits for `HTTP/1.0 200 Connected to Go RPC`. For every call it
+ * then sends a header and an argument, and gets a header and a reply, all of them in gob. Source: Go's
  * packages `net/rpc` and `encoding/gob`.
  *
  * @module
  */
-import type { GobType, GobValue, StructType, TypedValue } from "./gob.ts";
-import { GobDecoder, GobEncoder, GobError, isStruct, readUint, uintSize } from "./gob.ts";
+import type { GobType, GobValue, StructType, TypedValue } from "./gob_types.ts";
+import { GobDecoder, readUint, uintSize } from "./gob_decoder.ts";
+import { GobEncoder } from "./gob_encoder.ts";
+import { GobError, isGobStruct } from "./gob_types.ts";
 
-/** Both directions of a connection, as `Deno.Conn` has them. */
+/** Both directions of a connection; `Deno.Conn` is one. */
 export interface ByteStream {
-  /** What the other side sends. */
+  /** Bytes from the other side. */
   readonly readable: ReadableStream<Uint8Array>;
-  /** What this side sends. */
+  /** Bytes to the other side. */
   readonly writable: WritableStream<Uint8Array>;
 }
 
-/** A method that can be called from outside. */
+/** A method that a server offers. */
 export interface RpcMethod {
-  /** Type of what it gives. */
+  /** Type of its reply. */
   readonly reply: GobType;
   /**
-   * Does it. An error that it throws goes to the caller as its message. `signal` is aborted when
-   * the caller has gone before the answer, a runtime that gave up for example.
+   * Runs the method. The caller gets the message of an error that it throws. `signal` is aborted when
+   * the caller has gone before the answer, for example because its runtime has given up.
    */
   run(args: GobValue, signal: AbortSignal): Promise<GobValue>;
 }
@@ -31,7 +33,7 @@ export interface RpcMethod {
 /** Methods by the names that callers use: `Service.Method`. */
 export type RpcMethods = Readonly<Record<string, RpcMethod>>;
 
-/** What one connection may use. */
+/** Limits of one connection. */
 export interface RpcLimits {
   /** Longest message, in bytes. */
   readonly message?: number;
@@ -39,7 +41,7 @@ export interface RpcLimits {
   readonly calls?: number;
 }
 
-/** A call to make. */
+/** A call to a server. */
 export interface RpcCall {
   /** `Service.Method` */
   readonly method: string;
@@ -51,13 +53,13 @@ export interface RpcCall {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a method of the other side said instead of a result. */
+/** A method of the other side has failed; the message is the other side's. */
 export class RemoteError extends Error {
   /** Tells this error from others. */
   override readonly name: string = "RemoteError";
 }
 
-/** The other side does not speak this protocol, or stopped in the middle. */
+/** The other side does not speak this protocol, or has stopped in the middle. */
 export class RpcError extends Error {
   /** Tells this error from others. */
   override readonly name: string = "RpcError";
@@ -89,12 +91,12 @@ const responseType: StructType = {
   fields: [...requestType.fields, { name: "Error", type: { kind: "string" } }],
 };
 
-/** `struct{}`: what stands for the reply when there is none. */
-export const nothing: StructType = { kind: "struct", name: "", fields: [] };
+/** `struct{}`: the type of the reply when there is none. */
+export const emptyStruct: StructType = { kind: "struct", name: "", fields: [] };
 
-const noReply: TypedValue = { type: nothing, value: {} };
+const noReply: TypedValue = { type: emptyStruct, value: {} };
 
-/** What both headers say. */
+/** Fields of both headers. */
 interface Header {
   readonly method: string;
   readonly seq: number | bigint;
@@ -102,10 +104,10 @@ interface Header {
 }
 
 /**
- * Answers the calls of one connection, until the caller ends it; then closes the stream. Calls run
- * at the same time and are answered as they end. Throws a {@linkcode GobError} or
- * {@linkcode RpcError} when the caller does not keep to the protocol, or what the stream fails with,
- * after what runs has ended. There is no time limit: to end it, close the connection.
+ * Answers the calls of one connection until the caller ends it; then closes the stream. Calls run
+ * concurrently and are answered as they end. Once no call runs any more, it throws a
+ * {@linkcode GobError} or {@linkcode RpcError} when the caller has broken the protocol, or the error
+ * of the stream. There is no time limit: to end it, close the connection.
  */
 export function serveRpc(
   stream: ByteStream,
@@ -116,8 +118,8 @@ export function serveRpc(
 }
 
 /**
- * Makes one call over a new connection, which it closes. Throws a {@linkcode RemoteError} with what
- * the method said, a {@linkcode GobError} or {@linkcode RpcError} when the answer makes no sense
+ * Makes one call over a new connection, which it closes. Throws a {@linkcode RemoteError} with the
+ * message of the method, a {@linkcode GobError} or {@linkcode RpcError} when the answer is malformed
  * or does not come.
  */
 export function callRpc(stream: ByteStream, call: RpcCall): Promise<GobValue> {
@@ -126,13 +128,13 @@ export function callRpc(stream: ByteStream, call: RpcCall): Promise<GobValue> {
   const abort = () => reject(call.signal?.reason);
   if (call.signal?.aborted) abort();
   call.signal?.addEventListener("abort", abort);
-  return Promise.race([aborted, exchange(peer, call)]).finally(() => {
+  return Promise.race([aborted, makeCall(peer, call)]).finally(() => {
     call.signal?.removeEventListener("abort", abort);
     return call.signal?.aborted ? peer.abort(call.signal.reason) : peer.close();
   });
 }
 
-async function exchange(peer: Peer, { method, type, args }: RpcCall): Promise<GobValue> {
+async function makeCall(peer: Peer, { method, type, args }: RpcCall): Promise<GobValue> {
   const fail = (state: string): never => {
     throw new RpcError(`Cannot call "${method}": ${state}`);
   };
@@ -149,7 +151,7 @@ async function exchange(peer: Peer, { method, type, args }: RpcCall): Promise<Go
   return reply;
 }
 
-/** What follows the version in a status line. */
+/** The part of a status line after the version. */
 function statusOf(line: string): string | undefined {
   return /^HTTP\/1\.[01] (.*)$/.exec(line)?.[1];
 }
@@ -159,7 +161,7 @@ function quote(text: string): string {
 }
 
 function headerOf(value: GobValue): Header {
-  if (!isStruct(value)) throw new RpcError("Cannot read RPC header: it is no struct");
+  if (!isGobStruct(value)) throw new RpcError("Cannot read RPC header: it is no struct");
   const { ServiceMethod = "", Seq = 0, Error = "" } = value;
   if (
     typeof ServiceMethod !== "string" || typeof Error !== "string" || !isSequence(Seq)
@@ -197,12 +199,12 @@ class Server {
       const value = await this.#peer.receive();
       if (value === undefined) return;
       const header = headerOf(value);
-      this.#start(header, await this.#peer.receive() ?? cut());
+      this.#start(header, await this.#peer.receive() ?? streamEnded());
       if (this.#running.size >= this.#maxCalls) await Promise.race(this.#running);
     }
   }
 
-  /** Waits for what runs, so that a caller that is only done with asking has its answers. */
+  /** Waits for running calls, so that a caller that has only stopped asking gets its answers. */
   async close(): Promise<void> {
     this.#gone.abort();
     await Promise.all(this.#running);
@@ -231,7 +233,7 @@ class Server {
     return { type: found.reply, value: await found.run(args, this.#gone.signal) };
   }
 
-  /** A caller that has gone gets no answer, and that is no failure. */
+  /** Sends an answer; it is no failure when the caller has gone. */
   #answer(
     { method, seq }: Header,
     { reply, error }: { readonly reply: TypedValue; readonly error: string },
@@ -243,7 +245,7 @@ class Server {
   }
 }
 
-/** What Go's server answers to the first line of a request. */
+/** Makes the answer of Go's server to the first line of a request. */
 function answerTo(line: string): { accepted: boolean; text: string } {
   const [verb, target, version, ...more] = line.split(" ");
   const refuse = (status: string, body: string) => ({
@@ -258,7 +260,7 @@ function answerTo(line: string): { accepted: boolean; text: string } {
   return { accepted: true, text: `HTTP/1.0 ${connected}\n\n` };
 }
 
-/** In the words of `net/rpc`. */
+/** Go's error text for a method that is not found. */
 function notFound(method: string, known: readonly string[]): string {
   const dot = method.lastIndexOf(".");
   if (dot < 0) return `rpc: service/method request ill-formed: ${method}`;
@@ -267,19 +269,19 @@ function notFound(method: string, known: readonly string[]): string {
   return `rpc: can't find ${what} ${method}`;
 }
 
-/** An empty text would mean success. */
+/** Text of an error; an empty text would mean success. */
 function textOf(error: unknown): string {
   return (error instanceof Error ? error.message || error.name : String(error)) || "unknown error";
 }
 
-/** The other side: messages to it and from it. */
+/** The other side of a connection: messages to it and from it. */
 class Peer {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #encoder = new GobEncoder();
   readonly #decoder = new GobDecoder();
   readonly #maxMessage: number;
-  /** What has come and is not used yet. */
+  /** Received bytes that are not used yet. */
   #chunks: Uint8Array[] = [];
   #size = 0;
 
@@ -289,7 +291,7 @@ class Peer {
     this.#maxMessage = longest;
   }
 
-  /** Writes both as one piece, so that nothing comes between. */
+  /** Writes both values at once, so that nothing comes between. */
   async send(header: TypedValue, body: TypedValue): Promise<void> {
     await this.write(this.#encoder.encode(header, body));
   }
@@ -298,7 +300,7 @@ class Peer {
     await this.#writer.write(bytes);
   }
 
-  /** The next value, or `undefined` where the stream ends between two. */
+  /** Reads the next value; `undefined` where the stream ends between two. */
   async receive(): Promise<GobValue | undefined> {
     for (;;) {
       const message = await this.#message();
@@ -311,15 +313,15 @@ class Peer {
   async #message(): Promise<Uint8Array | undefined> {
     const first = await this.#take(1);
     if (!first) return undefined;
-    const rest = await this.#take(uintSize(first[0]!) - 1) ?? cut();
+    const rest = await this.#take(uintSize(first[0]!) - 1) ?? streamEnded();
     const length = Number(readUint(joined([first, rest])));
     if (length < 1 || length > this.#maxMessage) {
       throw new RpcError(`Cannot read RPC message: it has ${length} bytes`);
     }
-    return await this.#take(length) ?? cut();
+    return await this.#take(length) ?? streamEnded();
   }
 
-  /** The lines of an HTTP head, or `undefined` where the stream ends before its empty line. */
+  /** Reads the lines of an HTTP head; `undefined` where the stream ends before its empty line. */
   async head(): Promise<string[] | undefined> {
     let text = "";
     for (let read = 0; read < maxHead; read++) {
@@ -348,23 +350,23 @@ class Peer {
     return all.subarray(0, count);
   }
 
-  /** Ends both directions, in this order: what ends reading may close the connection. */
+  /** Ends both directions, in this order: the end of reading may close the connection. */
   async close(): Promise<void> {
     await this.#writer.close().catch(ignore);
     await this.#reader.cancel().catch(ignore);
   }
 
-  /** Ends both directions without waiting for what is on its way. */
+  /** Ends both directions without waiting for bytes on their way. */
   abort(reason: unknown): void {
     this.#writer.abort(reason).catch(ignore);
     this.#reader.cancel(reason).catch(ignore);
   }
 }
 
-/** What ends a connection cannot fail in a way that matters. */
+/** Failures to ignore when a connection ends. */
 function ignore(): void {}
 
-function cut(): never {
+function streamEnded(): never {
   throw new RpcError("Cannot read RPC message: the stream ends inside of it");
 }
 

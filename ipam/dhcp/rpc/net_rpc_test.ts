@@ -1,8 +1,10 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import type { GobType, GobValue, StructType } from "./gob.ts";
-import { GobDecoder, GobEncoder, GobError, readUint, uintSize } from "./gob.ts";
+import type { GobType, GobValue, StructType } from "./gob_types.ts";
 import type { ByteStream, RpcMethods } from "./net_rpc.ts";
-import { callRpc, nothing, RemoteError, RpcError, serveRpc } from "./net_rpc.ts";
+import { GobDecoder, readUint, uintSize } from "./gob_decoder.ts";
+import { GobEncoder } from "./gob_encoder.ts";
+import { GobError } from "./gob_types.ts";
+import { callRpc, emptyStruct, RemoteError, RpcError, serveRpc } from "./net_rpc.ts";
 
 const text: GobType = { kind: "string" };
 const uint: GobType = { kind: "uint" };
@@ -354,7 +356,7 @@ Deno.test("rpc: a failing stream fails the serving with its error, after what ru
   let aborted = false;
   const methods: RpcMethods = {
     "Test.Echo": {
-      reply: nothing,
+      reply: emptyStruct,
       run: (_, signal) =>
         new Promise((resolve) =>
           signal.addEventListener("abort", () => {
