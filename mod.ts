@@ -43,7 +43,7 @@ export type { Delegate, GcRequest, Permissions, Plugin, Request } from "./cni/pl
 export { handle, serve } from "./cni/serve.ts";
 export type { Input, Outcome } from "./cni/serve.ts";
 export { callPlugin } from "./cni/request.ts";
-export type { Call, Load, Surroundings } from "./cni/request.ts";
+export type { Call, Load, Surroundings } from "./cni/call.ts";
 export {
   boolean,
   cidr,

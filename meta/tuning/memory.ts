@@ -20,7 +20,7 @@ import {
 } from "../../recipes/record.ts";
 import type { RecordedNetns } from "../../recipes/recorded_netns.ts";
 import type { Attributes } from "./conf.ts";
-import type { Change } from "./plan.ts";
+import type { Change } from "./variables.ts";
 
 /** Folder of the records. */
 export const recordKind = "tuning";

@@ -10,7 +10,7 @@ import type { Step } from "../../host/step.ts";
 import { sysctl } from "../../host/step.ts";
 import type { Attributes } from "./conf.ts";
 import type { TunedVariable } from "./memory.ts";
-import type { Variable } from "./variables.ts";
+import type { Change, Variable } from "./variables.ts";
 import { sameValue } from "./variables.ts";
 
 /** An attribute: how messages call it and how it is set. */
@@ -62,11 +62,6 @@ export function setAttributes(
 const meaning: NonNullable<Step["meaning"]> = {
   busy: "its driver takes another address only while the interface is down",
 };
-
-/** A variable that is not as it shall be, and what it holds; absent when it cannot be read. */
-export interface Change extends Variable {
-  readonly was: string | undefined;
-}
 
 /** The variables that are not as they shall be. */
 export function changedVariables(
