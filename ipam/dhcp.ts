@@ -31,12 +31,12 @@ import { queryLinks } from "../recipes/links.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
 import { isAgentRunning } from "./dhcp/agent/agent_lock.ts";
-import { AgentClient, AgentNotRunning } from "./dhcp/agent_client.ts";
 import { confDecoder, dhcpFamilies, families } from "./dhcp/conf/conf.ts";
 import { hostEnvironment } from "./dhcp/environment.ts";
 import { allOrCancel } from "./dhcp/lease/all_or_cancel.ts";
 import { mergeResults, withFamilyLabel } from "./dhcp/lease/dual_stack.ts";
 import { hasLeaseFiles, leasePath, listLeaseFiles } from "./dhcp/lease/lease_files.ts";
+import { AgentClient, AgentNotRunning } from "./dhcp/rpc/agent_client.ts";
 
 /** Programs that an exchange takes. */
 const tools = ["ip", "sh", "nsenter"] as const;

@@ -20,7 +20,6 @@ import { staleOn } from "../../cni/attachment_key.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { sameNetns } from "../../ns/netns.ts";
 import { recordedNetns, recordNetns } from "../../recipes/recorded_netns.ts";
-import { splitNoMoreTries } from "./agent_client.ts";
 import { clientSettings } from "./conf/client_settings.ts";
 import { dhcpFamilies } from "./conf/conf.ts";
 import { releaseFromHost, runExchange4 } from "./exchange/run_exchange4.ts";
@@ -32,6 +31,7 @@ import { isValidAt } from "./lease/lease.ts";
 import { leasePath } from "./lease/lease_files.ts";
 import { LeaseStore, removeLeaseSteps, writeLeaseSteps } from "./lease/lease_store.ts";
 import { mayHaveLeased, recoverLease, releaseLease } from "./lease/release.ts";
+import { splitNoMoreTries } from "./rpc/agent_client.ts";
 
 /**
  * Gets leases that nobody renews, or the existing ones of the attachment: one of each family that the

@@ -1,5 +1,5 @@
 /**
- * Exchanges of a test with DHCP servers, held as the lease agent holds them.
+ * Exchanges of a test with DHCP servers, run as the lease agent runs them.
  *
  * @module
  */
@@ -41,9 +41,12 @@ export const first = ip(subnet.first);
 /** What an exchange is told; all of it has a default. */
 export interface Options extends Partial<ExchangeJob4>, RunExchangeOptions {}
 
-/** Holds an exchange on `eth0`: an acquisition, if nothing else is asked for. */
-export function hold(path: string, { signal, ...rest }: Options = {}): Promise<ExchangeResult4> {
-  const holding: ExchangeJob4 = {
+/** Runs an exchange on `eth0`: an acquisition, if nothing else is asked for. */
+export function runExchange(
+  path: string,
+  { signal, ...rest }: Options = {},
+): Promise<ExchangeResult4> {
+  const job: ExchangeJob4 = {
     netns: { path },
     dev: "eth0",
     goal: { kind: "acquire" },
@@ -52,20 +55,20 @@ export function hold(path: string, { signal, ...rest }: Options = {}): Promise<E
     timeout: 1000,
     ...rest,
   };
-  return runExchange4(new Machine(), holding, { program: rest.program ?? program, signal });
+  return runExchange4(new Machine(), job, { program: rest.program ?? program, signal });
 }
 
-/** Holds an exchange and fails when it leaves anything in the containers or on the disk. */
-export async function holdCleanly(
+/** Runs an exchange and fails when it leaves anything in the containers or on the disk. */
+export async function runCleanly(
   sandbox: Sandbox,
   path: string,
   options: Options = {},
 ): Promise<ExchangeResult4> {
   const before = await snapshot(sandbox);
-  const held = await hold(path, options);
+  const result = await runExchange(path, options);
   assertSame(before, await snapshot(sandbox), { only: /^(?!server|other|files)/ });
   assertEquals(locks(), []);
-  return held;
+  return result;
 }
 
 /** Names of what the project keeps for a time. */
@@ -74,15 +77,15 @@ export function locks(): string[] {
 }
 
 /** The address of an acknowledgement. */
-export function addressOf(held: ExchangeResult4): string {
-  return held.kind === "acked" ? formatIp(held.ack.yiaddr) : JSON.stringify(held);
+export function addressOf(result: ExchangeResult4): string {
+  return result.kind === "acked" ? formatIp(result.ack.yiaddr) : JSON.stringify(result);
 }
 
 /** Gives the interface the address, as a plugin does with a lease. */
-export async function configure(
+export async function configureLease(
   sandbox: Sandbox,
   netns: string,
-  held: ExchangeResult4,
+  result: ExchangeResult4,
 ): Promise<void> {
-  await sandbox.ip(netns, [`addr add ${addressOf(held)}/24 dev eth0`]);
+  await sandbox.ip(netns, [`addr add ${addressOf(result)}/24 dev eth0`]);
 }

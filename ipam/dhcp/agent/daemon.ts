@@ -4,8 +4,8 @@
  * @module
  */
 import type { RpcMethod, RpcMethods } from "../rpc/net_rpc.ts";
+import type { AgentTools } from "./agent_tools.ts";
 import type { DaemonFlags } from "./flags.ts";
-import type { AgentTools } from "./leases.ts";
 import type { Connection, Listener } from "./socket.ts";
 import { failureOf, removeFile, writeFileAtomic } from "../../../host/files.ts";
 import { lockFile } from "../../../host/lock.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { DaemonFlags } from "./flags.ts";
-import { AgentClient } from "../agent_client.ts";
+import { AgentClient } from "../rpc/agent_client.ts";
 import { callList } from "../rpc/denocni_service.ts";
 import { callAllocate, callRelease } from "../rpc/dhcp_service.ts";
 import { RemoteError } from "../rpc/net_rpc.ts";

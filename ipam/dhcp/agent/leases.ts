@@ -7,7 +7,7 @@
 import type { AttachmentKey } from "../../../cni/attachment_key.ts";
 import type { Result } from "../../../cni/types.ts";
 import type { Family } from "../../../host/ip.ts";
-import type { NetnsIdentity, NetnsState } from "../../../ns/netns.ts";
+import type { NetnsIdentity } from "../../../ns/netns.ts";
 import type { AcquisitionErrors, ExchangeEnding } from "../lease/family.ts";
 import type {
   FamilyTypes,
@@ -16,9 +16,7 @@ import type {
   LeaseRecord,
   LeaseRecordOf,
 } from "../lease/lease_record.ts";
-import type { LeaseStore } from "../lease/lease_store.ts";
-import type { FairQueue } from "./fair_queue.ts";
-import type { KeeperTools } from "./lease_keeper.ts";
+import type { AgentTools } from "./agent_tools.ts";
 import { failureOf } from "../../../host/files.ts";
 import { sameNetns } from "../../../ns/netns.ts";
 import { rejectOnAbort } from "../lease/all_or_cancel.ts";
@@ -28,34 +26,6 @@ import { mayHaveLeased } from "../lease/release.ts";
 import { describeLease, LeaseKeeper } from "./lease_keeper.ts";
 import { Orphans } from "./orphans.ts";
 import { runBeforeDeadline } from "./queue_deadline.ts";
-
-/** What the agent works with. */
-export interface AgentTools extends KeeperTools {
-  readonly store: Pick<
-    LeaseStore,
-    | "write"
-    | "remove"
-    | "read"
-    | "all"
-    | "pathOf"
-    | "writeIntent"
-    | "removeIntent"
-    | "readIntent"
-    | "allIntents"
-  >;
-  /** Tells what is at a path. */
-  readonly inspect: (path: string) => NetnsState;
-  /** Queue of exchanges that a plugin waits for. */
-  readonly acquisitions: FairQueue;
-  /** The agent's socket; a lease with this socket is the agent's own. */
-  readonly socket: string;
-  /** Runs a task in place of the agent of a socket, unless that runs; tells whether it has run it. */
-  readonly unlessAgentRuns: (socket: string, task: () => void) => boolean;
-  /** Precedes the path of every namespace. */
-  readonly hostPrefix: string;
-  /** Asks servers for broadcast answers. */
-  readonly broadcast: boolean;
-}
 
 /** A lease that a plugin asks for. */
 export interface LeaseRequest<F extends Family = Family> {

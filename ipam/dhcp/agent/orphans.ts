@@ -11,7 +11,7 @@ import type {
   LeaseRecord,
   LeaseRecordOf,
 } from "../lease/lease_record.ts";
-import type { AgentTools } from "./leases.ts";
+import type { AgentTools } from "./agent_tools.ts";
 import { failureOf } from "../../../host/files.ts";
 import { familyOps } from "../lease/family.ts";
 import { recoverLease, releaseLease } from "../lease/release.ts";

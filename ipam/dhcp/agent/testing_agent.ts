@@ -9,7 +9,7 @@ import type { Family } from "../../../host/ip.ts";
 import type { NetnsState } from "../../../ns/netns.ts";
 import type { LeaseIntent, LeaseRecord } from "../lease/lease_record.ts";
 import type { CmdArgs } from "../rpc/cni_gob.ts";
-import type { AgentTools } from "./leases.ts";
+import type { AgentTools } from "./agent_tools.ts";
 import { FairQueue } from "./fair_queue.ts";
 import { FakeKeeperTools } from "./testing_keeper.ts";
 

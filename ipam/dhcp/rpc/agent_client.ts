@@ -3,22 +3,22 @@
  *
  * @module
  */
-import type { ContainerInterface } from "../../cni/attachment_key.ts";
-import type { Result } from "../../cni/types.ts";
-import type { CmdArgs } from "./rpc/cni_gob.ts";
-import type { CallOptions } from "./rpc/dhcp_service.ts";
-import type { ByteStream } from "./rpc/net_rpc.ts";
-import { CniError, codes } from "../../cni/error.ts";
+import type { ContainerInterface } from "../../../cni/attachment_key.ts";
+import type { Result } from "../../../cni/types.ts";
+import type { CmdArgs } from "./cni_gob.ts";
+import type { CallOptions } from "./dhcp_service.ts";
+import type { ByteStream } from "./net_rpc.ts";
+import { CniError, codes } from "../../../cni/error.ts";
 import {
   callCheck,
   callDenocniAllocate,
   callGc,
   callPing,
   isUnknownService,
-} from "./rpc/denocni_service.ts";
-import { callAllocate, callRelease } from "./rpc/dhcp_service.ts";
-import { unservedText } from "./rpc/dial_error.ts";
-import { RemoteError } from "./rpc/net_rpc.ts";
+} from "./denocni_service.ts";
+import { callAllocate, callRelease } from "./dhcp_service.ts";
+import { unservedText } from "./dial_error.ts";
+import { RemoteError } from "./net_rpc.ts";
 
 /** The lease agent does not run: nobody serves its socket. */
 export class AgentNotRunning extends CniError {
