@@ -39,15 +39,15 @@ function subcommandOf(name: string, args: readonly string[]): readonly string[] 
 async function serveLeases(args: readonly string[]): Promise<never> {
   const plugin = await loadPlugin("dhcp");
   if (plugin) revokeUndeclared(plugin.permissions);
-  const { main } = await import("./ipam/dhcp/daemon.ts");
-  return await main(args);
+  const { runDaemon } = await import("./ipam/dhcp/agent/daemon.ts");
+  return await runDaemon(args);
 }
 
 /** An exchange with DHCP servers, which needs its sockets and nothing else. */
 async function serveExchange(): Promise<never> {
   revokeUndeclared({ run: [], read: [], write: [], net: true });
-  const { main } = await import("./ipam/dhcp/child.ts");
-  return await main();
+  const { runExchangeProcess } = await import("./ipam/dhcp/exchange/exchange_main.ts");
+  return await runExchangeProcess();
 }
 
 if (import.meta.main) {

@@ -4,14 +4,13 @@
  *
  * @module
  */
-import { leaseOf } from "../ipam/dhcp/lease.ts";
-import { clientIdentifier } from "../ipam/dhcp/options.ts";
-import { callList } from "../ipam/dhcp/own_rpc.ts";
-import { decode } from "../ipam/dhcp/packet.ts";
-import { Store } from "../ipam/dhcp/store.ts";
-import { golden } from "../ipam/dhcp/testing.ts";
-import { createNetns } from "../ns/netns.ts";
-import { inspectNetns } from "../ns/netns.ts";
+import { decodeMessage4 } from "../ipam/dhcp/codec/message4.ts";
+import { golden4 } from "../ipam/dhcp/codec/testing_message4.ts";
+import { clientIdentifier } from "../ipam/dhcp/conf/client_options.ts";
+import { leaseOf4 } from "../ipam/dhcp/lease/lease4.ts";
+import { LeaseStore } from "../ipam/dhcp/lease/lease_store.ts";
+import { callList } from "../ipam/dhcp/rpc/denocni_service.ts";
+import { createNetns, inspectNetns } from "../ns/netns.ts";
 import { binDir } from "../tests/harness/plugin.ts";
 import { Child } from "../tests/harness/process.ts";
 
@@ -39,8 +38,12 @@ async function main(): Promise<void> {
 async function fill(netns: string, size: number): Promise<void> {
   const state = inspectNetns(netns);
   if (state.is !== "namespace") throw new Error(`Cannot use "${netns}"`);
-  const store = new Store();
-  const lease = leaseOf(decode(golden.ack)!, { now: Date.now(), age: 0, random: () => 0 });
+  const store = new LeaseStore();
+  const lease = leaseOf4(decodeMessage4(golden4.ack)!, {
+    now: Date.now(),
+    age: 0,
+    random: () => 0,
+  });
   for (let n = 0; n < size; n++) {
     const containerId = `${n}`.padStart(64, "c");
     const attachment = { network: "bench", containerId, ifName: "eth0" };
@@ -51,7 +54,7 @@ async function fill(netns: string, size: number): Promise<void> {
       agent: socket,
       netns,
       identity: state.identity,
-      ask: {
+      client: {
         clientId: clientIdentifier(`${containerId}/bench/eth0`),
         requested: [3, 1],
         provided: new Map(),
@@ -59,7 +62,7 @@ async function fill(netns: string, size: number): Promise<void> {
         priority: 0,
       },
       lease,
-      replaces: [],
+      replacedAcks: [],
       generation: 1,
     });
   }

@@ -14,15 +14,12 @@ import { execPlugin, findPlugin, hasPlugin } from "./invoke.ts";
 import { parseJson } from "./json.ts";
 import { isPluginType } from "./names.ts";
 import type { IpamTraits, Plugin } from "./plugin.ts";
-import type { Call, Surroundings } from "./request.ts";
+import type { Call, DelegatedVerb, Surroundings } from "./call.ts";
 import { parseResult } from "./result.ts";
-import type { Json, Result, Verb } from "./types.ts";
+import type { Json, Result } from "./types.ts";
 
 /** Name of the file beside installed plugins that says which of them are ours. */
 export const markerName = ".denocni";
-
-/** A verb that a delegate can be called with. */
-export type DelegatedVerb = Exclude<Verb, "VERSION">;
 
 /** The plugin to run in process, or `undefined` when the file on the path must be executed. */
 export async function ownPlugin(

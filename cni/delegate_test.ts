@@ -7,7 +7,7 @@ import { anyObject } from "./decode.ts";
 import { isOurs, markerName, ownPlugin } from "./delegate.ts";
 import { CniError, codes } from "./error.ts";
 import type { Delegate, Plugin } from "./plugin.ts";
-import type { Surroundings } from "./request.ts";
+import type { Surroundings } from "./call.ts";
 import { callPlugin } from "./request.ts";
 import { makeCall, spy, testTraits } from "./testing.ts";
 import type { JsonObject } from "./types.ts";

@@ -5,7 +5,6 @@
  *
  * @module
  */
-import type { Host } from "../ns/machine.ts";
 import type { NetnsState } from "../ns/netns.ts";
 import { currentNetns, inspectNetns, sameNetns } from "../ns/netns.ts";
 import {
@@ -16,7 +15,7 @@ import {
   isObject,
   lookup,
 } from "./decode.ts";
-import type { DelegatedVerb } from "./delegate.ts";
+import type { Call, DelegatedVerb, Surroundings } from "./call.ts";
 import { execDelegate, ipamTraits, ownPlugin } from "./delegate.ts";
 import { CniError, codes } from "./error.ts";
 import { checkNewIfName } from "./names.ts";
@@ -25,41 +24,6 @@ import { parsePrevResult } from "./result.ts";
 import type { ContainerInterface } from "./attachment_key.ts";
 import type { JsonObject, Result, Verb } from "./types.ts";
 import { emptyResult } from "./types.ts";
-
-/** Finds a plugin of this project by type; `undefined` when it has none. */
-export type Load = (type: string) => Promise<Plugin> | undefined;
-
-/** One call of a verb, as environment and stdin say it. Whoever makes one has checked its names. */
-export interface Call {
-  /** `CNI_CONTAINERID`. */
-  readonly containerId: string;
-  /** `CNI_NETNS`: path of the namespace file; may be empty for DEL. */
-  readonly netns: string;
-  /** `CNI_IFNAME`. */
-  readonly ifName: string;
-  /** `CNI_ARGS`. */
-  readonly args: string;
-  /** Directories of `CNI_PATH`. */
-  readonly path: readonly string[];
-  /** The request configuration: an object with a valid `name`. */
-  readonly config: JsonObject;
-  /** Its text, for delegates that are executed: they get what we got, byte for byte. */
-  readonly text?: string;
-  /** `cniVersion` of the configuration; `0.1.0` when it has none. */
-  readonly cniVersion: string;
-  /** `CNI_NETNS_OVERRIDE`: the plugin's own namespace may be the container's. */
-  readonly netnsOverride?: boolean;
-}
-
-/** What a call works with. */
-export interface Surroundings {
-  /** What carries plans out, or records them. */
-  readonly host: Host;
-  /** Absent: delegates are always executed. */
-  readonly load?: Load | undefined;
-  /** Run our own plugins in process also where `CNI_PATH` holds no file of that name. */
-  readonly inProcessIfMissing?: boolean | undefined;
-}
 
 /** Calls ADD, DEL, CHECK, GC or STATUS. Only ADD gives a result. */
 export async function callPlugin(

@@ -13,7 +13,7 @@ import { CniError, codes, toCniError } from "./error.ts";
 import { parseJson } from "./json.ts";
 import { checkNetworkName } from "./names.ts";
 import type { Plugin } from "./plugin.ts";
-import type { Call, Load } from "./request.ts";
+import type { Call, Load } from "./call.ts";
 import { callPlugin } from "./request.ts";
 import { formatResult, stringifyResult } from "./result.ts";
 import type { Json, JsonObject, Verb } from "./types.ts";

@@ -8,7 +8,7 @@ import type { Host } from "../ns/machine.ts";
 import { Machine } from "../ns/machine.ts";
 import type { Decoder } from "./decode.ts";
 import type { GcRequest, IpamTraits, Plugin, Request } from "./plugin.ts";
-import type { Call } from "./request.ts";
+import type { Call } from "./call.ts";
 import { callPlugin } from "./request.ts";
 import type { JsonObject, Result, Verb } from "./types.ts";
 import { emptyResult } from "./types.ts";

@@ -17,9 +17,9 @@
  */
 import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { Result } from "../cni/types.ts";
-import type { Conf } from "./dhcp/conf.ts";
-import type { AllocateArgs } from "./dhcp/lease_rpc.ts";
-import type { Means } from "./dhcp/place.ts";
+import type { Conf } from "./dhcp/conf/conf.ts";
+import type { Environment } from "./dhcp/environment.ts";
+import type { CmdArgs } from "./dhcp/rpc/cni_gob.ts";
 import { CniError, codes, toCniError } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
@@ -30,23 +30,24 @@ import { containerNetns } from "../recipes/container.ts";
 import { queryLinks } from "../recipes/links.ts";
 import { removeAll } from "../recipes/removal.ts";
 import { requireTools } from "../recipes/status.ts";
-import { AgentClient, NotRunning } from "./dhcp/client.ts";
-import { confDecoder, familiesOf } from "./dhcp/conf.ts";
-import { mergeResults, named } from "./dhcp/merge.ts";
-import { hasTraces, leaseFiles, leasePath, usual } from "./dhcp/place.ts";
-import { isServed } from "./dhcp/served.ts";
-import { together } from "./dhcp/together.ts";
+import { isAgentRunning } from "./dhcp/agent/agent_lock.ts";
+import { confDecoder, dhcpFamilies, families } from "./dhcp/conf/conf.ts";
+import { hostEnvironment } from "./dhcp/environment.ts";
+import { allOrCancel } from "./dhcp/lease/all_or_cancel.ts";
+import { mergeResults, withFamilyLabel } from "./dhcp/lease/dual_stack.ts";
+import { hasLeaseFiles, leasePath, listLeaseFiles } from "./dhcp/lease/lease_files.ts";
+import { AgentClient, AgentNotRunning } from "./dhcp/rpc/agent_client.ts";
 
 /** Programs that an exchange takes. */
 const tools = ["ip", "sh", "nsenter"] as const;
 
 /** Milliseconds to wait for an answer that comes at once or never. */
 const shortTimeout = 5_000;
-/** Milliseconds in which the agent may find out what an acquisition has brought, and give it back. */
+/** Milliseconds that the agent has to find out whether it has acquired a lease, and to release it. */
 const releaseTimeout = 15_000;
 
-/** Means, and what ends an acquisition. */
-type Stoppable = Means & { readonly signal?: AbortSignal | undefined };
+/** The environment of an acquisition, with the signal that ends it. */
+type AcquisitionEnvironment = Environment & { readonly signal?: AbortSignal | undefined };
 
 /** The dhcp plugin. */
 export const plugin = definePlugin<Conf>({
@@ -69,74 +70,74 @@ export const plugin = definePlugin<Conf>({
   status: (req) => status(req),
 });
 
-/** The verbs, with the place of leases and the way of packets for a test to choose. */
+/** The verbs; a test chooses their environment. */
 export const verbs = { add, check, del, gc, status };
 
-/** An ADD that is stopped waits for nobody any more, and says that it was. */
-async function add(req: Request<Conf>, means = usual): Promise<Result> {
+/** Adds addresses. A stopped ADD fails with the reason of its signal. */
+async function add(req: Request<Conf>, env = hostEnvironment): Promise<Result> {
   const { signal } = req.host;
-  return await acquire(req, { ...means, signal }).catch((error) => {
+  return await acquire(req, { ...env, signal }).catch((error) => {
     signal?.throwIfAborted();
     throw error;
   });
 }
 
-async function acquire(req: Request<Conf>, means: Stoppable): Promise<Result> {
+async function acquire(req: Request<Conf>, env: AcquisitionEnvironment): Promise<Result> {
   const { conf, host, ifName } = req;
   const netns = containerNetns(req);
   if (host.dryRun) throw notPlannable();
-  if (conf.ipv6 === "none") return await lease(req, means);
-  const { awaitAddress, heedRouters } = await loadAutoconf();
+  if (conf.ipv6 === "none") return await lease(req, env);
+  const { acceptRouterAdvertisements, awaitSlaacAddress } = await loadAutoconf();
   const autoconf = conf.ipv6 === "slaac";
-  await heedRouters(host, { netns, ifName, autoconf });
-  const leases = (signal: AbortSignal) => lease(req, { ...means, signal });
+  await acceptRouterAdvertisements(host, { netns, ifName, autoconf });
+  const leases = (signal: AbortSignal) => lease(req, { ...env, signal });
   const address = (signal: AbortSignal) =>
-    awaitAddress(host, { netns, ifName, within: conf.timeout, signal }).catch((error) => {
-      throw named({ label: "IPv6" }, error);
+    awaitSlaacAddress(host, { netns, ifName, within: conf.timeout, signal }).catch((error) => {
+      throw withFamilyLabel({ label: "IPv6" }, error);
     });
-  const parts = [...(usesDhcp(conf) ? [leases] : []), ...(autoconf ? [address] : [])];
-  return mergeResults(await together(parts, means));
+  const tasks = [...(usesDhcp(conf) ? [leases] : []), ...(autoconf ? [address] : [])];
+  return mergeResults(await allOrCancel(tasks, env));
 }
 
-/** What DHCP servers give, of every family that is wanted of them. */
-async function lease(req: Request<Conf>, means: Stoppable): Promise<Result> {
-  if (req.conf.oneShot) return await (await loadAlone()).acquireAlone(req, means);
+/** Gets leases of every family that the configuration asks DHCP servers for. */
+async function lease(req: Request<Conf>, env: AcquisitionEnvironment): Promise<Result> {
+  if (req.conf.oneShot) return await (await loadOneShot()).acquireOneShot(req, env);
   const args = argsOf(req);
   const agent = agentOf(req);
-  // A lease that an ADD before has got is not taken back. Where the call fails, there may be one.
-  const paths = await leasePaths(req, means);
-  if (!paths.some((path) => leaseFiles(means).includes(path))) {
+  // An existing lease of an earlier ADD stays. If the call fails, the agent may have a new one.
+  const paths = await leasePaths(req, env);
+  if (!paths.some((path) => listLeaseFiles(env).includes(path))) {
     req.host.onRollback("get a lease from the agent", () => takeBack(req, args));
   }
   return req.conf.ipv6 === "dhcp"
-    ? await agent.allocateAll(args, means)
-    : await agent.allocate(args, means);
+    ? await agent.allocateAll(args, env)
+    : await agent.allocate(args, env);
 }
 
-/** Whether any family is wanted of DHCP servers. */
+/** Whether the configuration asks DHCP servers for any family. */
 function usesDhcp(conf: Conf): boolean {
-  return familiesOf(conf).length > 0;
+  return dhcpFamilies(conf).length > 0;
 }
 
-/** Where the leases of an attachment are kept, one a family. */
-function leasePaths(req: Request<Conf>, { dir }: Means): Promise<string[]> {
+/** Paths of the leases of an attachment, one a family. */
+function leasePaths(req: Request<Conf>, { dir }: Environment): Promise<string[]> {
   const { network, containerId, ifName } = req;
   const attachment = { network, containerId, ifName };
-  return Promise.all(([4, 6] as const).map((family) => leasePath(attachment, { dir, family })));
+  return Promise.all(families.map((family) => leasePath(attachment, { dir, family })));
 }
 
-async function takeBack({ conf }: Request<Conf>, args: AllocateArgs): Promise<void> {
-  await new AgentClient(conf.socket, releaseTimeout).release(args).catch(onlyIfDown);
+async function takeBack({ conf }: Request<Conf>, args: CmdArgs): Promise<void> {
+  await new AgentClient(conf.socket, releaseTimeout).release(args).catch(errorIfNotRunning);
 }
 
-/** What only IPv6 has a use for. */
+/** Loads the part that only IPv6 needs. */
 function loadAutoconf(): Promise<typeof import("./dhcp/autoconf.ts")> {
   return import("./dhcp/autoconf.ts");
 }
 
-/** What most calls have no use for. */
-function loadAlone(): Promise<typeof import("./dhcp/alone.ts")> {
-  return import("./dhcp/alone.ts");
+/** Loads the part that most calls do not need. */
+function loadOneShot(): Promise<typeof import("./dhcp/one_shot.ts")> {
+  return import("./dhcp/one_shot.ts");
 }
 
 function notPlannable(): CniError {
@@ -150,8 +151,8 @@ function agentOf({ conf }: Request<Conf>): AgentClient {
   return new AgentClient(conf.socket, conf.timeout);
 }
 
-/** What the agent is told: the call as it came, with an absolute path. */
-function argsOf(req: Request<Conf>): AllocateArgs {
+/** Makes the arguments for the agent: the call as it came, with an absolute path of the namespace. */
+function argsOf(req: Request<Conf>): CmdArgs {
   const { containerId, ifName, netns, args, text, raw } = req;
   const absolute = netns === "" || netns.startsWith("/") ? netns : `${Deno.cwd()}/${netns}`;
   return {
@@ -165,18 +166,18 @@ function argsOf(req: Request<Conf>): AllocateArgs {
   };
 }
 
-/** The interface is whose it is: the plugin that has configured it looks at it. */
-async function check(req: Request<Conf>, means = usual): Promise<void> {
+/** Checks leases. The interface is checked by the plugin that has configured it. */
+async function check(req: Request<Conf>, env = hostEnvironment): Promise<void> {
   const { conf } = req;
   containerNetns(req);
   const leased = usesDhcp(conf);
-  if (leased && conf.oneShot) await (await loadAlone()).requireLeases(req, means);
+  if (leased && conf.oneShot) await (await loadOneShot()).requireLeases(req, env);
   const known = conf.oneShot || !leased || await checkAgent(req);
   if (!known) await checkInterface(req);
   else if (conf.ipv6 === "slaac") await checkInterface(req, { family: 6 });
 }
 
-/** Whether the agent keeps what is wanted; the reference's cannot tell. */
+/** Checks the leases with the agent; gives false when the agent cannot tell, as the reference's. */
 async function checkAgent(req: Request<Conf>): Promise<boolean> {
   const result = await agentOf(req).check(argsOf(req)).catch((error) => {
     const { msg, details } = toCniError(error);
@@ -185,7 +186,7 @@ async function checkAgent(req: Request<Conf>): Promise<boolean> {
   return result !== undefined;
 }
 
-/** Where nobody knows of a lease, the address says that there is one. */
+/** Checks the address on the interface, which shows a lease that nobody knows of. */
 async function checkInterface(
   req: Request<Conf>,
   { family }: { readonly family?: 6 } = {},
@@ -205,58 +206,58 @@ async function checkInterface(
 }
 
 /**
- * A lease of no agent, or of one that does not run, is given back by the plugin itself, whoever
+ * Removes leases. The plugin itself releases a lease of no agent, or of one that does not run, whoever
  * serves the socket by now.
  */
-async function del(req: Request<Conf>, means = usual): Promise<void> {
+async function del(req: Request<Conf>, env = hostEnvironment): Promise<void> {
   const { conf, host } = req;
-  const paths = (await leasePaths(req, means)).filter((path) => hasTraces(path, means));
-  const alone = paths.length > 0 ? await loadAlone() : undefined;
-  const left = paths.map((path) => alone!.readTraces(path, means))
-    .filter((trace) => trace !== undefined);
-  const kept = left.length > 0
-    ? left.some(({ agent }) => agent !== undefined)
+  const paths = (await leasePaths(req, env)).filter((path) => hasLeaseFiles(path, env));
+  const oneShot = paths.length > 0 ? await loadOneShot() : undefined;
+  const found = paths.map((path) => oneShot!.readLeaseOrIntent(path, env))
+    .filter((lease) => lease !== undefined);
+  const kept = found.length > 0
+    ? found.some(({ agent }) => agent !== undefined)
     : usesDhcp(conf) && !conf.oneShot;
   const asked = kept && !host.dryRun;
-  const down = asked ? await agentOf(req).release(argsOf(req)).catch(onlyIfDown) : undefined;
-  const ours = left.filter((trace) => down || !asked || isNobodys(trace));
+  const down = asked ? await agentOf(req).release(argsOf(req)).catch(errorIfNotRunning) : undefined;
+  const ours = found.filter((lease) => down || !asked || isOrphan(lease));
   await removeAll(ours.map(({ path }) => ({
     why: "give back a lease",
-    run: () => alone!.giveUp(host, path, means),
+    run: () => oneShot!.giveUpLease(host, path, env),
   })));
 }
 
-/** Whether a lease is none of a running agent: that of the reference leaves it as it is. */
-function isNobodys({ agent }: { readonly agent?: string | undefined }): boolean {
-  return agent === undefined || !isServed(agent);
+/** Whether no running agent of ours keeps a lease. The reference's agent leaves the lease alone. */
+function isOrphan({ agent }: { readonly agent?: string | undefined }): boolean {
+  return agent === undefined || !isAgentRunning(agent);
 }
 
-/** Gives the error where no agent runs; throws any other. */
-function onlyIfDown(error: Error): NotRunning {
-  if (error instanceof NotRunning) return error;
+/** Gives the error when no agent runs; throws any other. */
+function errorIfNotRunning(error: Error): AgentNotRunning {
+  if (error instanceof AgentNotRunning) return error;
   throw error;
 }
 
-async function gc(req: GcRequest<Conf>, means = usual): Promise<void> {
+async function gc(req: GcRequest<Conf>, env = hostEnvironment): Promise<void> {
   const { conf, host, network, valid } = req;
   const asked = usesDhcp(conf) && !conf.oneShot && !host.dryRun;
-  const down = asked ? await agentOf(req).gc(network, valid).catch(onlyIfDown) : undefined;
-  if ([...leaseFiles(means), ...leaseFiles(means, "intent")].length === 0) return;
-  const { giveUp, staleTraces } = await loadAlone();
-  const stale = staleTraces(req, means).filter((trace) => down || isNobodys(trace));
+  const down = asked ? await agentOf(req).gc(network, valid).catch(errorIfNotRunning) : undefined;
+  if ([...listLeaseFiles(env), ...listLeaseFiles(env, "intent")].length === 0) return;
+  const { giveUpLease, staleLeases } = await loadOneShot();
+  const stale = staleLeases(req, env).filter((lease) => down || isOrphan(lease));
   await removeAll(stale.map(({ containerId, path }) => ({
     why: `give back the lease of container "${containerId}"`,
-    run: () => giveUp(host, path, means),
+    run: () => giveUpLease(host, path, env),
   })));
 }
 
-async function status(req: Request<Conf>, means = usual): Promise<void> {
+async function status(req: Request<Conf>, env = hostEnvironment): Promise<void> {
   requireTools(tools);
   const { oneShot, socket } = req.conf;
   if (oneShot || !usesDhcp(req.conf)) return;
   await new AgentClient(socket, shortTimeout).greet().catch((error) => {
     const { msg, details } = toCniError(error);
-    const waiting = leaseFiles(means).length > 0;
+    const waiting = listLeaseFiles(env).length > 0;
     const code = waiting ? codes.limitedConnectivity : codes.notAvailable;
     throw new CniError(code, msg, details, { cause: error });
   });

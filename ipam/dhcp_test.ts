@@ -1,48 +1,60 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { AttachmentKey } from "../cni/attachment_key.ts";
+import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { JsonObject, Result } from "../cni/types.ts";
+import type { Host } from "../ns/machine.ts";
 import type { FakeAnswer } from "../ns/testing.ts";
-import type { Conf } from "./dhcp/conf.ts";
-import type { Goal } from "./dhcp/exchange.ts";
-import type { Held } from "./dhcp/hold.ts";
-import type { LeaseAgent } from "./dhcp/lease_rpc.ts";
-import type { Means } from "./dhcp/place.ts";
-import type { EntryOf } from "./dhcp/entry.ts";
+import type { Conf } from "./dhcp/conf/conf.ts";
+import type { Environment } from "./dhcp/environment.ts";
+import type { ExchangeGoal4 } from "./dhcp/exchange/client_message4.ts";
+import type { ExchangeResult4 } from "./dhcp/exchange/run_exchange4.ts";
+import type { LeaseRecordOf } from "./dhcp/lease/lease_record.ts";
+import type { DhcpService } from "./dhcp/rpc/dhcp_service.ts";
 import { decodeForRemoval, decodeOrThrow } from "../cni/decode.ts";
 import { CniError, codes } from "../cni/error.ts";
 import { emptyResult } from "../cni/types.ts";
 import { DryRun, Machine } from "../ns/machine.ts";
-import type { Host } from "../ns/machine.ts";
 import { inspectNetns } from "../ns/netns.ts";
 import { FakeHost } from "../ns/testing.ts";
 import { testTraits } from "../cni/testing.ts";
 import { plugin, verbs } from "./dhcp.ts";
-import { Daemon } from "./dhcp/daemon.ts";
-import { parseFlags } from "./dhcp/flags.ts";
-import { leaseMethods } from "./dhcp/lease_rpc.ts";
-import { serveRpc } from "./dhcp/rpc.ts";
-import { Store } from "./dhcp/store.ts";
-import { FakeAgentTools } from "./dhcp/testing_agent.ts";
-import { acked, ackOf, entryOf, failed, leaseAt, settle } from "./dhcp/testing_keeper.ts";
+import { Daemon } from "./dhcp/agent/daemon.ts";
+import { parseFlags } from "./dhcp/agent/flags.ts";
+import { FakeAgentTools } from "./dhcp/agent/testing_agent.ts";
+import {
+  ackedResult,
+  ackOf,
+  failedResult,
+  leaseAt,
+  leaseRecordOf,
+  settle,
+} from "./dhcp/agent/testing_keeper.ts";
+import { LeaseStore } from "./dhcp/lease/lease_store.ts";
+import { dhcpMethods } from "./dhcp/rpc/dhcp_service.ts";
+import { serveRpc } from "./dhcp/rpc/net_rpc.ts";
 
 /** A folder with a place for a socket and leases, and exchanges that end as the test says. */
-class Scene implements Means, Disposable {
+class Scene implements Environment, Disposable {
   readonly base = Deno.makeTempDirSync();
   readonly dir = `${this.base}/leases`;
   readonly socket = `${this.base}/dhcp.sock`;
   /** What was sent. */
   readonly sent: string[] = [];
   /** How the next exchange ends. */
-  next: Held = acked();
-  readonly store = new Store(this.dir);
+  next: ExchangeResult4 = ackedResult();
+  readonly store = new LeaseStore(this.dir);
 
-  readonly hold = (_host: unknown, { goal }: { readonly goal: Goal }): Promise<Held> => {
+  readonly runExchange4 = (
+    _host: unknown,
+    { goal }: { readonly goal: ExchangeGoal4 },
+  ): Promise<ExchangeResult4> => {
     this.sent.push(goal.kind);
     return Promise.resolve(goal.kind === "release" ? { kind: "sent" } : this.next);
   };
 
-  readonly releaseFromHost = ({ goal }: { readonly goal: Goal }): Promise<Held> => {
+  readonly releaseFromHost = (
+    { goal }: { readonly goal: ExchangeGoal4 },
+  ): Promise<ExchangeResult4> => {
     this.sent.push(`${goal.kind} from the host`);
     return Promise.resolve({ kind: "sent" });
   };
@@ -110,8 +122,8 @@ async function startAgent(scene: Scene) {
 }
 
 /** The reference's agent: two methods and no more. */
-function startReference(scene: Scene, agent: Partial<LeaseAgent> = {}): Deno.UnixListener {
-  const methods = leaseMethods({
+function startReference(scene: Scene, agent: Partial<DhcpService> = {}): Deno.UnixListener {
+  const methods = dhcpMethods({
     allocate: () => Promise.resolve(emptyResult()),
     release: () => Promise.resolve(),
     ...agent,
@@ -148,8 +160,8 @@ Deno.test("ADD with an agent gives the agent's result; a rollback gives the leas
   const host = new FakeHost();
   const added = verbs.add(request(scene, { host }), scene);
   while (tools.pending.length === 0) await settle();
-  assertEquals(tools.only.holding.netns.path, "/run/netns/c1");
-  tools.only.end(acked());
+  assertEquals(tools.only.job.netns.path, "/run/netns/c1");
+  tools.only.end(ackedResult());
   assertEquals(await added, result);
   assertEquals(host.undos.length, 1);
   await host.undos[0]!.undo();
@@ -161,11 +173,11 @@ Deno.test("ADD again does not take back what an ADD before has got", async () =>
   using scene = new Scene();
   const { tools, daemon } = await startAgent(scene);
   const path = await scene.store.pathOf({ network: "net", containerId: "c1", ifName: "eth0" });
-  scene.store.write(entryOf(leaseAt(Date.now()), { path, agent: scene.socket }));
+  scene.store.write(leaseRecordOf(leaseAt(Date.now()), { path, agent: scene.socket }));
   const host = new FakeHost();
   const added = verbs.add(request(scene, { host }), scene);
   while (tools.pending.length === 0) await settle();
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await added;
   assertEquals(host.undos, []);
   await daemon.stop();
@@ -189,7 +201,7 @@ Deno.test("ADD that no server answers counts in the details what was sent", asyn
   const { tools, daemon } = await startAgent(scene);
   const added = verbs.add(request(scene), scene);
   while (tools.pending.length === 0) await settle();
-  tools.only.end(failed);
+  tools.only.end(failedResult);
   const error = await assertRejects(() => added, CniError);
   assertEquals(error.code, codes.tryAgainLater);
   assertEquals(error.msg, "error calling DHCP.Allocate: no more tries");
@@ -259,7 +271,7 @@ Deno.test("CHECK asks the agent, and nobody else", async () => {
   const { tools, daemon } = await startAgent(scene);
   const added = verbs.add(request(scene), scene);
   while (tools.pending.length === 0) await settle();
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await added;
   await verbs.check(request(scene), scene);
   await daemon.agent.gc("net", []);
@@ -292,7 +304,7 @@ Deno.test("DEL gives the lease back, also again, and without a namespace", async
   const { tools, daemon } = await startAgent(scene);
   const added = verbs.add(request(scene), scene);
   while (tools.pending.length === 0) await settle();
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await added;
   await verbs.del(request(scene, { netns: "", removal: true }), scene);
   assertEquals([daemon.agent.size, tools.disk.size], [0, 0]);
@@ -307,7 +319,7 @@ async function left(scene: Scene, { agent, containerId = "c1" }: {
 } = {}): Promise<void> {
   const attachment = { network: "net", containerId, ifName: "eth0" };
   const path = await scene.store.pathOf(attachment);
-  const entry = entryOf(leaseAt(Date.now()), { ...attachment, path, agent });
+  const entry = leaseRecordOf(leaseAt(Date.now()), { ...attachment, path, agent });
   // No such namespace: everything goes from the host.
   scene.store.write({ ...entry, netns: "/run/netns/no-such-container" });
 }
@@ -342,7 +354,7 @@ Deno.test("GC gives back what is not valid: by the agent, or without one", async
   const { tools, daemon } = await startAgent(scene);
   const added = verbs.add(request(scene), scene);
   while (tools.pending.length === 0) await settle();
-  tools.only.end(acked());
+  tools.only.end(ackedResult());
   await added;
   await verbs.gc(request(scene, { valid, host: new Machine(), removal: true }), scene);
   assertEquals(daemon.agent.size, 0);
@@ -432,8 +444,8 @@ Deno.test("one shot: DEL and GC give back what an ADD that was killed may have g
   using scene = new Scene();
   const host = new Machine();
   await verbs.add(request(scene, { ...oneShot, host }), scene);
-  const [{ lease: _, replaces: __, generation: ___, ...intent }] = scene.store.all() as [
-    EntryOf<4>,
+  const [{ lease: _, replacedAcks: __, generation: ___, ...intent }] = scene.store.all() as [
+    LeaseRecordOf<4>,
   ];
   scene.store.remove({ path: intent.path, generation: 1 });
   const tries = [undefined, scene.socket].flatMap((agent) => [
@@ -445,7 +457,7 @@ Deno.test("one shot: DEL and GC give back what an ADD that was killed may have g
     // A namespace that is there for certain; nothing is done in it.
     const own = inspectNetns("/proc/self/ns/net");
     assert(own.is === "namespace");
-    scene.store.intend({ ...intent, agent, netns: own.netns.path, identity: own.identity });
+    scene.store.writeIntent({ ...intent, agent, netns: own.netns.path, identity: own.identity });
     await verb(request(scene, { host, removal: true }), scene);
     assertEquals(scene.sent, ["acquire", "release"]);
     assertEquals([...Deno.readDirSync(scene.dir)], []);
@@ -465,7 +477,7 @@ Deno.test("one shot: a lease that cannot be used goes back with the rollback", a
   using scene = new Scene();
   const ack = ackOf({});
   const options = new Map([...ack.options].filter(([code]) => code !== 1));
-  scene.next = acked({ ...ack, options });
+  scene.next = ackedResult({ ...ack, options });
   const host = new Machine();
   await assertRejects(
     () => verbs.add(request(scene, { ...oneShot, host }), scene),
@@ -478,9 +490,9 @@ Deno.test("one shot: a lease that cannot be used goes back with the rollback", a
 
 Deno.test("one shot: an ended lease is asked for anew, and CHECK says so", async () => {
   using scene = new Scene();
-  scene.next = acked(ackOf({ seconds: 4 }));
+  scene.next = ackedResult(ackOf({ seconds: 4 }));
   await verbs.add(request(scene, { ...oneShot, host: new Machine() }), scene);
-  const [entry] = scene.store.all() as [EntryOf<4>];
+  const [entry] = scene.store.all() as [LeaseRecordOf<4>];
   const lease = { ...entry.lease, since: 0, renewAt: 1, rebindAt: 2, expireAt: 3 };
   scene.store.write({ ...entry, lease });
   await assertRejects(
@@ -493,11 +505,11 @@ Deno.test("one shot: an ended lease is asked for anew, and CHECK says so", async
   assertEquals(scene.store.all()[0]!.generation, 2);
 });
 
-const failures: readonly [held: Held, code: number, msg: string, details: string][] = [
+const failures: readonly [held: ExchangeResult4, code: number, msg: string, details: string][] = [
   [
     {
-      ...failed,
-      counts: { ...failed.counts, request: 0 },
+      ...failedResult,
+      counts: { ...failedResult.counts, request: 0 },
       message: "no more tries: 3 DISCOVER sent; is spanning tree forwarding?",
     },
     codes.tryAgainLater,

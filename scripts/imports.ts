@@ -1,6 +1,6 @@
 /**
- * Checks the import graph: which folder may import which, which packages, what
- * stays lazy, and how large a plugin may be. `deno task ok` runs it.
+ * Checks the import graph: which folder may import which, which packages, what stays lazy, how large
+ * a plugin may be, and that there is no cycle. `deno task ok` runs it.
  *
  * @module
  */
@@ -22,6 +22,15 @@ const layers: readonly (readonly string[])[] = [
   ["main.ts", "mod.ts", "lib"],
   ["scripts", "tests", "bench"],
 ];
+
+/**
+ * Rooms: folders inside a large folder, from left to right. A file of a room imports from its own room
+ * or from one further left; rooms on one line know nothing of each other. Files beside the rooms are
+ * right of all of them.
+ */
+const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  "ipam/dhcp": [["codec", "rpc"], ["conf", "exchange"], ["lease"], ["agent"]],
+};
 
 /** Folders that are not shipped. They may import each other. */
 const development: readonly string[] = layers.at(-1)!;
@@ -100,6 +109,9 @@ export function check(modules: readonly Module[]): Problem[] {
   return [
     ...modules.flatMap((module) => module.imports.flatMap((it) => checkImport(module.file, it))),
     ...modules.flatMap(checkLoaded),
+    ...modules.flatMap((module) => module.imports.flatMap((it) => checkRooms(module.file, it))),
+    ...modules.flatMap((module) => module.imports.flatMap((it) => checkTesting(module.file, it))),
+    ...checkCycles(byFile),
     ...modules.filter(({ file }) => pluginType(file)).flatMap((it) => checkPlugin(it, byFile)),
     ...modules.filter(({ file }) => isEntry(file)).flatMap((it) => checkLazy(it, byFile)),
   ].sort((a, b) => a.file.localeCompare(b.file) || a.line - b.line);
@@ -122,7 +134,7 @@ function packageProblem(from: string, specifier: string): string | undefined {
     return specifier.startsWith("npm:deno-std@") ? undefined : `only deno-std: ${specifier}`;
   }
   if (shippedPackages.test(specifier)) return undefined;
-  if (testPackages.test(specifier) && !isShipped(from)) return undefined;
+  if (testPackages.test(specifier) && isTest(from)) return undefined;
   return `package "${specifier}" is not on the list in scripts/imports.ts`;
 }
 
@@ -144,6 +156,98 @@ function arrowProblem(from: string, { specifier, file }: Import & { file: string
   if (development.includes(here) && development.includes(there)) return undefined;
   if (from.endsWith("_test.ts") && file.startsWith(testHelpers)) return undefined;
   return `${here} imports from the left only, and ${there} is not: ${file}`;
+}
+
+/** Problem of an import from a room further right, or from one beside. */
+function checkRooms(from: string, { file, line }: Import): Problem[] {
+  const folder = Object.keys(rooms).find((folder) => from.startsWith(`${folder}/`));
+  if (folder === undefined || !file?.startsWith(`${folder}/`)) return [];
+  const [here, there] = [roomOf(from, folder), roomOf(file, folder)];
+  const [a, b] = [rankOf(here, folder), rankOf(there, folder)];
+  if (here === there && a >= 0 || a > b && b >= 0) return [];
+  const message = a < 0 || b < 0
+    ? `${folder}/${a < 0 ? here : there} is no room`
+    : `room ${here} imports from the left only, and ${there || "no room"} is not: ${file}`;
+  return [{ file: from, line, message }];
+}
+
+/** The room of a file in a folder of rooms; an empty name for a file beside the rooms. */
+function roomOf(file: string, folder: string): string {
+  const [room, ...rest] = file.slice(folder.length + 1).split("/");
+  return rest.length === 0 ? "" : room!;
+}
+
+/** Rank of a room from left to right; -1 for a folder that is no room. */
+function rankOf(room: string, folder: string): number {
+  const order = rooms[folder]!;
+  return room === "" ? order.length : order.findIndex((line) => line.includes(room));
+}
+
+/** Problem of shipped code that imports a test or a test double. */
+function checkTesting(from: string, { file, line }: Import): Problem[] {
+  if (!isShipped(from) || file === undefined || !isForTests(file)) return [];
+  return [{ file: from, line, message: `shipped code imports what is for tests: ${file}` }];
+}
+
+/** Whether a file is a test, or a double for tests: `x_test.ts`, `testing.ts`, `testing_x.ts`. */
+function isForTests(file: string): boolean {
+  const name = file.split("/").at(-1)!;
+  return name.endsWith("_test.ts") || /^testing(_.*)?\.ts$/.test(name);
+}
+
+/** One problem for each cycle of imports; imports of types and by `import()` count. */
+function checkCycles(byFile: ReadonlyMap<string, Module>): Problem[] {
+  return cyclesOf(byFile).map((cycle) => {
+    const [file, next] = cycle;
+    const line = byFile.get(file!)!.imports.find((it) => it.file === next)!.line;
+    return { file: file!, line, message: `import cycle: ${[...cycle, file].join(" → ")}` };
+  });
+}
+
+/** A shortest cycle through the first file of each group of files that import each other. */
+function cyclesOf(byFile: ReadonlyMap<string, Module>): string[][] {
+  const cycles: string[][] = [];
+  const done = new Set<string>();
+  for (const file of [...byFile.keys()].sort()) {
+    if (done.has(file)) continue;
+    const way = wayBack(file, byFile);
+    if (!way) continue;
+    cycles.push(way);
+    for (const other of reachableFrom(file, byFile)) {
+      if (reachableFrom(other, byFile).has(file)) done.add(other);
+    }
+  }
+  return cycles;
+}
+
+/** The files on a shortest way of imports from a file back to itself, the file first. */
+function wayBack(start: string, byFile: ReadonlyMap<string, Module>): string[] | undefined {
+  const ways: string[][] = [[start]];
+  const seen = new Set<string>();
+  for (const way of ways) {
+    for (const next of importsOf(way.at(-1)!, byFile)) {
+      if (next === start) return way;
+      if (!seen.has(next)) ways.push([...way, next]);
+      seen.add(next);
+    }
+  }
+  return undefined;
+}
+
+function reachableFrom(start: string, byFile: ReadonlyMap<string, Module>): Set<string> {
+  const seen = new Set<string>();
+  const files = [start];
+  for (const file of files) {
+    const found = importsOf(file, byFile).filter((next) => !seen.has(next));
+    for (const next of found) seen.add(next);
+    files.push(...found);
+  }
+  return seen;
+}
+
+function importsOf(file: string, byFile: ReadonlyMap<string, Module>): string[] {
+  const files = byFile.get(file)?.imports.map((it) => it.file) ?? [];
+  return [...new Set(files.filter((it) => it !== undefined))];
 }
 
 function folderOf(file: string): string {
@@ -169,10 +273,14 @@ function pluginType(file: string): string | undefined {
   return type;
 }
 
+/** Whether a file is shipped for use: neither a tool of the project, nor for tests. */
 function isShipped(file: string): boolean {
-  const folder = folderOf(file);
-  return layerOf(folder) !== undefined && !development.includes(folder) &&
-    !file.endsWith("_test.ts");
+  return layerOf(folderOf(file)) !== undefined && !isTest(file) && !isForTests(file);
+}
+
+/** Whether a file is a test beside the code, or in a folder that is not shipped. */
+function isTest(file: string): boolean {
+  return development.includes(folderOf(file)) || file.endsWith("_test.ts");
 }
 
 function checkPlugin({ file, lines }: Module, byFile: ReadonlyMap<string, Module>): Problem[] {

@@ -65,6 +65,7 @@ Deno.test("a file does not import from further right, types included", async () 
     }),
     [
       "cli/main.ts:1: cli imports from the left only, and tests is not: tests/harness/help.ts",
+      "cli/main.ts:1: import cycle: cli/main.ts → tests/harness/help.ts → main.ts → cli/main.ts",
       "host/ip.ts:1: host imports from the left only, and cni is not: cni/types.ts",
       "ns/netns.ts:2: ns imports from the left only, and main.ts is not: main.ts",
     ],
@@ -146,6 +147,99 @@ Deno.test("a plugin stays within its budget of lines and bytes", async () => {
     [
       `ipam/static.ts:1: ${lines + 2} lines of code, at most ${lines}`,
       `ipam/static.ts:1: loads N bytes of code, at most ${bytes}`,
+    ],
+  );
+});
+
+/** A plugin with rooms in which every rule holds. */
+const housed: Readonly<Record<string, string>> = {
+  "registry.ts": `${sound["registry.ts"]}import("./ipam/dhcp.ts");\n`,
+  "ipam/dhcp.ts": 'import { part } from "./dhcp/part.ts";\nexport const plugin = part;\n',
+  "ipam/dhcp/part.ts":
+    'import { lease } from "./lease/lease.ts";\nimport { message } from "./codec/message.ts";\nexport const part = [lease, message];\n',
+  "ipam/dhcp/lease/lease.ts":
+    'import { exchange } from "../exchange/exchange.ts";\nimport { ip } from "../../../host/ip.ts";\nexport const lease = [exchange, ip];\n',
+  "ipam/dhcp/exchange/exchange.ts":
+    'import { message } from "../codec/message.ts";\nexport const exchange = message;\n',
+  "ipam/dhcp/codec/message.ts":
+    'import { bytes } from "./bytes.ts";\nexport const message = bytes;\n',
+  "ipam/dhcp/codec/bytes.ts": "export const bytes = 1;\n",
+};
+
+Deno.test("rooms that import from the left are no problem", async () => {
+  assertEquals(await problems(housed), []);
+});
+
+Deno.test("a room imports from rooms to its left only, types included", async () => {
+  assertEquals(
+    await problems({
+      ...housed,
+      "ipam/dhcp/codec/message.ts":
+        'import type { Lease } from "../lease/types.ts";\nexport const message = 1 as Lease;\n',
+      "ipam/dhcp/lease/types.ts": "export type Lease = number;\n",
+      "ipam/dhcp/exchange/exchange.ts":
+        'import { conf } from "../conf/conf.ts";\nimport "../codec/message.ts";\nexport const exchange = conf;\n',
+      "ipam/dhcp/conf/conf.ts": "export const conf = 1;\n",
+      "ipam/dhcp/agent/agent.ts": 'import { other } from "../other.ts";\nother;\n',
+      "ipam/dhcp/other.ts": "export const other = 1;\n",
+    }),
+    [
+      "ipam/dhcp/agent/agent.ts:1: room agent imports from the left only, and no room is not: ipam/dhcp/other.ts",
+      "ipam/dhcp/codec/message.ts:1: room codec imports from the left only, and lease is not: ipam/dhcp/lease/types.ts",
+      "ipam/dhcp/exchange/exchange.ts:1: room exchange imports from the left only, and conf is not: ipam/dhcp/conf/conf.ts",
+    ],
+  );
+});
+
+Deno.test("a folder beside rooms that is no room is a problem", async () => {
+  assertEquals(
+    await problems({
+      ...housed,
+      "ipam/dhcp/part.ts": 'import { x } from "./util/x.ts";\nexport const part = x;\n',
+      "ipam/dhcp/util/x.ts": "export const x = 1;\n",
+    }),
+    ["ipam/dhcp/part.ts:1: ipam/dhcp/util is no room"],
+  );
+});
+
+Deno.test("a cycle is a problem, by whatever kind of import", async () => {
+  assertEquals(
+    await problems({
+      "host/ip.ts":
+        '\nimport type { A } from "./a.ts";\nexport const ip = 1 as A;\nexport type B = A;\n',
+      "host/a.ts": 'import { c } from "./c.ts";\nimport "./ip.ts";\nexport type A = number;\nc;\n',
+      "host/c.ts": 'export const c = () => import("./d.ts");\n',
+      "host/d.ts": 'import "./c.ts";\nimport "./e.ts";\n',
+      "host/e.ts": "export const e = 1;\n",
+      "tests/harness/one.ts": 'import type { Two } from "./two.ts";\nexport type One = Two;\n',
+      "tests/harness/two.ts": 'import type { One } from "./one.ts";\nexport type Two = One[];\n',
+    }),
+    [
+      "host/a.ts:2: import cycle: host/a.ts → host/ip.ts → host/a.ts",
+      "host/c.ts:1: import cycle: host/c.ts → host/d.ts → host/c.ts",
+      "tests/harness/one.ts:1: import cycle: tests/harness/one.ts → tests/harness/two.ts → tests/harness/one.ts",
+    ],
+  );
+});
+
+Deno.test("shipped code imports neither tests nor test doubles; tests and doubles do", async () => {
+  assertEquals(
+    await problems({
+      "host/testing.ts": 'import "./testing_ip.ts";\nexport const fake = 1;\n',
+      "host/testing_ip.ts": "export const fakeIp = 1;\n",
+      "host/fake_test.ts": 'import "./testing.ts";\nimport "./more_test.ts";\n',
+      "host/more_test.ts": "export const more = 1;\n",
+      "tests/harness/help.ts": 'import "../../host/testing.ts";\nexport const help = 1;\n',
+      "ns/netns.ts":
+        'import type {} from "../host/testing.ts";\nimport "../host/more_test.ts";\nexport const netns = 1;\n',
+      "cli/main.ts": 'export const main = () => import("../host/testing_ip.ts");\n',
+      "ns/testing_netns.ts": 'import { assert } from "@std/assert";\nassert;\n',
+    }),
+    [
+      "cli/main.ts:1: shipped code imports what is for tests: host/testing_ip.ts",
+      "ns/netns.ts:1: shipped code imports what is for tests: host/testing.ts",
+      "ns/netns.ts:2: shipped code imports what is for tests: host/more_test.ts",
+      'ns/testing_netns.ts:1: package "@std/assert" is not on the list in scripts/imports.ts',
     ],
   );
 });

@@ -6,6 +6,7 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { JsonObject } from "../cni/types.ts";
+import type { Sandbox } from "./harness/sandbox.ts";
 import { codes } from "../cni/error.ts";
 import { contains, parseCidr } from "../host/ip.ts";
 import {
@@ -20,7 +21,6 @@ import {
 import { Dnsmasq, subnet } from "./harness/dhcp_server.ts";
 import { kernelTest } from "./harness/need.ts";
 import { addressesOf, fail, peerDir, succeed } from "./harness/plugin.ts";
-import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 const needs = ["link:bridge", "link:veth", "tool:dnsmasq", "plugin:dhcp"] as const;

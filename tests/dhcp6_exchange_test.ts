@@ -4,19 +4,19 @@
  * @module
  */
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import type { ExchangeGoal6 } from "../ipam/dhcp/exchange/client_message6.ts";
+import type { RunExchangeOptions } from "../ipam/dhcp/exchange/run_exchange.ts";
+import type { ExchangeJob6, ExchangeResult6 } from "../ipam/dhcp/exchange/run_exchange6.ts";
+import type { Sandbox } from "./harness/sandbox.ts";
 import { CniError } from "../cni/error.ts";
 import { contains, formatIp, parseCidr, parseIp } from "../host/ip.ts";
-import type { Goal } from "../ipam/dhcp/exchange6.ts";
-import type { Held6, Holding6 } from "../ipam/dhcp/hold6.ts";
-import { holdExchange6 } from "../ipam/dhcp/hold6.ts";
-import type { HoldOptions } from "../ipam/dhcp/hold.ts";
-import { goalOf } from "../ipam/dhcp/lease6.ts";
+import { runExchange6 } from "../ipam/dhcp/exchange/run_exchange6.ts";
+import { goalOf6 } from "../ipam/dhcp/lease/lease6.ts";
 import { Machine } from "../ns/machine.ts";
 import { program } from "./harness/dhcp_exchange.ts";
 import { Dnsmasq, joinServer } from "./harness/dhcp_server.ts";
 import { kernelTest } from "./harness/need.ts";
 import { Child, must } from "./harness/process.ts";
-import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 const client = {
@@ -26,11 +26,11 @@ const client = {
   provided: [],
 };
 
-function hold(
+function runOn(
   path: string,
-  { signal, ...rest }: Partial<Holding6> & HoldOptions = {},
-): Promise<Held6> {
-  const holding: Holding6 = {
+  { signal, ...rest }: Partial<ExchangeJob6> & RunExchangeOptions = {},
+): Promise<ExchangeResult6> {
+  const job: ExchangeJob6 = {
     netns: { path },
     dev: "eth0",
     goal: { kind: "acquire" },
@@ -38,7 +38,7 @@ function hold(
     within: 20_000,
     ...rest,
   };
-  return holdExchange6(new Machine(), holding, { program, signal });
+  return runExchange6(new Machine(), job, { program, signal });
 }
 
 /** Another client. */
@@ -64,29 +64,29 @@ async function serve(
   return { netns, server };
 }
 
-function ackOf(held: Held6) {
-  if (held.kind !== "acked") throw new Error(JSON.stringify(held));
-  return held.ack;
+function ackOf(result: ExchangeResult6) {
+  if (result.kind !== "acked") throw new Error(JSON.stringify(result));
+  return result.ack;
 }
 
 const needs = { needs: ["tool:dnsmasq"] } as const;
 
 kernelTest("dhcp6 exchange: a lease from its beginning to its end", needs, async (sandbox) => {
   const { netns, server } = await serve(sandbox);
-  const acquired = ackOf(await hold(netns));
-  const { address } = goalOf("renew", acquired);
+  const acquired = ackOf(await runOn(netns));
+  const { address } = goalOf6("renew", acquired);
   assertEquals(contains(pool, address!), true);
   const text = formatIp(address!);
   assertEquals(server.leased().includes(text), true);
   await sandbox.ip(netns, [`addr add ${text}/128 dev eth0 nodad`]);
   const before = await snapshot(sandbox);
   for (const kind of ["renew", "rebind"] as const) {
-    const renewed = ackOf(await hold(netns, { goal: goalOf(kind, acquired) }));
-    assertEquals(goalOf("renew", renewed).address, address, kind);
+    const renewed = ackOf(await runOn(netns, { goal: goalOf6(kind, acquired) }));
+    assertEquals(goalOf6("renew", renewed).address, address, kind);
   }
-  const confirmed = await hold(netns, { goal: { kind: "reboot", address: address! } });
+  const confirmed = await runOn(netns, { goal: { kind: "reboot", address: address! } });
   assertEquals(confirmed.kind, "confirmed");
-  assertEquals((await hold(netns, { goal: goalOf("release", acquired) })).kind, "sent");
+  assertEquals((await runOn(netns, { goal: goalOf6("release", acquired) })).kind, "sent");
   assertEquals(server.leased().includes(text), false);
   assertSame(before, await snapshot(sandbox), { only: /^a\// });
 });
@@ -101,8 +101,8 @@ kernelTest("dhcp6 exchange: two interfaces at once", needs, async (sandbox) => {
     pool: ["192.168.78.5", "192.168.78.9"],
     more: ["--dhcp-range=2001:db8:1::5,2001:db8:1::9,64,120s"],
   });
-  const held = await Promise.all(["eth0", "eth1"].map((dev) => hold(netns, { dev })));
-  const addresses = held.map((it) => goalOf("renew", ackOf(it)).address!);
+  const result = await Promise.all(["eth0", "eth1"].map((dev) => runOn(netns, { dev })));
+  const addresses = result.map((it) => goalOf6("renew", ackOf(it)).address!);
   const pools = [pool, parseCidr("2001:db8:1::/64")!];
   assertEquals(addresses.map((address, index) => contains(pools[index]!, address)), [true, true]);
 });
@@ -110,20 +110,20 @@ kernelTest("dhcp6 exchange: two interfaces at once", needs, async (sandbox) => {
 kernelTest("dhcp6 exchange: what a server refuses is told", needs, async (sandbox) => {
   const { netns } = await serve(sandbox);
   const elsewhere = parseIp("2001:db8:2::5")!;
-  const reboot = await hold(netns, { goal: { kind: "reboot", address: elsewhere } });
+  const reboot = await runOn(netns, { goal: { kind: "reboot", address: elsewhere } });
   assertEquals(reboot.kind, "refused");
-  const acquired = ackOf(await hold(netns));
-  const { server } = goalOf("renew", acquired) as Goal & { readonly server: Uint8Array };
+  const acquired = ackOf(await runOn(netns));
+  const { server } = goalOf6("renew", acquired) as ExchangeGoal6 & { readonly server: Uint8Array };
   const unknown = { kind: "renew", address: elsewhere, server } as const;
-  const renewed = await hold(netns, { goal: unknown, client: other });
+  const renewed = await runOn(netns, { goal: unknown, client: other });
   assertEquals(renewed.kind, "refused");
   assertMatch((renewed as { message: string }).message, /NoAddrsAvail/);
 });
 
 kernelTest("dhcp6 exchange: no address is left", needs, async (sandbox) => {
   const { netns } = await serve(sandbox, { range: "2001:db8::,static" });
-  const held = await hold(netns, { within: 3000 });
-  assertMatch((held as { message: string }).message, /^no more tries: .*NoAddrsAvail/);
+  const result = await runOn(netns, { within: 3000 });
+  assertMatch((result as { message: string }).message, /^no more tries: .*NoAddrsAvail/);
 });
 
 /** Drops packets of one direction by an expression of nft. */
@@ -150,9 +150,9 @@ for (
   }, async (sandbox) => {
     const { netns } = await serve(sandbox);
     await drop(sandbox, netns, { hook, match: `${match} numgen inc mod 2 0` });
-    const held = await hold(netns);
-    assertEquals(contains(pool, goalOf("renew", ackOf(held)).address!), true);
-    const { counts } = held as Held6 & { kind: "acked" };
+    const result = await runOn(netns);
+    assertEquals(contains(pool, goalOf6("renew", ackOf(result)).address!), true);
+    const { counts } = result as ExchangeResult6 & { kind: "acked" };
     assertEquals(counts.solicit > 1, true);
   });
 }
@@ -175,50 +175,50 @@ async function startHostile(sandbox: Sandbox): Promise<string> {
 
 kernelTest("dhcp6 exchange: a hostile server's packets are ignored", {}, async (sandbox) => {
   const netns = await startHostile(sandbox);
-  const acquired = await hold(netns);
-  const goals = (["renew", "rebind"] as const).map((kind) => goalOf(kind, ackOf(acquired)));
+  const acquired = await runOn(netns);
+  const goals = (["renew", "rebind"] as const).map((kind) => goalOf6(kind, ackOf(acquired)));
   for (const goal of [undefined, ...goals]) {
-    const held = goal ? await hold(netns, { goal }) : acquired;
-    assertEquals(formatIp(goalOf("renew", ackOf(held)).address!), "2001:db8::5");
-    const { counts } = held as Held6 & { kind: "acked" };
+    const result = goal ? await runOn(netns, { goal }) : acquired;
+    assertEquals(formatIp(goalOf6("renew", ackOf(result)).address!), "2001:db8::5");
+    const { counts } = result as ExchangeResult6 & { kind: "acked" };
     assertEquals(Object.values(counts.ignored).map((count) => count > 0), [true, true, true]);
   }
   // What is right never comes.
-  const held = await hold(netns, { client: { ...client, iaid: 99 }, within: 3000 });
+  const result = await runOn(netns, { client: { ...client, iaid: 99 }, within: 3000 });
   assertMatch(
-    (held as { message: string }).message,
+    (result as { message: string }).message,
     /^no more tries: [1-9] SOLICIT sent, 0 ADVERTISE received, \d+ malformed, \d+ for others and \d+ unusable ignored; answers do not fit: /,
   );
 });
 
 kernelTest("dhcp6 exchange: no server, no link, no IPv6", needs, async (sandbox) => {
   const netns = await joinServer(sandbox);
-  const held = await hold(netns, { within: 3000 });
+  const result = await runOn(netns, { within: 3000 });
   assertMatch(
-    (held as { message: string }).message,
+    (result as { message: string }).message,
     /^no more tries: [1-9] SOLICIT sent, 0 ADVERTISE received; does a DHCPv6 server serve this link\?$/,
   );
-  assertEquals(await hold(netns, { dev: "eth7" }), { kind: "link missing" });
-  assertEquals(await hold(`${netns}-none`), { kind: "namespace gone" });
+  assertEquals(await runOn(netns, { dev: "eth7" }), { kind: "link missing" });
+  assertEquals(await runOn(`${netns}-none`), { kind: "namespace gone" });
   const off = "echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6";
   await sandbox.inside(netns, ["sh", "-c", off]);
-  const error = await assertRejects(() => hold(netns), CniError);
+  const error = await assertRejects(() => runOn(netns), CniError);
   assertEquals(error.msg.startsWith('Cannot speak DHCP on "eth0": its IPv6 is switched off'), true);
 });
 
 kernelTest("dhcp6 exchange: it can be called off", needs, async (sandbox) => {
   const { netns, server } = await serve(sandbox, { more: mute });
   const calling = new AbortController();
-  const holding = hold(netns, { signal: calling.signal });
+  const running = runOn(netns, { signal: calling.signal });
   await server.logged(/DHCPSOLICIT/);
   calling.abort();
-  assertEquals(await holding, { kind: "cancelled" });
+  assertEquals(await running, { kind: "cancelled" });
 });
 
 kernelTest("dhcp6 exchange: the port is taken", {}, async (sandbox) => {
   const netns = await joinServer(sandbox);
   await sandbox.agent(netns).listen("udp", { port: 546, address: "::" });
-  const error = await assertRejects(() => hold(netns), CniError);
+  const error = await assertRejects(() => runOn(netns), CniError);
   assertEquals(
     error.msg,
     'Cannot speak DHCP on "eth0": another program in the container has UDP port 546',
@@ -229,7 +229,7 @@ kernelTest("dhcp6 exchange: the link or the namespace goes meanwhile", needs, as
   const { netns, server } = await serve(sandbox, { more: mute });
   const away = { dev: "eth1", server: "other", address: "192.168.78.1/24" };
   await joinServer(sandbox, away);
-  const [linkless, homeless] = [hold(netns, { dev: "eth1" }), hold(netns)];
+  const [linkless, homeless] = [runOn(netns, { dev: "eth1" }), runOn(netns)];
   await server.logged(/DHCPSOLICIT/);
   await sandbox.ip(netns, ["link del eth1"]);
   assertEquals(await linkless, { kind: "link missing" });
@@ -240,11 +240,11 @@ kernelTest("dhcp6 exchange: the link or the namespace goes meanwhile", needs, as
 kernelTest("dhcp6 exchange: nothing is left by a kill of its process", needs, async (sandbox) => {
   const { netns, server } = await serve(sandbox, { more: mute });
   const before = await snapshot(sandbox);
-  const holding = hold(netns);
+  const running = runOn(netns);
   await server.logged(/DHCPSOLICIT/);
   const pids = () => must(["ip", "netns", "pids", netns.split("/").at(-1)!]);
   Deno.kill(Number(await pids()), "SIGKILL");
-  const error = await assertRejects(() => holding, CniError);
+  const error = await assertRejects(() => running, CniError);
   assertEquals(error.msg, 'Cannot speak DHCP on "eth0": its process was killed');
   assertSame(before, await snapshot(sandbox), { only: /^a\// });
   assertEquals(await pids(), "");

@@ -5,23 +5,23 @@
  * @module
  */
 import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import type { ExchangeGoal4 } from "../ipam/dhcp/exchange/client_message4.ts";
+import type { ExchangeResult4 } from "../ipam/dhcp/exchange/run_exchange4.ts";
+import type { Sandbox } from "./harness/sandbox.ts";
 import { CniError, codes } from "../cni/error.ts";
-import type { Goal } from "../ipam/dhcp/exchange.ts";
-import type { Held } from "../ipam/dhcp/hold.ts";
 import {
   addressOf,
   client,
-  configure,
+  configureLease,
   first,
-  hold,
-  holdCleanly,
   locks,
+  runCleanly,
+  runExchange,
   server,
 } from "./harness/dhcp_exchange.ts";
 import { Dnsmasq, dropPackets, joinServer, startHostile, subnet } from "./harness/dhcp_server.ts";
 import { kernelTest } from "./harness/need.ts";
 import { must, Running } from "./harness/process.ts";
-import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, difference, snapshot } from "./harness/state.ts";
 
 const dnsmasq = { needs: ["tool:dnsmasq", "tool:nft"] } as const;
@@ -29,12 +29,12 @@ const dnsmasq = { needs: ["tool:dnsmasq", "tool:nft"] } as const;
 kernelTest("dhcp exchange: no address is left", dnsmasq, async (sandbox) => {
   const netns = await joinServer(sandbox);
   await Dnsmasq.start(sandbox, { pool: [subnet.first, subnet.first] });
-  await hold(netns);
+  await runExchange(netns);
   const other = { ...client, clientId: new TextEncoder().encode("\0c2/net1/eth0") };
-  const held = await holdCleanly(sandbox, netns, { client: other, within: 5000 });
-  assertEquals(held.kind, "failed");
+  const result = await runCleanly(sandbox, netns, { client: other, within: 5000 });
+  assertEquals(result.kind, "failed");
   assertMatch(
-    (held as { message: string }).message,
+    (result as { message: string }).message,
     /^no more tries: [1-9] DISCOVER sent, 0 OFFER received; is spanning tree forwarding\?$/,
   );
 });
@@ -42,9 +42,9 @@ kernelTest("dhcp exchange: no address is left", dnsmasq, async (sandbox) => {
 kernelTest("dhcp exchange: a slow server is waited for", dnsmasq, async (sandbox) => {
   const netns = await joinServer(sandbox);
   await Dnsmasq.start(sandbox, { more: ["--dhcp-reply-delay=2"] });
-  const held = await holdCleanly(sandbox, netns);
-  assertEquals(addressOf(held), subnet.first);
-  assertEquals(held.kind === "acked" && held.counts.discover > 1, true);
+  const result = await runCleanly(sandbox, netns);
+  assertEquals(addressOf(result), subnet.first);
+  assertEquals(result.kind === "acked" && result.counts.discover > 1, true);
 });
 
 const halves = {
@@ -60,9 +60,9 @@ for (const [title, every] of Object.entries(halves)) {
     const netns = await joinServer(sandbox);
     await Dnsmasq.start(sandbox);
     await dropPackets(sandbox, netns, every);
-    const held = await hold(netns);
-    assertEquals(addressOf(held), subnet.first);
-    const { counts } = held as Held & { kind: "acked" };
+    const result = await runExchange(netns);
+    assertEquals(addressOf(result), subnet.first);
+    const { counts } = result as ExchangeResult4 & { kind: "acked" };
     assertEquals([counts.discover, counts.request], [2, 2]);
   });
 }
@@ -71,19 +71,19 @@ kernelTest("dhcp exchange: a hostile server's packets are ignored", {}, async (s
   const netns = await joinServer(sandbox);
   await startHostile(sandbox);
   const none = { discover: 0, request: 1, offer: 0, ack: 1, nak: 0 };
-  const rows: [Goal, typeof none][] = [
+  const rows: [ExchangeGoal4, typeof none][] = [
     [{ kind: "acquire" }, { ...none, discover: 1, offer: 1 }],
     [{ kind: "reboot", address: first }, none],
     [{ kind: "renew", address: first, server }, none],
     [{ kind: "rebind", address: first }, none],
   ];
   for (const [goal, expected] of rows) {
-    const held = await holdCleanly(sandbox, netns, { goal });
-    assertEquals(addressOf(held), subnet.first, goal.kind);
-    const { counts: { ignored, ...counts } } = held as Held & { kind: "acked" };
+    const result = await runCleanly(sandbox, netns, { goal });
+    assertEquals(addressOf(result), subnet.first, goal.kind);
+    const { counts: { ignored, ...counts } } = result as ExchangeResult4 & { kind: "acked" };
     assertEquals(counts, expected, goal.kind);
     assertEquals(Object.values(ignored).map((count) => count > 0), [true, true, true], goal.kind);
-    if (goal.kind === "reboot") await configure(sandbox, netns, held);
+    if (goal.kind === "reboot") await configureLease(sandbox, netns, result);
   }
 });
 
@@ -91,19 +91,19 @@ kernelTest("dhcp exchange: what was sent and received is counted", {}, async (sa
   const netns = await joinServer(sandbox);
   await startHostile(sandbox);
   const named = { ...client, provided: new Map([[12, new TextEncoder().encode("nobody")]]) };
-  const held = await holdCleanly(sandbox, netns, { client: named, within: 3000 });
+  const result = await runCleanly(sandbox, netns, { client: named, within: 3000 });
   assertMatch(
-    (held as { message: string }).message,
+    (result as { message: string }).message,
     /^no more tries: [1-9] DISCOVER sent, 0 OFFER received, \d+ malformed, \d+ for others and \d+ unusable ignored; answers do not fit: /,
   );
 });
 
 kernelTest("dhcp exchange: no namespace, no link, no Ethernet", {}, async (sandbox) => {
   const netns = await joinServer(sandbox);
-  assertEquals(await hold(`${netns}-none`), { kind: "namespace gone" });
-  assertEquals(await hold("/etc/hostname"), { kind: "namespace gone" });
-  assertEquals(await hold(netns, { dev: "eth7" }), { kind: "link missing" });
-  const error = await assertRejects(() => hold(netns, { dev: "lo" }), CniError);
+  assertEquals(await runExchange(`${netns}-none`), { kind: "namespace gone" });
+  assertEquals(await runExchange("/etc/hostname"), { kind: "namespace gone" });
+  assertEquals(await runExchange(netns, { dev: "eth7" }), { kind: "link missing" });
+  const error = await assertRejects(() => runExchange(netns, { dev: "lo" }), CniError);
   assertEquals(error.msg, 'Cannot speak DHCP on "lo": its hardware is not Ethernet');
 });
 
@@ -111,7 +111,7 @@ kernelTest("dhcp exchange: the port is taken", {}, async (sandbox) => {
   const netns = await joinServer(sandbox);
   await sandbox.agent(netns).listen("udp", { port: 68 });
   const before = await snapshot(sandbox);
-  const error = await assertRejects(() => hold(netns), CniError);
+  const error = await assertRejects(() => runExchange(netns), CniError);
   assertEquals(
     error.msg,
     'Cannot speak DHCP on "eth0": another program in the container has UDP port 68',
@@ -132,10 +132,10 @@ kernelTest("dhcp exchange: the link goes meanwhile", dnsmasq, async (sandbox) =>
   const log = await startMute(sandbox);
   const before = await snapshot(sandbox);
   await sandbox.inside(netns, ["sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/all/rp_filter"]);
-  const holding = hold(netns);
+  const running = runExchange(netns);
   await log.logged(heard);
   await sandbox.ip(netns, ["link del eth0"]);
-  assertEquals(await holding, { kind: "link missing" });
+  assertEquals(await running, { kind: "link missing" });
   const filter = ["cat", "/proc/sys/net/ipv4/conf/all/rp_filter"];
   assertEquals(await sandbox.inside(netns, filter), "1\n");
   assertSame(before, await snapshot(sandbox), { only: /^a\/(nft|iptables)/ });
@@ -144,10 +144,10 @@ kernelTest("dhcp exchange: the link goes meanwhile", dnsmasq, async (sandbox) =>
 kernelTest("dhcp exchange: the namespace goes meanwhile", dnsmasq, async (sandbox) => {
   const netns = await joinServer(sandbox);
   const log = await startMute(sandbox);
-  const holding = hold(netns);
+  const running = runExchange(netns);
   await log.logged(heard);
   await sandbox.removeNetns("a");
-  assertEquals(await holding, { kind: "namespace gone" });
+  assertEquals(await running, { kind: "namespace gone" });
 });
 
 kernelTest(
@@ -156,17 +156,17 @@ kernelTest(
   async (sandbox) => {
     const netns = await joinServer(sandbox);
     const log = await startMute(sandbox);
-    const running = new AbortController();
-    const holding = hold(netns, { signal: running.signal });
+    const stop = new AbortController();
+    const running = runExchange(netns, { signal: stop.signal });
     await log.logged(heard);
-    const held = await hold(netns, { within: 100 });
-    assertEquals(held.kind, "failed");
+    const result = await runExchange(netns, { within: 100 });
+    assertEquals(result.kind, "failed");
     assertMatch(
-      (held as { message: string }).message,
+      (result as { message: string }).message,
       /^no more tries: nothing was sent: process \d+ \(.* ago\) holds an exchange in the container$/,
     );
-    running.abort();
-    await holding;
+    stop.abort();
+    await running;
     assertEquals(locks(), []);
   },
 );
@@ -175,21 +175,21 @@ kernelTest("dhcp exchange: it can be called off", dnsmasq, async (sandbox) => {
   const netns = await joinServer(sandbox);
   const log = await startMute(sandbox);
   const before = await snapshot(sandbox);
-  const [running, waiting] = [new AbortController(), new AbortController()];
-  const holding = hold(netns, { signal: running.signal });
+  const [stop, waiting] = [new AbortController(), new AbortController()];
+  const running = runExchange(netns, { signal: stop.signal });
   await log.logged(heard);
-  const queued = hold(netns, { signal: waiting.signal });
+  const queued = runExchange(netns, { signal: waiting.signal });
   waiting.abort();
   assertEquals(await queued, { kind: "cancelled" });
-  running.abort();
-  assertEquals(await holding, { kind: "cancelled" });
+  stop.abort();
+  assertEquals(await running, { kind: "cancelled" });
   assertSame(before, await snapshot(sandbox), { only: /^a\// });
-  assertEquals(await hold(netns, { signal: AbortSignal.abort() }), { kind: "cancelled" });
+  assertEquals(await runExchange(netns, { signal: AbortSignal.abort() }), { kind: "cancelled" });
 });
 
-/** Holds an exchange in a process of its own, so that it can be killed. */
-function holdApart(netns: string): Running {
-  const file = new URL("harness/dhcp_hold.ts", import.meta.url).pathname;
+/** Runs an exchange in a process of its own, so that it can be killed. */
+function startExchange(netns: string): Running {
+  const file = new URL("harness/dhcp_run_exchange.ts", import.meta.url).pathname;
   const words = ["run", "-A", "--no-check", "--no-lock", "--quiet", file, netns];
   return new Running([Deno.execPath(), ...words], {});
 }
@@ -205,7 +205,7 @@ for (
     const log = await startMute(sandbox);
     await strict(sandbox, netns);
     const before = await snapshot(sandbox);
-    const running = holdApart(netns);
+    const running = startExchange(netns);
     await log.logged(heard);
     kill(running);
     await running.allGone();
@@ -224,11 +224,11 @@ for (const [what, isIt] of [["process", isProgram], ["shell", isShell]] as const
       const log = await startMute(sandbox);
       await strict(sandbox, netns);
       const before = await snapshot(sandbox);
-      const holding = hold(netns);
+      const running = runExchange(netns);
       await log.logged(heard);
       const [victim] = (await processes(netns)).filter(isIt);
       Deno.kill(victim!.pid, "SIGKILL");
-      const error = await assertRejects(() => holding, CniError);
+      const error = await assertRejects(() => running, CniError);
       assertEquals(
         [error.code, error.msg],
         [codes.tryAgainLater, 'Cannot speak DHCP on "eth0": its process was killed'],
@@ -270,7 +270,7 @@ kernelTest(
     const log = await startMute(sandbox);
     await strict(sandbox, netns);
     const before = await snapshot(sandbox);
-    const running = holdApart(netns);
+    const running = startExchange(netns);
     await log.logged(heard);
     running.signalAll("SIGKILL");
     await running.allGone();
@@ -279,7 +279,7 @@ kernelTest(
     for (const what of ["255.255.255.255", "rp_filter", "denocni-dhcp"]) {
       assertStringIncludes(left, what);
     }
-    assertEquals((await hold(netns, { within: 2000 })).kind, "failed");
+    assertEquals((await runExchange(netns, { within: 2000 })).kind, "failed");
     assertSame(before, await snapshot(sandbox), { only });
     assertEquals(locks(), []);
   },

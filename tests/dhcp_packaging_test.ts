@@ -5,6 +5,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import type { Sandbox } from "./harness/sandbox.ts";
 import {
   addressesOn,
   dhcpCall,
@@ -17,7 +18,6 @@ import { Dnsmasq, subnet } from "./harness/dhcp_server.ts";
 import { kernelTest } from "./harness/need.ts";
 import { addressesOf, binDir, startPlugin, succeed } from "./harness/plugin.ts";
 import { must, Running } from "./harness/process.ts";
-import type { Sandbox } from "./harness/sandbox.ts";
 
 const needs = ["link:bridge", "link:veth", "tool:dnsmasq", "plugin:dhcp"] as const;
 const first = `${subnet.first}/${subnet.prefix}`;

@@ -6,8 +6,9 @@
  */
 import { assertEquals, assertMatch } from "@std/assert";
 import type { JsonObject } from "../cni/types.ts";
-import { codes } from "../cni/error.ts";
 import type { Need } from "./harness/need.ts";
+import type { Sandbox } from "./harness/sandbox.ts";
+import { codes } from "../cni/error.ts";
 import {
   addressesOn,
   configure,
@@ -32,7 +33,6 @@ import {
   succeed,
   versions,
 } from "./harness/plugin.ts";
-import type { Sandbox } from "./harness/sandbox.ts";
 import { assertSame, snapshot } from "./harness/state.ts";
 
 const needs = ["link:bridge", "link:veth", "tool:dnsmasq", "plugin:dhcp"] as const;

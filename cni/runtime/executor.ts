@@ -13,7 +13,7 @@ import { CniError, codes } from "../error.ts";
 import type { ExecOptions, PluginEnv } from "../invoke.ts";
 import { execPlugin, execVersion, findPlugin } from "../invoke.ts";
 import type { Plugin } from "../plugin.ts";
-import type { Call, Load } from "../request.ts";
+import type { Call, Load } from "../call.ts";
 import { repairWith } from "../request.ts";
 import { dispatch, withUndoFailures } from "../serve.ts";
 import type { JsonObject, Verb } from "../types.ts";

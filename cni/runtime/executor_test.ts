@@ -6,7 +6,7 @@ import { markerName } from "../delegate.ts";
 import { CniError, codes } from "../error.ts";
 import type { Plugin } from "../plugin.ts";
 import { definePlugin } from "../plugin.ts";
-import type { Load } from "../request.ts";
+import type { Load } from "../call.ts";
 import type { JsonObject } from "../types.ts";
 import { emptyResult } from "../types.ts";
 import type { ExecutorOptions, PluginCall, Runnable } from "./executor.ts";

@@ -1,13 +1,13 @@
 /**
- * IPv6 of a container's interface as far as the kernel makes it: listening to routers, and waiting
- * for the address that it makes of what they advertise.
+ * Stateless address autoconfiguration (SLAAC, RFC 4862) of a container's interface by the kernel: lets
+ * the kernel accept router advertisements, and waits for the address that it makes of them.
  *
  * @module
  */
 import type { Result } from "../../cni/types.ts";
-import type { NetnsRef } from "../../host/command.ts";
 import type { Step } from "../../host/step.ts";
 import type { Host } from "../../ns/machine.ts";
+import type { NetnsInterface } from "./lease/interface_plan.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { command } from "../../host/command.ts";
 import { parseLinks } from "../../host/ip_link.ts";
@@ -15,50 +15,46 @@ import { Listening } from "../../host/listen.ts";
 import { sysctl } from "../../host/step.ts";
 import { argv } from "../../ns/enter.ts";
 import { bringUp } from "../../recipes/configure.ts";
-import { readSlaac } from "./slaac.ts";
+import { readSlaacState } from "./slaac_state.ts";
 
-/** An interface of a container. */
-export interface Inside {
-  readonly netns: NetnsRef;
-  readonly ifName: string;
-}
-
-/** What decides whether the kernel heeds routers. */
-export interface Heed {
-  /** Kernel variables of the interface; absent where the kernel has no IPv6. */
+/** What decides whether the kernel accepts router advertisements. */
+export interface RouterSettings {
+  /** Kernel variables of the interface; empty when the kernel has no IPv6. */
   readonly variables: ReadonlyMap<string, number>;
   readonly up: boolean;
-  /** Whether it has an address of IPv6 that would be lost if IPv6 were switched off. */
+  /** Whether it has a global IPv6 address, which would be lost if IPv6 were switched off. */
   readonly settled: boolean;
 }
 
 const names = ["disable_ipv6", "forwarding", "accept_ra", "autoconf"] as const;
 
-/** Prints the variables, one a line, then the link. */
-const lookScript = [
+/** A script that prints the variables, one a line, then the link. */
+const settingsScript = [
   'cd "/proc/sys/net/ipv6/conf/$1" 2>/dev/null &&',
   `for name in ${names.join(" ")}; do echo "$name $(cat "$name")"; done`,
   'exec ip -d -j addr show dev "$1"',
 ].join("\n");
 
-/** Lets the kernel listen to routers on an interface. A rollback puts back what was changed. */
-export async function heedRouters(
+/** Lets the kernel accept router advertisements on an interface. A rollback restores the variables. */
+export async function acceptRouterAdvertisements(
   host: Host,
-  { autoconf, ...inside }: Inside & {
-    /** Make addresses of what they advertise, too; else that is left as it is. */
+  { autoconf, ...inside }: NetnsInterface & {
+    /** Whether to turn on autoconfiguration of addresses; else it stays as it is. */
     readonly autoconf: boolean;
   },
 ): Promise<void> {
   const { netns, ifName } = inside;
-  const text = await host.query(command("sh", ["-c", lookScript, "sh", ifName], { netns }), {
+  const text = await host.query(command("sh", ["-c", settingsScript, "sh", ifName], { netns }), {
     why: `look at IPv6 of container interface "${ifName}"`,
     tolerate: ["missing"],
   });
-  if (text !== undefined) await host.apply(planHeed(inside, { heed: parseHeed(text), autoconf }));
+  if (text !== undefined) {
+    await host.apply(planRouterSettings(inside, { heed: parseRouterSettings(text), autoconf }));
+  }
 }
 
-/** Reads what the script has printed. */
-export function parseHeed(text: string): Heed {
+/** Reads the output of the script. */
+export function parseRouterSettings(text: string): RouterSettings {
   const lines = [...text.matchAll(/^([a-z0-9_]+) (-?\d+)$/gm)];
   const [link] = parseLinks(text.replace(/^[a-z].*\n/gm, ""));
   return {
@@ -71,18 +67,18 @@ export function parseHeed(text: string): Heed {
 }
 
 /**
- * What makes an interface heed routers. One that is up has asked for them already, or has not
- * because it should not: it begins anew, unless that would take an address from it.
+ * Plans to make an interface accept router advertisements. An interface that is up has sent its router
+ * solicitations already, or was not to send them: its IPv6 restarts, unless that would remove an address.
  */
-export function planHeed(
-  inside: Inside,
+export function planRouterSettings(
+  inside: NetnsInterface,
   { heed: { variables, up, settled }, autoconf }: {
-    readonly heed: Heed;
+    readonly heed: RouterSettings;
     readonly autoconf: boolean;
   },
 ): Step[] {
   const wanted = new Map([
-    // Whoever forwards heeds routers by 2 alone.
+    // An interface that forwards accepts advertisements with the value 2 alone.
     ["accept_ra", variables.get("forwarding") ? 2 : Math.max(variables.get("accept_ra") ?? 1, 1)],
     ...(autoconf ? [["autoconf", 1] as const] : []),
     ["disable_ipv6", 0],
@@ -100,7 +96,7 @@ export function planHeed(
 }
 
 function write(
-  { netns, ifName }: Inside,
+  { netns, ifName }: NetnsInterface,
   { name, value, before }: {
     readonly name: string;
     readonly value: number;
@@ -115,23 +111,23 @@ function write(
   };
 }
 
-/** Says something whenever addresses or routes change, as long as its stdin is open. */
+/** A script that prints a line at every change of addresses or routes, until its stdin is closed. */
 const watchScript = 'ip -6 monitor address route 2>/dev/null & read -r _; kill "$!"';
 
-/** Prints what `readSlaac` reads. */
+/** A script that prints what `readSlaacState` reads. */
 const showScript = 'ip -j -6 addr show dev "$1" 2>/dev/null; echo --; ip -j -6 route show';
 
-/** Milliseconds after which is looked again, whatever was said: the first word may be missed. */
+/** Milliseconds between looks without a change: the first change may be missed. */
 const lookInterval = 1000;
 
 /**
- * Waits until the kernel has made an address and found nobody else who has it. The kernel keeps
- * it, by what routers advertise, and has the routes. Throws a `CniError` that says what is missing
+ * Waits until the kernel has made an address and duplicate address detection has ended. The kernel keeps
+ * the address as routers advertise, and has the routes. Throws a `CniError` that says what is missing
  * when the time is over, and when another host has the address.
  */
-export async function awaitAddress(
+export async function awaitSlaacAddress(
   host: Host,
-  { netns, ifName, within, signal }: Inside & {
+  { netns, ifName, within, signal }: NetnsInterface & {
     /** Milliseconds. */
     readonly within: number;
     /** Ends the wait. */
@@ -151,10 +147,10 @@ export async function awaitAddress(
   }
 }
 
-async function lookAt(host: Host, { netns, ifName }: Inside) {
+async function lookAt(host: Host, { netns, ifName }: NetnsInterface) {
   const text = await host.query(command("sh", ["-c", showScript, "sh", ifName], { netns }), {
     why: `look at IPv6 of container interface "${ifName}"`,
   });
   const [addresses = "", routes = ""] = (text ?? "").split("--\n");
-  return readSlaac(ifName, { addresses, routes });
+  return readSlaacState(ifName, { addresses, routes });
 }

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { describe } from "../../host/step.ts";
-import { parseHeed, planHeed } from "./autoconf.ts";
+import { parseRouterSettings, planRouterSettings } from "./autoconf.ts";
 
 const inside = { netns: { path: "/run/netns/c1" }, ifName: "eth0" };
 
@@ -25,7 +25,9 @@ const usual = { disable_ipv6: 0, forwarding: 0, accept_ra: 1, autoconf: 1 };
 
 /** The commands of the plan, shortened: `accept_ra=1`. */
 function commands(text: string, autoconf = true): string[] {
-  return planHeed(inside, { heed: parseHeed(text), autoconf }).map(({ do: action }) =>
+  return planRouterSettings(inside, { heed: parseRouterSettings(text), autoconf }).map((
+    { do: action },
+  ) =>
     action.kind === "sysctl" ? `${action.key.split("/").at(-1)}=${action.value}` : describe(action)
   );
 }
@@ -59,8 +61,8 @@ for (const [what, text, plan, autoconf] of cases) {
 }
 
 Deno.test("a rollback puts back what was changed, and nothing of the way there", () => {
-  const heed = parseHeed(printed({ ...usual, accept_ra: 0, autoconf: 0 }));
-  const undone = planHeed(inside, { heed, autoconf: true })
+  const heed = parseRouterSettings(printed({ ...usual, accept_ra: 0, autoconf: 0 }));
+  const undone = planRouterSettings(inside, { heed, autoconf: true })
     .flatMap(({ undo }) => undo?.kind === "sysctl" ? [`${undo.key}=${undo.value}`] : []);
   assertEquals(undone, [
     "net/ipv6/conf/eth0/accept_ra=0",

@@ -17,27 +17,11 @@ import { isSame } from "./liveness.ts";
 import type { RangeSet } from "./range.ts";
 import { formatSet, rangeOf } from "./range.ts";
 import type { EntryChange } from "./layout.ts";
-import type { Decision } from "./plan.ts";
+import type { Choice, Dead, Decision } from "./plan.ts";
 import { entriesWithout } from "./plan.ts";
 import type { Reservation } from "./reservation.ts";
 import { describeKey } from "./reservation.ts";
 import type { Store } from "./store.ts";
-
-/** The address chosen from one range set. */
-export interface Choice extends Candidate {
-  /** Index of the range set. */
-  readonly set: number;
-  /** The attachment has it already. */
-  readonly held: boolean;
-  /** A dead reservation that must go first, and why it is dead. */
-  readonly clear?: Dead;
-}
-
-/** A reservation that nobody can have any more. */
-export interface Dead {
-  readonly reservation: Reservation;
-  readonly why: string;
-}
 
 /** Who asks, and for what. */
 export interface Wish {

@@ -7,10 +7,26 @@
 import type { ContainerInterface } from "../../cni/attachment_key.ts";
 import { formatIp } from "../../host/ip.ts";
 import type { Step } from "../../host/step.ts";
-import type { Choice, Dead } from "./choose.ts";
+import type { Candidate } from "./allocator.ts";
 import type { Entry, EntryChange, Layout } from "./layout.ts";
 import type { Reservation } from "./reservation.ts";
 import { describeKey, formatKey } from "./reservation.ts";
+
+/** The address chosen from one range set. */
+export interface Choice extends Candidate {
+  /** Index of the range set. */
+  readonly set: number;
+  /** The attachment has it already. */
+  readonly held: boolean;
+  /** A dead reservation that must go first, and why it is dead. */
+  readonly clear?: Dead;
+}
+
+/** A reservation that nobody can have any more. */
+export interface Dead {
+  readonly reservation: Reservation;
+  readonly why: string;
+}
 
 /** What an ADD changes. */
 export interface Decision {

@@ -7,7 +7,14 @@ import { CniError, codes } from "../../cni/error.ts";
 import type { Result } from "../../cni/types.ts";
 import { comment } from "../../host/iptables.ts";
 import type { Policy } from "./conf.ts";
-import type { Rule } from "./iptables.ts";
+
+/** A rule that must stand in a chain of table `filter`. */
+export interface Rule {
+  readonly chain: string;
+  readonly text: string;
+  /** Goes to the head of its chain. */
+  readonly first?: boolean;
+}
 
 /** A bridge whose containers are shielded. */
 export interface Ingress {

@@ -18,7 +18,7 @@ import {
   targetOf,
 } from "../../host/iptables.ts";
 import type { Step } from "../../host/step.ts";
-import type { Ingress } from "./ingress.ts";
+import type { Ingress, Rule } from "./ingress.ts";
 import { ingressChain, ingressRules } from "./ingress.ts";
 
 const forwardChain = "CNI-FORWARD";
@@ -32,14 +32,6 @@ export interface IptablesFirewall {
   readonly ingress?: Ingress | undefined;
   /** Another back end lets the packets pass. */
   readonly ingressOnly?: boolean;
-}
-
-/** A rule that must stand in a chain of table `filter`. */
-export interface Rule {
-  readonly chain: string;
-  readonly text: string;
-  /** Goes to the head of its chain. */
-  readonly first?: boolean;
 }
 
 const whole = ({ chain, text }: Rule) => `${chain} ${text}`;

@@ -11,7 +11,7 @@ import { sysctl } from "../../host/step.ts";
 import type { NetnsInterface } from "../../recipes/container.ts";
 import type { Attributes } from "./conf.ts";
 import type { RecordedVariable } from "./record.ts";
-import type { Variable } from "./variables.ts";
+import type { Variable, VariableChange } from "./variables.ts";
 import { sameValue } from "./variables.ts";
 
 /** An attribute, its name in messages, and the change of a link that sets it. */
@@ -57,12 +57,6 @@ export function setAttributes(
 const meaning: NonNullable<Step["meaning"]> = {
   busy: "its driver takes another address only while the interface is down",
 };
-
-/** A variable that gets another value. */
-export interface VariableChange extends Variable {
-  /** Current value; absent when it cannot be read. */
-  readonly was: string | undefined;
-}
 
 /** The variables that do not hold their value. */
 export function changedVariables(

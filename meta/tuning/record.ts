@@ -11,7 +11,7 @@ import type { Step, WriteFile } from "../../host/step.ts";
 import type { AttachmentRecord } from "../../recipes/record.ts";
 import type { RecordedNetns } from "../../recipes/recorded_netns.ts";
 import type { Attributes } from "./conf.ts";
-import type { VariableChange } from "./plan.ts";
+import type { VariableChange } from "./variables.ts";
 import { anyString, isObject, list, object, required, stringThat } from "../../cni/decode.ts";
 import { readFileIfExists, readOwnJson } from "../../host/files.ts";
 import { sameNetns } from "../../ns/netns.ts";

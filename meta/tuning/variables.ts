@@ -19,6 +19,11 @@ export interface Variable {
   readonly value: string;
 }
 
+/** A variable to change, with its current value, which is absent when it cannot be read. */
+export interface VariableChange extends Variable {
+  readonly was: string | undefined;
+}
+
 /** A name of an interface may have dots where the whole key is written with slashes. */
 const slashed = /^net\/\w+\/(conf|neigh)\/(?!\.{1,2}\/)[^/]+\/\w+$/;
 

@@ -4,15 +4,30 @@
  *
  * @module
  */
+import type { ResidueId } from "./residue.ts";
 import type { JsonObject, Verb } from "../../cni/types.ts";
 import type { Chain } from "./chain.ts";
 import { addChain, chainCall, delChain } from "./chain.ts";
 import type { PluginCall } from "./plugin.ts";
 import { succeed } from "./plugin.ts";
-import type { Row } from "./rows.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 type ListVerb = Exclude<Verb, "VERSION">;
+
+/** The plugin of an attachment, with what it needs. */
+export interface AttachmentRow {
+  readonly type: string;
+  /** Makes what each container must have before, unless it is there: a link of its own to stand on. */
+  readonly furnish?: (sandbox: Sandbox, netns: string) => Promise<unknown>;
+  /** Its own keys of the configuration. */
+  readonly conf: (sandbox: Sandbox) => JsonObject;
+  /** The plugins before it in the list. */
+  readonly before?: (sandbox: Sandbox) => readonly JsonObject[];
+  /** Values for the capabilities that the plugins declare. */
+  readonly capabilityArgs?: JsonObject;
+  /** What stays after the last DEL, by design. */
+  readonly residue: readonly ResidueId[];
+}
 
 /** What an attachment is made of. */
 export interface AttachmentOptions {
@@ -39,7 +54,7 @@ export class Attachment {
 
   private constructor(
     readonly sandbox: Sandbox,
-    readonly row: Row,
+    readonly row: AttachmentRow,
     readonly netns: string,
     readonly options: AttachmentOptions,
   ) {}
@@ -47,7 +62,7 @@ export class Attachment {
   /** Makes the container and runs ADD of the plugins before this one. */
   static async create(
     sandbox: Sandbox,
-    row: Row,
+    row: AttachmentRow,
     options: AttachmentOptions = {},
   ): Promise<Attachment> {
     const netns = await sandbox.container(options.container);

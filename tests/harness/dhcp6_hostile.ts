@@ -9,58 +9,58 @@
  * @module
  */
 /// <reference lib="deno.unstable" />
-import type { Entry, Message } from "../../ipam/dhcp/packet6.ts";
+import type { Message6, OptionEntry6 } from "../../ipam/dhcp/codec/message6.ts";
 import { parseIp } from "../../host/ip.ts";
-import { writeOption } from "../../ipam/dhcp/options.ts";
-import { option, readOption } from "../../ipam/dhcp/options6.ts";
-import { decode, encode, messageType } from "../../ipam/dhcp/packet6.ts";
+import { decodeMessage6, encodeMessage6, messageType6 } from "../../ipam/dhcp/codec/message6.ts";
+import { writeOption } from "../../ipam/dhcp/codec/option_format.ts";
+import { option6, readOption6 } from "../../ipam/dhcp/codec/options6.ts";
 
 const [index, address] = Deno.args as [string, string];
 const server = Uint8Array.of(0, 3, 0, 1, 2, 0, 0, 0, 0, 9);
 const unlucky = 99;
 
 /** An association with an address. */
-function ia(iaid: number, text = address): Entry {
+function ia(iaid: number, text = address): OptionEntry6 {
   const leased = { address: parseIp(text)!, preferred: 60, valid: 120, options: [] };
-  return writeOption(option.ia, {
+  return writeOption(option6.iaNa, {
     iaid,
     t1: 30,
     t2: 48,
-    options: [writeOption(option.iaAddress, leased)],
+    options: [writeOption(option6.iaAddress, leased)],
   });
 }
 
 /** The right answer. */
-function answer({ type, xid, options }: Message, iaid: number): Message {
-  const id = options.find(([code]) => code === option.clientId.code)!;
+function answer({ type, xid, options }: Message6, iaid: number): Message6 {
+  const id = options.find(([code]) => code === option6.clientId.code)!;
   return {
-    type: type === messageType.solicit ? messageType.advertise : messageType.reply,
+    type: type === messageType6.solicit ? messageType6.advertise : messageType6.reply,
     xid,
-    options: [id, writeOption(option.serverId, server), ia(iaid)],
+    options: [id, writeOption(option6.serverId, server), ia(iaid)],
   };
 }
 
-function without(message: Message, code: number): Message {
+function without(message: Message6, code: number): Message6 {
   return { ...message, options: message.options.filter(([found]) => found !== code) };
 }
 
-function withOption(message: Message, entry: Entry): Message {
+function withOption(message: Message6, entry: OptionEntry6): Message6 {
   const { options } = without(message, entry[0]);
   return { ...message, options: [...options, entry] };
 }
 
 /** What no client should take, whatever it waits for. */
-function hostile(right: Message, iaid: number): Uint8Array[] {
-  const bytes = encode(right);
+function hostile(right: Message6, iaid: number): Uint8Array[] {
+  const bytes = encodeMessage6(right);
   const stranger = Uint8Array.of(0, 3, 0, 1, 2, 0, 0, 0, 0, 8);
-  const wrong: Message[] = [
-    { ...right, type: messageType.solicit },
-    { ...right, type: messageType.reconfigure },
+  const wrong: Message6[] = [
+    { ...right, type: messageType6.solicit },
+    { ...right, type: messageType6.reconfigure },
     { ...right, xid: right.xid ^ 1 },
-    without(right, option.clientId.code),
-    withOption(right, writeOption(option.clientId, stranger)),
-    without(right, option.serverId.code),
-    without(right, option.ia.code),
+    without(right, option6.clientId.code),
+    withOption(right, writeOption(option6.clientId, stranger)),
+    without(right, option6.serverId.code),
+    without(right, option6.iaNa.code),
     withOption(right, ia(iaid + 1)),
     withOption(right, ia(iaid, "ff02::1")),
     withOption(right, ia(iaid, "::1")),
@@ -77,7 +77,7 @@ function hostile(right: Message, iaid: number): Uint8Array[] {
     // An option that is longer than the packet.
     new Uint8Array([...bytes.slice(0, 4), 0, 1, 255, 255]),
     new Uint8Array(9000).fill(1),
-    ...wrong.map(encode),
+    ...wrong.map(encodeMessage6),
   ];
 }
 
@@ -85,12 +85,12 @@ const listener = Deno.listenDatagram({ transport: "udp", hostname: "::", port: 5
 await listener.joinMulticastV6("ff02::1:2", Number(index));
 console.log("ready");
 for await (const [bytes, from] of listener) {
-  const request = decode(bytes);
-  const iaid = request && readOption(request.options, option.ia)?.iaid;
+  const request = decodeMessage6(bytes);
+  const iaid = request && readOption6(request.options, option6.iaNa)?.iaid;
   if (!request || iaid === undefined) continue;
   const { hostname } = from as Deno.NetAddr;
   const to = { transport: "udp", hostname: `${hostname}%${index}`, port: 546 } as const;
   const right = answer(request, iaid);
   for (const packet of hostile(right, iaid)) await listener.send(packet, to);
-  if (iaid !== unlucky) await listener.send(encode(right), to);
+  if (iaid !== unlucky) await listener.send(encodeMessage6(right), to);
 }

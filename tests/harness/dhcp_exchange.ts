@@ -1,21 +1,22 @@
 /**
- * Exchanges of a test with DHCP servers, held as the lease agent holds them.
+ * Exchanges of a test with DHCP servers, run as the lease agent runs them.
  *
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { formatIp, parseIp } from "../../host/ip.ts";
 import type { Ip } from "../../host/ip.ts";
-import type { Held, Holding, HoldOptions } from "../../ipam/dhcp/hold.ts";
-import { holdExchange } from "../../ipam/dhcp/hold.ts";
-import { programOf } from "../../ipam/dhcp/self.ts";
+import type { RunExchangeOptions } from "../../ipam/dhcp/exchange/run_exchange.ts";
+import type { ExchangeJob4, ExchangeResult4 } from "../../ipam/dhcp/exchange/run_exchange4.ts";
+import type { Sandbox } from "./sandbox.ts";
+import { formatIp, parseIp } from "../../host/ip.ts";
+import { runExchange4 } from "../../ipam/dhcp/exchange/run_exchange4.ts";
+import { exchangeProgramOf } from "../../ipam/dhcp/exchange/self_exec.ts";
 import { Machine } from "../../ns/machine.ts";
 import { subnet } from "./dhcp_server.ts";
-import type { Sandbox } from "./sandbox.ts";
 import { assertSame, snapshot } from "./state.ts";
 
 /** The program of an exchange, from the sources. */
-export const program = programOf({
+export const program = exchangeProgramOf({
   execPath: Deno.execPath(),
   standalone: false,
   mainModule: new URL("../../main.ts", import.meta.url).href,
@@ -38,11 +39,14 @@ export const server = ip(subnet.server);
 export const first = ip(subnet.first);
 
 /** What an exchange is told; all of it has a default. */
-export interface Options extends Partial<Holding>, HoldOptions {}
+export interface Options extends Partial<ExchangeJob4>, RunExchangeOptions {}
 
-/** Holds an exchange on `eth0`: an acquisition, if nothing else is asked for. */
-export function hold(path: string, { signal, ...rest }: Options = {}): Promise<Held> {
-  const holding: Holding = {
+/** Runs an exchange on `eth0`: an acquisition, if nothing else is asked for. */
+export function runExchange(
+  path: string,
+  { signal, ...rest }: Options = {},
+): Promise<ExchangeResult4> {
+  const job: ExchangeJob4 = {
     netns: { path },
     dev: "eth0",
     goal: { kind: "acquire" },
@@ -51,20 +55,20 @@ export function hold(path: string, { signal, ...rest }: Options = {}): Promise<H
     timeout: 1000,
     ...rest,
   };
-  return holdExchange(new Machine(), holding, { program: rest.program ?? program, signal });
+  return runExchange4(new Machine(), job, { program: rest.program ?? program, signal });
 }
 
-/** Holds an exchange and fails when it leaves anything in the containers or on the disk. */
-export async function holdCleanly(
+/** Runs an exchange and fails when it leaves anything in the containers or on the disk. */
+export async function runCleanly(
   sandbox: Sandbox,
   path: string,
   options: Options = {},
-): Promise<Held> {
+): Promise<ExchangeResult4> {
   const before = await snapshot(sandbox);
-  const held = await hold(path, options);
+  const result = await runExchange(path, options);
   assertSame(before, await snapshot(sandbox), { only: /^(?!server|other|files)/ });
   assertEquals(locks(), []);
-  return held;
+  return result;
 }
 
 /** Names of what the project keeps for a time. */
@@ -73,11 +77,15 @@ export function locks(): string[] {
 }
 
 /** The address of an acknowledgement. */
-export function addressOf(held: Held): string {
-  return held.kind === "acked" ? formatIp(held.ack.yiaddr) : JSON.stringify(held);
+export function addressOf(result: ExchangeResult4): string {
+  return result.kind === "acked" ? formatIp(result.ack.yiaddr) : JSON.stringify(result);
 }
 
 /** Gives the interface the address, as a plugin does with a lease. */
-export async function configure(sandbox: Sandbox, netns: string, held: Held): Promise<void> {
-  await sandbox.ip(netns, [`addr add ${addressOf(held)}/24 dev eth0`]);
+export async function configureLease(
+  sandbox: Sandbox,
+  netns: string,
+  result: ExchangeResult4,
+): Promise<void> {
+  await sandbox.ip(netns, [`addr add ${addressOf(result)}/24 dev eth0`]);
 }

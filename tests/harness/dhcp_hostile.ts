@@ -7,56 +7,63 @@
  * @module
  */
 /// <reference lib="deno.unstable" />
-import type { Message } from "../../ipam/dhcp/packet.ts";
 import type { Ip } from "../../host/ip.ts";
+import type { Message4 } from "../../ipam/dhcp/codec/message4.ts";
 import { parseIp } from "../../host/ip.ts";
-import { messageType, option, readOption, writeOption } from "../../ipam/dhcp/options.ts";
-import { bootReply, bootRequest, decode, encode, unspecified } from "../../ipam/dhcp/packet.ts";
+import {
+  bootReply,
+  bootRequest,
+  decodeMessage4,
+  encodeMessage4,
+  unspecified,
+} from "../../ipam/dhcp/codec/message4.ts";
+import { writeOption } from "../../ipam/dhcp/codec/option_format.ts";
+import { messageType4, option4, readOption4 } from "../../ipam/dhcp/codec/options4.ts";
 
 const [server, address] = Deno.args.map((text) => parseIp(text)!) as [Ip, Ip];
 
 /** The right answer. */
-function answer(request: Message): Message {
-  const asked = readOption(request.options, option.messageType);
-  const type = asked === messageType.discover ? messageType.offer : messageType.ack;
+function answer(request: Message4): Message4 {
+  const asked = readOption4(request.options, option4.messageType);
+  const type = asked === messageType4.discover ? messageType4.offer : messageType4.ack;
   return {
     ...request,
     op: bootReply,
     ciaddr: unspecified,
     yiaddr: address,
     options: new Map([
-      writeOption(option.messageType, type),
-      writeOption(option.serverId, server),
+      writeOption(option4.messageType, type),
+      writeOption(option4.serverId, server),
       [1, Uint8Array.of(255, 255, 255, 0)],
       [51, Uint8Array.of(0, 0, 0, 120)],
     ]),
   };
 }
 
-function without(message: Message, code: number): Message {
+function without(message: Message4, code: number): Message4 {
   return { ...message, options: new Map([...message.options].filter(([key]) => key !== code)) };
 }
 
 /** What no client should take, whatever it waits for; one that has chosen a server heeds no other. */
-function hostile(right: Message, chosen: boolean): Uint8Array[] {
-  const bytes = encode(right);
+function hostile(right: Message4, chosen: boolean): Uint8Array[] {
+  const bytes = encodeMessage4(right);
   const other = parseIp("203.0.113.9")!;
   const nak = new Map([
     ...without(right, 1).options,
-    writeOption(option.messageType, messageType.nak),
+    writeOption(option4.messageType, messageType4.nak),
   ]);
-  const wrong: Message[] = [
+  const wrong: Message4[] = [
     { ...right, op: bootRequest },
     { ...right, xid: (right.xid ^ 1) >>> 0 },
     { ...right, chaddr: right.chaddr.map((byte) => byte ^ 1) },
     { ...right, chaddr: right.chaddr.slice(0, 5) },
-    without(right, option.messageType.code),
-    without(right, option.serverId.code),
+    without(right, option4.messageType.code),
+    without(right, option4.serverId.code),
     { ...right, yiaddr: unspecified },
     { ...right, yiaddr: parseIp("127.0.0.1")! },
-    { ...right, options: new Map([...right.options, writeOption(option.messageType, 9)]) },
+    { ...right, options: new Map([...right.options, writeOption(option4.messageType, 9)]) },
     ...(chosen
-      ? [{ ...right, options: new Map([...nak, writeOption(option.serverId, other)]) }]
+      ? [{ ...right, options: new Map([...nak, writeOption(option4.serverId, other)]) }]
       : []),
   ];
   return [
@@ -70,7 +77,7 @@ function hostile(right: Message, chosen: boolean): Uint8Array[] {
     new Uint8Array([...bytes.slice(0, 240), 53, 255, 2]),
     // More than one frame.
     new Uint8Array(9000).fill(1),
-    ...wrong.map(encode),
+    ...wrong.map(encodeMessage4),
   ];
 }
 
@@ -80,10 +87,10 @@ const speaker = Deno.listenDatagram({ transport: "udp", hostname: Deno.args[0]!,
 const to = { transport: "udp", hostname: "255.255.255.255", port: 68 } as const;
 console.log("ready");
 for await (const [bytes] of listener) {
-  const request = decode(bytes);
+  const request = decodeMessage4(bytes);
   if (!request) continue;
   const right = answer(request);
-  const chosen = request.options.has(option.serverId.code);
+  const chosen = request.options.has(option4.serverId.code);
   for (const packet of hostile(right, chosen)) await speaker.send(packet, to);
-  if (!request.options.has(hostName)) await speaker.send(encode(right), to);
+  if (!request.options.has(hostName)) await speaker.send(encodeMessage4(right), to);
 }

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { Row } from "./rows.ts";
+import type { Attachment } from "./attachment.ts";
+import type { Sandbox } from "./sandbox.ts";
 import {
   furnishContainer,
   joinContainer,
@@ -15,12 +16,12 @@ import { Dnsmasq, subnet } from "./dhcp_server.ts";
 import { succeed } from "./plugin.ts";
 
 /** The rows of dhcp. */
-export const dhcp: readonly Row[] = [{
+export const dhcp = [{
   name: "dhcp: with an agent",
   type: "dhcp",
   kind: "ipam",
   needs: ["link:bridge", "link:veth", "tool:dnsmasq"],
-  prepare: async (sandbox) => {
+  prepare: async (sandbox: Sandbox) => {
     await joinLan(sandbox);
     const pool = [subnet.first, "192.168.77.250"] as const;
     // Not where the state of the test is looked at: it changes by itself.
@@ -30,13 +31,13 @@ export const dhcp: readonly Row[] = [{
     await joinContainer(sandbox);
   },
   furnish: furnishContainer,
-  conf: (sandbox) => ({ ipam: { type: "dhcp", daemonSocketPath: socketOf(sandbox) } }),
+  conf: (sandbox: Sandbox) => ({ ipam: { type: "dhcp", daemonSocketPath: socketOf(sandbox) } }),
   residue: ["leases", "lanPorts"],
   repeatable: true,
   damage: [{
     name: "lease given back",
-    inflict: async (attachment) => {
+    inflict: async (attachment: Attachment) => {
       await succeed(attachment.sandbox, attachment.call("DEL"));
     },
   }],
-}];
+}] as const;

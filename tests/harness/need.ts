@@ -5,7 +5,6 @@
  * @module
  */
 import { cacheFolder, kernelPackage, platforms } from "../../scripts/guest/kernel.ts";
-import type { Row } from "./rows.ts";
 import { isChosen, isGuest, isInOneProcess, isListing, list } from "./guest.ts";
 import { Sandbox } from "./sandbox.ts";
 import { executeSync } from "./process.ts";
@@ -57,25 +56,35 @@ export function kernelTest(
   }, { shares: inOneProcess });
 }
 
+/** The part of a row that its tests are registered by. */
+export interface TestRow {
+  /** `bridge: masquerade by nftables`. */
+  readonly name: string;
+  readonly type: string;
+  readonly needs: readonly Need[];
+  /** Makes what the host must have before: a link to stand on. */
+  readonly prepare?: (sandbox: Sandbox) => Promise<unknown>;
+}
+
 /** The body of a test of a row. */
 type RowBody = (sandbox: Sandbox, test: Deno.TestContext) => Promise<void> | void;
 
 /** Registers a test of a row, with the row's needs; the container `a` and what the row needs of the host are there already. */
-export function rowTest(row: Row, title: string, body: RowBody): void {
+export function rowTest(row: TestRow, title: string, body: RowBody): void {
   register(row, title, { needs: row.needs }, body);
 }
 
 /** Registers a {@linkcode rowTest} that makes so many calls that it makes them inside one process, where it can. */
-export function suiteTest(row: Row, title: string, body: RowBody): void {
+export function suiteTest(row: TestRow, title: string, body: RowBody): void {
   register(row, title, { needs: row.needs, suite: true }, body);
 }
 
 /** Registers a {@linkcode suiteTest} of what is refused before the kernel is asked for anything that a row needs. */
-export function refusalTest(row: Row, title: string, body: RowBody): void {
+export function refusalTest(row: TestRow, title: string, body: RowBody): void {
   register(row, title, { suite: true }, body);
 }
 
-function register(row: Row, title: string, options: KernelTestOptions, body: RowBody): void {
+function register(row: TestRow, title: string, options: KernelTestOptions, body: RowBody): void {
   const needs = [`plugin:${row.type}` as const, ...options.needs ?? []];
   kernelTest(
     `${row.name}: ${title}`,

@@ -5,36 +5,22 @@
  * @module
  */
 import type { JsonObject } from "../../cni/types.ts";
-import type { Attachment } from "./attachment.ts";
+import type { Attachment, AttachmentRow } from "./attachment.ts";
 import { dhcp } from "./dhcp_row.ts";
 import { isForHere, isGuest, isListing } from "./guest.ts";
 import { Firewalld } from "./firewalld.ts";
-import type { Need } from "./need.ts";
+import type { Need, TestRow } from "./need.ts";
 import { unmet } from "./need.ts";
 import type { ResidueId } from "./residue.ts";
 import { administratorsChain, bridgeName } from "./residue.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 /** One plugin in one configuration. */
-export interface Row {
-  /** `bridge: masquerade by nftables`. */
-  readonly name: string;
-  readonly type: string;
+export interface Row extends AttachmentRow, TestRow {
   /** An IPAM plugin gives addresses only; a chained one works on a `prevResult`. */
   readonly kind: "interface" | "ipam" | "chained";
-  readonly needs: readonly Need[];
-  /** Makes what the host must have before: a link to stand on. */
-  readonly prepare?: (sandbox: Sandbox) => Promise<unknown>;
-  /** Makes what each container must have before, unless it is there: a link of its own to stand on. */
-  readonly furnish?: (sandbox: Sandbox, netns: string) => Promise<unknown>;
-  /** Its own keys of the configuration. */
-  readonly conf: (sandbox: Sandbox) => JsonObject;
   /** Keys with which an attachment stands beside others of the row: it cannot share a host port, a VLAN. */
   readonly beside?: (index: number) => JsonObject;
-  /** The plugins before it in the list. */
-  readonly before?: (sandbox: Sandbox) => readonly JsonObject[];
-  /** Values for the capabilities that the plugins declare. */
-  readonly capabilityArgs?: JsonObject;
   /** What stays after the last DEL, by design. */
   readonly residue: readonly ResidueId[];
   /** What is different on the host as long as a container lives that a DEL or GC cannot enter. */

@@ -8,7 +8,6 @@
 import { must } from "./process.ts";
 import type { ResidueId } from "./residue.ts";
 import { residueReason } from "./residue.ts";
-import type { Sandbox } from "./sandbox.ts";
 
 /** Sorted lines by section; a section is called `host/links` or `files`. */
 export type State = ReadonlyMap<string, readonly string[]>;
@@ -55,8 +54,15 @@ grep -s '' net/ipv4/ip_forward net/ipv6/conf/all/forwarding \\
 at end
 `;
 
+/** The namespaces and the folder of a test. */
+export interface TestHost {
+  /** Paths by name. */
+  readonly namespaces: ReadonlyMap<string, string>;
+  readonly dir: string;
+}
+
 /** Takes the state of all namespaces of a test, of its folder and of the plugins' common folders. */
-export async function snapshot(sandbox: Sandbox): Promise<State> {
+export async function snapshot(sandbox: TestHost): Promise<State> {
   const state = new Map<string, readonly string[]>();
   for (const [name, path] of sandbox.namespaces) {
     for (const [section, lines] of await stateOf(name, path)) state.set(section, lines);
