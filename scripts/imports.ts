@@ -51,7 +51,7 @@ const budgets: Readonly<Record<string, Partial<Budget>>> = {
   bridge: { lines: 330, bytes: 290_000 },
   dhcp: { lines: 240, bytes: 300_000 },
   // Two back ends, and each looks for what the other has left.
-  portmap: { bytes: 286_000 },
+  portmap: { bytes: 285_000 },
 };
 
 /** What a plugin may be at most. */
