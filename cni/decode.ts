@@ -133,12 +133,22 @@ export function stringThat(
   );
 }
 
-/** One of some words. */
-export function oneOf<const T extends string>(words: readonly T[]): Decoder<T> {
-  return scalar(
-    words.map((word) => `"${word}"`).join(" or "),
-    (value) => words.find((word) => word === value),
-  );
+/** One of some words. `unknown` gives the message for any other text. */
+export function oneOf<const T extends string>(
+  words: readonly T[],
+  unknown?: (text: string) => string,
+): Decoder<T> {
+  const expects = words.map((word) => `"${word}"`).join(" or ");
+  return {
+    expects,
+    decode(value, path, issues) {
+      const found = words.find((word) => word === value);
+      if (found !== undefined) return found;
+      const isUnknown = unknown && typeof value === "string";
+      issues.push({ path, message: isUnknown ? unknown(value) : expected(expects, value) });
+      return undefined;
+    },
+  };
 }
 
 /** A boolean. */

@@ -98,6 +98,13 @@ export function distinctCidrs(cidrs: readonly Cidr[]): Cidr[] {
   return [...new Map(cidrs.map((cidr) => [formatCidr(cidr), cidr])).values()];
 }
 
+/** The addresses of each family that has any, IPv4 first. */
+export function byFamily(cidrs: readonly Cidr[]): (readonly [Family, Cidr[]])[] {
+  return ([4, 6] as const)
+    .map((family) => [family, cidrs.filter((cidr) => cidr.family === family)] as const)
+    .filter(([, own]) => own.length > 0);
+}
+
 function hostMask(cidr: Cidr): bigint {
   return (1n << BigInt(width(cidr.family) - cidr.prefix)) - 1n;
 }

@@ -73,14 +73,40 @@ export function cutBytes(text: string, limit: number): string {
   return cut.replace(/\uFFFD+$/, "");
 }
 
-/** A rule as `iptables-save` prints it. */
-export interface SavedRule {
+/** A rule of a chain. */
+export interface ChainRule {
   /** The chain it is in. */
   readonly chain: string;
-  /** Its words, quotes taken off, without `-A CHAIN`. */
-  readonly words: readonly string[];
-  /** The line after `-A CHAIN `, as it is printed. */
+  /** Its words, as they follow `-A CHAIN `. */
   readonly text: string;
+  /** Goes to the head of its chain. */
+  readonly first?: boolean;
+}
+
+/** `CHAIN rule…`, as it follows `-A`. */
+export function ruleSpec({ chain, text }: ChainRule): string {
+  return `${chain} ${text}`;
+}
+
+/** The line that adds a rule. */
+export function addition(rule: ChainRule): string {
+  return `${rule.first ? "-I" : "-A"} ${ruleSpec(rule)}`;
+}
+
+/** The line that asserts a rule: it fails where the rule is missing. */
+export function assertion(rule: ChainRule): string {
+  return `-C ${ruleSpec(rule)}`;
+}
+
+/** The line that deletes a rule, wherever in its chain it is. */
+export function deletion(rule: ChainRule): string {
+  return `-D ${ruleSpec(rule)}`;
+}
+
+/** A rule as `iptables-save` prints it. */
+export interface SavedRule extends ChainRule {
+  /** Its words one by one, quotes taken off. */
+  readonly words: readonly string[];
 }
 
 /** One table as `iptables-save` prints it. */
@@ -116,11 +142,6 @@ export function splitWords(line: string): string[] {
   return [...line.matchAll(word)].map(([plain, quoted]) =>
     quoted === undefined ? plain : quoted.replace(/\\(.)/g, "$1")
   );
-}
-
-/** The line that deletes a rule that was listed. */
-export function deletion({ chain, text }: SavedRule): string {
-  return `-D ${chain} ${text}`;
 }
 
 /** Value after an option among a rule's words. */

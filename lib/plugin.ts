@@ -69,7 +69,7 @@ export * from "../recipes/links.ts";
 export * from "../recipes/mac.ts";
 export * from "../recipes/masquerade.ts";
 export * from "../recipes/master.ts";
-export type { Backend } from "../recipes/netfilter.ts";
+export type { Backend } from "../recipes/backend.ts";
 export * from "../recipes/attachment.ts";
 export * from "../recipes/record.ts";
 export * from "../recipes/removal.ts";

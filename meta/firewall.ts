@@ -18,26 +18,28 @@
 import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Result } from "../cni/types.ts";
-import type { Backend, Conf } from "./firewall/conf.ts";
-import type { Driver, Gone, Job } from "./firewall/driver.ts";
+import type { BackendChoice } from "../recipes/backend.ts";
+import type { Conf, FirewallBackend } from "./firewall/conf.ts";
+import type { FirewallDriver, FirewallRemoval, FirewallRequest } from "./firewall/driver.ts";
 import type { FirewallData, FirewallRecord } from "./firewall/record.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
 import { distinctCidrs, formatCidr, hostPrefix } from "../host/ip.ts";
-import { hasTool } from "../host/spawn.ts";
+import { addByChoice, chooseBackend } from "../recipes/backend.ts";
 import { ownAddresses, requireChained } from "../recipes/chained.ts";
-import { report, requirePrevResult } from "../recipes/check.ts";
 import { removeAll } from "../recipes/removal.ts";
-import { iptables } from "./firewall/by_iptables.ts";
-import { conf } from "./firewall/conf.ts";
-import { firewalld, isRunning } from "./firewall/by_firewalld.ts";
-import { gcNft, nftables } from "./firewall/by_nftables.ts";
+import { conf, firewallBackends } from "./firewall/conf.ts";
+import { firewallByFirewalld, isFirewalldRunning } from "./firewall/firewalld.ts";
 import { ingressOf } from "./firewall/ingress.ts";
+import { firewallByIptables } from "./firewall/iptables.ts";
+import { firewallByNftables } from "./firewall/nftables.ts";
 import { addressesToRemove, firewallRecords, foreignAddresses } from "./firewall/record.ts";
 
-const everyBackend: readonly Backend[] = ["iptables", "firewalld", "nftables"];
-
-const drivers: Readonly<Record<Backend, Driver>> = { iptables, firewalld, nftables };
+const drivers: Readonly<Record<FirewallBackend, FirewallDriver>> = {
+  iptables: firewallByIptables,
+  firewalld: firewallByFirewalld,
+  nftables: firewallByNftables,
+};
 
 /** The firewall plugin. */
 export const plugin = definePlugin<Conf>({
@@ -68,16 +70,16 @@ export const plugin = definePlugin<Conf>({
 async function add(req: Request<Conf>): Promise<Result> {
   const result = requireChained(req);
   const record = await firewallRecords.find(req);
-  const job = jobOf(req, { result, record });
-  if (job.addresses.length > 0) await allow(job, record);
+  const attachment = firewallRequest(req, { result, record });
+  if (attachment.addresses.length > 0) await allow(attachment, record);
   return result;
 }
 
 /** What of a result concerns this plugin. Throws code 7 for a policy that it has no bridge for. */
-export function jobOf(
+export function firewallRequest(
   { host, conf, network, containerId, ifName }: Omit<Request<Conf>, "raw">,
   { result, record }: { readonly result: Result; readonly record: FirewallRecord | undefined },
-): Job {
+): FirewallRequest {
   const own = ownAddresses({ ifName }, result).map(({ cidr }) => hostPrefix(cidr));
   const addresses = distinctCidrs(own);
   const ingress = addresses.length > 0 ? ingressOf(conf.ingressPolicy, result) : undefined;
@@ -86,20 +88,24 @@ export function jobOf(
 }
 
 /** Records come before rules, so that DEL knows of them whatever happens in between. */
-async function allow(job: Job, record: FirewallRecord | undefined): Promise<void> {
-  const before = record?.data.backends ?? [];
-  const backend = await chooseBackend(job);
-  const others = [...before, ...drivers[backend].helpers?.(job) ?? []].filter((other) =>
-    other !== backend
-  );
-  const used = [...new Set(others), backend];
-  await job.host.apply(await firewallRecords.write(job, recordedData(job, used)));
-  if (await drivers[backend].add(job)) return;
-  await job.host.apply(await firewallRecords.write(job, recordedData(job, [...used, "nftables"])));
-  await nftables.add(job);
+async function allow(req: FirewallRequest, record: FirewallRecord | undefined): Promise<void> {
+  const { host, addresses } = req;
+  let used = record?.data.backends ?? [];
+  await addByChoice(await chooseDriver(req), {
+    addresses,
+    add: async (backend, request) => {
+      const others = [...used, ...drivers[backend].helpers?.(req) ?? []];
+      used = [...new Set(others.filter((other) => other !== backend)), backend];
+      await host.apply(await firewallRecords.write(req, recordedData(req, used)));
+      return await drivers[backend].add(req, request);
+    },
+  });
 }
 
-function recordedData({ addresses, conf }: Job, backends: readonly Backend[]): FirewallData {
+function recordedData(
+  { addresses, conf }: FirewallRequest,
+  backends: readonly FirewallBackend[],
+): FirewallData {
   return {
     backends: [...backends],
     addresses: addresses.map(formatCidr),
@@ -108,27 +114,33 @@ function recordedData({ addresses, conf }: Job, backends: readonly Backend[]): F
   };
 }
 
-/** The configured back end, or the first that this host has. */
-async function chooseBackend({ host, conf }: Pick<Job, "host" | "conf">): Promise<Backend> {
-  if (conf.backend) return conf.backend;
-  if (conf.mark !== undefined || conf.insertInto.length > 0) return "nftables";
-  if (await isRunning(host)) return "firewalld";
-  return hasTool("iptables-restore") || !hasTool("nft") ? "iptables" : "nftables";
+/** The configured back end, the only one that understands an option, or the best that this host has. */
+async function chooseDriver(
+  { host, conf }: Pick<FirewallRequest, "host" | "conf">,
+): Promise<BackendChoice<FirewallBackend>> {
+  if (conf.backend) return { backend: conf.backend };
+  if (conf.mark !== undefined || conf.insertInto.length > 0) return { backend: "nftables" };
+  return await isFirewalldRunning(host) ? { backend: "firewalld" } : chooseBackend(undefined);
 }
 
 async function check(req: Request<Conf>): Promise<void> {
-  const result = requirePrevResult(req);
+  const { report, requirePrevResult } = await import("../recipes/check.ts");
   const record = await firewallRecords.find(req);
-  report(req.network, await missing(jobOf(req, { result, record }), record));
+  const attachment = firewallRequest(req, { result: requirePrevResult(req), record });
+  report(req.network, await problemsOf(attachment, record));
 }
 
-/** A line for each thing that is missing, in the back end that ADD has used. */
-async function missing(job: Job, record: FirewallRecord | undefined): Promise<string[]> {
-  if (job.addresses.length === 0) return [];
-  const backend = job.conf.backend ?? record?.data.backends.at(-1) ?? await chooseBackend(job);
+/** A line for each thing that is missing in the back end that ADD has used. */
+async function problemsOf(
+  req: FirewallRequest,
+  record: FirewallRecord | undefined,
+): Promise<string[]> {
+  const { conf, addresses } = req;
+  if (addresses.length === 0) return [];
+  const backend = conf.backend ?? record?.data.backends.at(-1) ?? (await chooseDriver(req)).backend;
   // Rules carry no name: without a record they may still be somebody else's.
-  const foreign = record ? [] : foreignAddresses(job, job.addresses);
-  return [...foreign, ...await drivers[backend].check(job)];
+  const foreign = record ? [] : foreignAddresses(req, addresses);
+  return [...foreign, ...await drivers[backend].check(req)];
 }
 
 async function del(req: Request<Conf>): Promise<void> {
@@ -143,64 +155,68 @@ function attachmentOf({ network, containerId, ifName }: AttachmentKey): Attachme
   return { network, containerId, ifName };
 }
 
-/** An attachment and all that is known of it. */
-interface Known extends AttachmentKey {
+/** An attachment, with the record and the result that it has left. */
+interface RecordedAttachment extends AttachmentKey {
   readonly record: FirewallRecord | undefined;
   readonly result: Result | undefined;
 }
 
-/** Removes what is an attachment's from every back end that may have it, then its record. */
-async function remove({ host, conf }: Pick<Job, "host" | "conf">, known: Known): Promise<void> {
-  const { record } = known;
-  const gone: Gone = {
-    ...attachmentOf(known),
-    addresses: addressesToRemove(known, known),
+/** Removes an attachment's rules from every back end that may have some, then its record. */
+async function remove(
+  { host, conf }: Pick<FirewallRequest, "host" | "conf">,
+  attachment: RecordedAttachment,
+): Promise<void> {
+  const { record } = attachment;
+  const removal: FirewallRemoval = {
+    ...attachmentOf(attachment),
+    addresses: addressesToRemove(attachment, attachment),
     zone: record?.data.zone ?? conf.firewalldZone,
-    places: record?.data.places ?? conf.insertInto,
+    insertInto: record?.data.places ?? conf.insertInto,
   };
-  const backends = record?.data.backends ?? (conf.backend ? [conf.backend] : everyBackend);
+  const backends = record?.data.backends ?? (conf.backend ? [conf.backend] : firewallBackends);
   await removeAll([
     ...backends.map((backend) => ({
       why: "remove firewall rules",
-      run: () => drivers[backend].del(host, gone),
+      run: () => drivers[backend].del(host, removal),
     })),
     {
       why: "forget firewall rules",
-      run: async () => void await host.apply(await firewallRecords.remove(known)),
+      run: async () => void await host.apply(await firewallRecords.remove(attachment)),
       onlyIfClean: true,
     },
   ]);
 }
 
 async function gc(req: GcRequest<Conf>): Promise<void> {
-  const { host, conf, network, valid } = req;
+  const { host, conf: { backend, insertInto }, network, valid } = req;
+  const why = "remove stale firewall rules";
   await removeAll([
     ...firewallRecords.stale(req).map((record) => ({
-      why: "remove stale firewall rules",
+      why,
       run: () => remove(req, { ...record, record, result: undefined }),
     })),
-    {
-      why: "remove stale firewall rules",
-      when: conf.backend === undefined || conf.backend === "nftables",
-      run: () => gcNft(host, { network, valid, places: conf.insertInto }),
-    },
+    ...(backend ? [backend] : firewallBackends).map((backend) => ({
+      why,
+      run: async () => await drivers[backend].gc?.(host, { network, valid, insertInto }),
+    })),
   ]);
 }
 
 async function status({ host, conf }: Request<Conf>): Promise<void> {
-  const backend = await chooseBackend({ host, conf });
+  const { backend } = await chooseDriver({ host, conf });
   await drivers[backend].status(host, conf);
 }
 
 async function repair(req: Request<Conf>): Promise<string[]> {
+  const { requirePrevResult } = await import("../recipes/check.ts");
   const record = await firewallRecords.find(req);
-  const job = jobOf(req, { result: requirePrevResult(req), record });
-  if (job.addresses.length === 0) return [];
-  const chosen = await chooseBackend(job);
-  // What ADD has given way to is as good.
-  const gaveWay = chosen === "iptables" && record?.data.backends.at(-1) === "nftables";
-  const problems = await drivers[gaveWay ? "nftables" : chosen].check(job);
-  if (problems.length > 0) await allow(job, record);
+  const attachment = firewallRequest(req, { result: requirePrevResult(req), record });
+  if (attachment.addresses.length === 0) return [];
+  const { backend } = await chooseDriver(attachment);
+  // Rules of the back end to which ADD has given way are as good.
+  const gaveWay = backend === "iptables" && record?.data.backends.at(-1) === "nftables";
+  const problems = await drivers[gaveWay ? "nftables" : backend].check(attachment);
+  if (problems.length > 0) await allow(attachment, record);
   return problems;
 }
 

@@ -6,7 +6,7 @@ import type { Interface, IpConfig, JsonObject } from "../cni/types.ts";
 import { emptyResult } from "../cni/types.ts";
 import { formatCidr } from "../host/ip.ts";
 import { DryRun } from "../ns/machine.ts";
-import { jobOf, plugin } from "./firewall.ts";
+import { firewallRequest, plugin } from "./firewall.ts";
 
 const sandbox = "/run/netns/c1";
 const interfaces: readonly Interface[] = [
@@ -25,7 +25,10 @@ function job(ips: readonly IpConfig[], keys: JsonObject = {}, links = interfaces
     containerId: "c1",
     ifName: "eth0",
   };
-  return jobOf(req as unknown as Parameters<typeof jobOf>[0], { result, record: undefined });
+  return firewallRequest(req as unknown as Parameters<typeof firewallRequest>[0], {
+    result,
+    record: undefined,
+  });
 }
 
 Deno.test("the container's addresses are let pass, each alone and once", () => {

@@ -18,28 +18,33 @@ import type { GcRequest, Request } from "../cni/plugin.ts";
 import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Result } from "../cni/types.ts";
 import type { Cidr, Family } from "../host/ip.ts";
+import type { Host } from "../ns/machine.ts";
+import type { Backend, BackendChoice } from "../recipes/backend.ts";
 import type { Conf } from "./portmap/conf.ts";
-import type { Choice } from "./portmap/rules.ts";
+import type { PortmapDriver } from "./portmap/driver.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
-import { hasTool } from "../host/spawn.ts";
 import { inspectNetns } from "../ns/netns.ts";
+import { addByChoice, backends, checkByChoice, chooseBackend } from "../recipes/backend.ts";
 import { ownAddresses, requireChained } from "../recipes/chained.ts";
-import { report, requirePrevResult } from "../recipes/check.ts";
+import { removeTogether } from "../recipes/netfilter.ts";
 import { removeAll } from "../recipes/removal.ts";
-import { requireTools } from "../recipes/status.ts";
-import { claimsOf, releaseClaims, releaseStaleClaims, takeClaims } from "./portmap/claims.ts";
-import { conf, mappingsOf, requireOptionsFor } from "./portmap/conf.ts";
-import { flushUdp } from "./portmap/flows.ts";
-import { checkLocalnet, enableLocalnet } from "./portmap/localnet.ts";
 import {
-  checkRules,
-  collectRules,
-  isMapped,
-  mapPorts,
-  missingGuard,
-  unmapPorts,
-} from "./portmap/rules.ts";
+  claimsOf,
+  releaseClaims,
+  releaseStaleClaims,
+  takeClaims,
+  withPortmapLock,
+} from "./portmap/claims.ts";
+import { conf, mappingsOf, requireOptionsFor } from "./portmap/conf.ts";
+import { portmapByIptables } from "./portmap/iptables.ts";
+import { checkLocalnet, enableLocalnet } from "./portmap/localnet.ts";
+import { portmapByNftables } from "./portmap/nftables.ts";
+
+const drivers: Readonly<Record<Backend, PortmapDriver>> = {
+  iptables: portmapByIptables,
+  nftables: portmapByNftables,
+};
 
 /** The portmap plugin. */
 export const plugin = definePlugin<Conf>({
@@ -74,27 +79,64 @@ async function add(req: Request<Conf>): Promise<Result> {
   const prevResult = requireChained(req);
   const targets = targetsOf(req, prevResult);
   if (targets.length === 0) return prevResult;
-  const backend = chooseBackend(conf);
-  await takeClaims(host, { ...attachment(req), ...netnsOf(req) }, {
+  const choice = chooseDriver(conf);
+  await takeClaims(host, { ...attachmentOf(req), ...netnsOf(req) }, {
     claims: await claimsOf(conf, targets.map(({ family }) => family)),
     others: {
       isMapped: (other) => isMapped(host, other),
       evict: (other) => unmapPorts(host, other),
     },
   });
-  await forward(req, { targets, backend });
+  await mapPorts(req, { targets, choice });
   return prevResult;
 }
 
-/** Rules first: what flows afterwards goes by them. */
-async function forward(req: Request<Conf>, choice: Choice): Promise<void> {
-  const { targets } = choice;
-  const { guarded } = await mapPorts(req, choice);
-  await flushUdp(req, targets.map(({ family }) => family));
-  if (guarded) await enableLocalnet(req, targets);
+/** The back end to ask first. Throws code 7 for options of the other one. */
+function chooseDriver(conf: Conf): BackendChoice {
+  const choice = chooseBackend(conf.backend);
+  requireOptionsFor(choice.backend, conf);
+  return choice;
 }
 
-function attachment({ network, containerId, ifName }: Request<Conf>): AttachmentKey {
+/** Rules come first: what flows afterwards goes by them. */
+async function mapPorts(
+  req: Request<Conf>,
+  { targets, choice }: { readonly targets: readonly Cidr[]; readonly choice: BackendChoice },
+): Promise<void> {
+  let localnet = true;
+  await addByChoice(choice, {
+    addresses: targets,
+    add: async (backend, request) => {
+      requireOptionsFor(backend, req.conf);
+      const { left, guarded } = await drivers[backend].add(req, request);
+      localnet &&= guarded;
+      return left;
+    },
+  });
+  await forgetUdpFlows(req, targets.map(({ family }) => family));
+  if (localnet) await enableLocalnet(req, targets);
+}
+
+async function forgetUdpFlows(req: Request<Conf>, families: readonly Family[]): Promise<void> {
+  const { portMappings } = req.conf.runtimeConfig;
+  if (!portMappings.some(({ protocol }) => protocol === "udp")) return;
+  const { flushUdpFlows } = await import("./portmap/flows.ts");
+  await flushUdpFlows(req, families);
+}
+
+/** Whether an attachment has rules in any back end. */
+async function isMapped(host: Host, attachment: AttachmentKey): Promise<boolean> {
+  const found = backends.map((backend) => drivers[backend].isMapped(host, attachment));
+  return (await Promise.all(found)).includes(true);
+}
+
+/** Removes an attachment's rules from every back end. */
+async function unmapPorts(host: Host, attachment: AttachmentKey): Promise<void> {
+  const tasks = backends.map((backend) => () => drivers[backend].del(host, attachment));
+  await withPortmapLock(host, () => removeTogether("remove port mappings", tasks));
+}
+
+function attachmentOf({ network, containerId, ifName }: Request<Conf>): AttachmentKey {
   return { network, containerId, ifName };
 }
 
@@ -104,8 +146,8 @@ function netnsOf({ netns }: Request<Conf>) {
 }
 
 /**
- * The container's first address of each family that a mapping is for. Addresses
- * of other interfaces, and of the host's, are passed over.
+ * The container's first address of each family that a mapping is for. It
+ * leaves out those of other interfaces and of the host.
  */
 export function targetsOf(
   req: Pick<Request<Conf>, "conf" | "ifName">,
@@ -119,16 +161,8 @@ export function targetsOf(
   );
 }
 
-/** The configured back end, or the one that this host has. Throws code 7 for options of the other. */
-function chooseBackend(conf: Conf): Choice["backend"] {
-  const only = conf.backend !== undefined || !hasTool("nft");
-  const fallback = only || hasTool("iptables-restore") ? "iptables" : "nftables";
-  const backend = conf.backend ?? fallback;
-  requireOptionsFor(backend, conf);
-  return { backend, only };
-}
-
 async function check(req: Request<Conf>): Promise<void> {
+  const { report, requirePrevResult } = await import("../recipes/check.ts");
   const targets = targetsOf(req, requirePrevResult(req));
   if (targets.length === 0) return;
   report(req.network, await problemsOf(req, targets));
@@ -136,7 +170,10 @@ async function check(req: Request<Conf>): Promise<void> {
 
 async function problemsOf(req: Request<Conf>, targets: readonly Cidr[]): Promise<string[]> {
   return [
-    ...await checkRules(req, { targets, backend: req.conf.backend }),
+    ...await checkByChoice(
+      chooseBackend(req.conf.backend),
+      (backend) => drivers[backend].check(req, targets),
+    ),
     ...await checkLocalnet(req, targets),
   ];
 }
@@ -147,20 +184,20 @@ async function del(req: Request<Conf>): Promise<void> {
   const families: readonly Family[] = [4, 6];
   const claims = await claimsOf(conf, families);
   await removeAll([
-    { why: "remove port mappings", run: () => unmapPorts(host, attachment(req)) },
+    { why: "remove port mappings", run: () => unmapPorts(host, attachmentOf(req)) },
     {
       why: "give up host ports",
-      run: async () => void await host.apply(await releaseClaims(claims, attachment(req))),
+      run: async () => void await host.apply(await releaseClaims(claims, attachmentOf(req))),
       onlyIfClean: true,
     },
-    { why: "forget flows", run: () => flushUdp(req, families) },
+    { why: "forget flows", run: () => forgetUdpFlows(req, families) },
   ]);
 }
 
 async function gc(req: GcRequest<Conf>): Promise<void> {
   const { host, network, valid } = req;
   await removeAll([
-    { why: "remove stale port mappings", run: () => collectRules(host, { network, valid }) },
+    { why: "remove stale port mappings", run: () => gcRules(req) },
     {
       why: "give up stale host ports",
       run: async () => void await host.apply(releaseStaleClaims(network, valid)),
@@ -169,24 +206,27 @@ async function gc(req: GcRequest<Conf>): Promise<void> {
   ]);
 }
 
-function status(req: Request<Conf>): Promise<void> {
-  const { backend } = req.conf;
-  const nft = backend === "nftables" ||
-    (backend === undefined && !hasTool("iptables-restore") && hasTool("nft"));
-  requireTools([nft ? "nft" : "iptables-restore"]);
+/** Removes stale rules from every back end. */
+async function gcRules({ host, network, valid }: GcRequest<Conf>): Promise<void> {
+  const tasks = backends.map((backend) => () => drivers[backend].gc(host, { network, valid }));
+  await withPortmapLock(host, () => removeTogether("remove stale port mappings", tasks));
+}
+
+function status({ conf }: Request<Conf>): Promise<void> {
+  drivers[chooseBackend(conf.backend).backend].status();
   return Promise.resolve();
 }
 
 async function repair(req: Request<Conf>): Promise<string[]> {
+  const { requirePrevResult } = await import("../recipes/check.ts");
   const targets = targetsOf(req, requirePrevResult(req));
   if (targets.length === 0) return [];
-  const backend = chooseBackend(req.conf);
+  const choice = chooseDriver(req.conf);
   const problems = [
     ...await problemsOf(req, targets),
-    ...(backend.backend === "iptables" ? await missingGuard(req, targets) : []),
+    ...await drivers[choice.backend].checkGuard(req, targets),
   ];
-  if (problems.length === 0) return [];
-  await forward(req, { targets, backend });
+  if (problems.length > 0) await mapPorts(req, { targets, choice });
   return problems;
 }
 

@@ -33,7 +33,6 @@ import { serve } from "../cni/serve.ts";
 import { emptyResult } from "../cni/types.ts";
 import { parseVlans, showVlans } from "../host/bridge_vlan.ts";
 import { showLink, showLinks, showPorts } from "../host/ip_link.ts";
-import { compareContainer, gatherCheck, report, requirePrevResult } from "../recipes/check.ts";
 import { addressesOf, addRoutes, bringUp, configureInterface } from "../recipes/configure.ts";
 import { knownAddresses, waitForDetection } from "../recipes/configure.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
@@ -165,6 +164,7 @@ export function planContainer(conf: Conf, facts: Facts & { result: Result }): St
 }
 
 async function check(req: Request<Conf>): Promise<void> {
+  const { compareContainer, gatherCheck, report } = await import("../recipes/check.ts");
   const { compareBridge, comparePort } = await import("./bridge/check.ts");
   if (req.conf.ipam.type) await req.ipam.check();
   const { result, facts } = await gatherCheck(req);
@@ -235,6 +235,7 @@ async function status(req: Request<Conf>): Promise<void> {
 }
 
 async function repair(req: Request<Conf>): Promise<string[]> {
+  const { requirePrevResult } = await import("../recipes/check.ts");
   const { conf } = req;
   const result = requirePrevResult(req);
   const [, port, inside] = result.interfaces;

@@ -5,50 +5,30 @@
  *
  * @module
  */
-import type { Decoder, Field } from "../cni/decode.ts";
-import { expected, optional } from "../cni/decode.ts";
 import type { AttachmentKey } from "../cni/attachment_key.ts";
-import type { Tool } from "../host/command.ts";
+import type { Field } from "../cni/decode.ts";
+import { optional } from "../cni/decode.ts";
 import type { Cidr } from "../host/ip.ts";
-import { hasTool } from "../host/spawn.ts";
-import type { Host } from "../ns/machine.ts";
-import { addIptables, checkIptables, delIptables, gcIptables } from "./masquerade_iptables.ts";
-import { addNft, checkNft, delNft, gcNft } from "./masquerade_nft.ts";
-import type { Backend } from "./netfilter.ts";
+import type { Backend } from "./backend.ts";
+import { addByChoice, backendDecoder, backends, checkByChoice, chooseBackend } from "./backend.ts";
+import type { MasqueradeDriver, MasqueradeOwner } from "./masquerade/driver.ts";
+import { masqueradeByIptables } from "./masquerade/iptables.ts";
+import { masqueradeByNftables } from "./masquerade/nftables.ts";
 import { removeTogether } from "./netfilter.ts";
-import { requireTools } from "./status.ts";
-
-const backends: readonly Backend[] = ["iptables", "nftables"];
-
-const backendDecoder: Decoder<Backend> = {
-  expects: backends.map((name) => `"${name}"`).join(" or "),
-  decode(value, path, issues) {
-    const backend = backends.find((name) => name === value);
-    if (backend) return backend;
-    const message = typeof value === "string"
-      ? `unknown ipmasq backend "${value}"`
-      : expected(this.expects, value);
-    issues.push({ path, message });
-    return undefined;
-  },
-};
 
 /** The configuration key `ipMasqBackend`. */
 export const masqueradeField: Field<Backend, false> = optional(
-  backendDecoder,
+  backendDecoder((name) => `unknown ipmasq backend "${name}"`),
   "Program that writes the masquerade rules; nftables where iptables is missing when absent.",
 );
 
+const drivers: Readonly<Record<Backend, MasqueradeDriver>> = {
+  iptables: masqueradeByIptables,
+  nftables: masqueradeByNftables,
+};
+
 /** What masquerading needs of a request. */
-export interface MasqueradeRequest {
-  /** The machine. */
-  readonly host: Host;
-  /** Name of the network. */
-  readonly network: string;
-  /** Identifier of the container; empty for GC. */
-  readonly containerId: string;
-  /** Interface inside the container; empty for GC. */
-  readonly ifName: string;
+export interface MasqueradeRequest extends MasqueradeOwner {
   /** The back end that the configuration names. */
   readonly conf: { readonly ipMasqBackend: Backend | undefined };
 }
@@ -79,56 +59,44 @@ export function masquerade(req: MasqueradeRequest): Masquerade {
     check: (addresses) => check(req, addresses),
     del: (addresses) => del(req, addresses),
     gc: (valid) => gc(req, valid),
-    status: () => status(req.conf.ipMasqBackend),
+    status: () => drivers[choose(req).backend].status(),
     repair: (addresses) => repair(req, addresses),
   };
 }
 
-/** nftables takes over what iptables cannot do, unless the configuration names iptables. */
+function choose({ conf }: MasqueradeRequest) {
+  return chooseBackend(conf.ipMasqBackend);
+}
+
 async function add(req: MasqueradeRequest, addresses: readonly Cidr[]): Promise<void> {
-  const backend = req.conf.ipMasqBackend;
-  const rest = backend === "nftables"
-    ? addresses
-    : await addIptables(req, addresses, { only: backend === "iptables" || !hasTool("nft") });
-  if (rest.length > 0) await addNft(req, rest);
+  await addByChoice(choose(req), {
+    addresses,
+    add: (backend, request) => drivers[backend].add(req, request),
+  });
 }
 
 async function check(req: MasqueradeRequest, addresses: readonly Cidr[]): Promise<string[]> {
-  const backend = req.conf.ipMasqBackend;
-  if (backend === "nftables") return await checkNft(req, addresses);
-  const problems = await checkIptables(req, addresses);
-  if (backend === "iptables" || problems.length === 0 || !hasTool("nft")) return problems;
-  const others = await checkNft(req, addresses);
-  return others.length === 0 ? [] : problems;
+  return await checkByChoice(choose(req), (backend) => drivers[backend].check(req, addresses));
 }
 
 async function del(
   req: MasqueradeRequest,
   addresses: readonly Cidr[] | undefined,
 ): Promise<void> {
-  await removeTogether("remove masquerade rules", [
-    () => delIptables(req, { family: 4, addresses }),
-    () => delIptables(req, { family: 6, addresses }),
-    () => delNft(req),
-  ]);
+  const tasks = backends.map((backend) => () => drivers[backend].del(req, addresses));
+  await removeTogether("remove masquerade rules", tasks);
 }
 
-async function gc(req: MasqueradeRequest, valid: readonly AttachmentKey[]): Promise<void> {
-  await removeTogether("remove stale masquerade rules", [
-    () => gcIptables(req, { family: 4, valid }),
-    () => gcIptables(req, { family: 6, valid }),
-    () => gcNft(req, valid),
-  ]);
+async function gc(
+  { host, network }: MasqueradeRequest,
+  valid: readonly AttachmentKey[],
+): Promise<void> {
+  const tasks = backends.map((backend) => () => drivers[backend].gc(host, { network, valid }));
+  await removeTogether("remove stale masquerade rules", tasks);
 }
 
 async function repair(req: MasqueradeRequest, addresses: readonly Cidr[]): Promise<string[]> {
   const problems = await check(req, addresses);
   if (problems.length > 0) await add(req, addresses);
   return problems;
-}
-
-function status(backend: Backend | undefined): void {
-  const iptables: Tool = "iptables-restore";
-  const either = hasTool("nft") && backend === undefined;
-  requireTools([backend === "nftables" || (either && !hasTool(iptables)) ? "nft" : iptables]);
 }

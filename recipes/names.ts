@@ -39,3 +39,11 @@ export async function hashName(
   }
   return (prefix + await sha512(text)).slice(0, length);
 }
+
+/** The names that a GC keeps: those which the valid attachments' objects have. */
+export async function keptNames(
+  valid: readonly AttachmentKey[],
+  namesOf: (key: AttachmentKey) => Promise<string | readonly string[]>,
+): Promise<ReadonlySet<string>> {
+  return new Set((await Promise.all(valid.map(namesOf))).flat());
+}

@@ -1,6 +1,6 @@
 /**
  * What the recipes and plugins that write netfilter rules share: plans on an
- * assumption, looks at what is there, whose a rule is.
+ * assumption, listings of what is there, and what a rollback takes back.
  *
  * @module
  */
@@ -16,20 +16,15 @@ import { hasTool } from "../host/spawn.ts";
 import type { Step } from "../host/step.ts";
 import type { Host } from "../ns/machine.ts";
 import { run } from "../ns/machine.ts";
-import type { AttachmentKey } from "../cni/attachment_key.ts";
-import { sha512 } from "./names.ts";
 import { removeAll } from "./removal.ts";
 
-/** A program that writes rules. */
-export type Backend = "iptables" | "nftables";
-
-/** Failures that a second look does not change. */
+/** Failures that no listing explains. */
 const lasting: ReadonlySet<Reason> = new Set<Reason>(["denied", "busy", "full"]);
 
 /**
- * Carries out steps that are planned without a look at what is there. When they
- * fail in a way that a wrong assumption explains, `otherwise` looks and does the
- * same from the facts. Gives what the steps that succeeded have printed.
+ * Applies steps that were planned on an assumption about what is there. When they
+ * fail in a way that a wrong assumption explains, `otherwise` lists what is there
+ * and does the same from that. Gives the output of the steps that succeeded.
  */
 export async function applyAssuming(
   host: Host,
@@ -79,6 +74,25 @@ export async function removeTogether(
   })));
 }
 
+/** Removes rules from a table of iptables in both families, or in some. Throws as {@linkcode removeAll}. */
+export async function removeFromIptables(
+  host: Host,
+  { why, table, families = [4, 6], plan }: {
+    readonly why: string;
+    readonly table: Table;
+    readonly families?: readonly Family[];
+    readonly plan: (saved: SavedTable, family: Family) => readonly Step[];
+  },
+): Promise<void> {
+  const tasks = families.map((family) => () =>
+    applyListed(host, {
+      list: () => listIptables(host, { family, table }),
+      plan: (saved) => plan(saved, family),
+    })
+  );
+  await removeTogether(why, tasks);
+}
+
 /** A table of iptables; `undefined` when the program or the table is missing on this host. */
 export async function listIptables(
   host: Host,
@@ -110,8 +124,8 @@ export function deleteRules(
   return rules.map(({ handle }) => `delete rule ${chain} handle ${handle}`);
 }
 
-/** Makes a rollback delete rules whose handles nft has just told. */
-export function takeBackRules(
+/** Makes a rollback delete rules, by the handles that nft has printed. */
+export function deleteOnRollback(
   host: Host,
   { why, chain, rules, chains = [] }: {
     readonly why: string;
@@ -127,10 +141,10 @@ export function takeBackRules(
 }
 
 /**
- * Makes a rollback look at a table and run what `plan` makes of it: for rules
- * whose handles nobody has told.
+ * Makes a rollback list a table and run what `plan` makes of that, for rules whose
+ * handles nft has not printed.
  */
-export function takeBackListed(
+export function planOnRollback(
   host: Host,
   { why, table, plan }: {
     readonly why: string;
@@ -170,8 +184,8 @@ export interface ExpectedRules {
 }
 
 /**
- * Has iptables itself look for rules, which no comparison of text can equal. One
- * process when all are there; gives a line for each that is not.
+ * Has iptables itself look for rules, because it prints them in other words. Starts
+ * one process when all are there. Gives a line for each that is not.
  */
 export async function missingRules(host: Host, expected: ExpectedRules): Promise<string[]> {
   const { family, table, rules } = expected;
@@ -192,34 +206,4 @@ async function exist(host: Host, { family, table, rules }: ExpectedRules): Promi
     tolerate: ["missing", "unsupported", "other"],
   });
   return answer !== undefined;
-}
-
-/**
- * Whose an object of nftables is, as the reference writes it into a comment: 16
- * hex digits for the network, 16 for interface and container, then all in words.
- */
-export interface Owner {
-  /** `6fd94d501e58f0aa-287fc69eff0574a2`: comments of the attachment start with it. */
-  readonly identity: string;
-  /** The whole comment, before nft's limit cuts it. */
-  readonly comment: string;
-}
-
-/** Length of {@linkcode Owner.identity}. */
-export const identityLength = 33;
-
-/** Derives the owner that an attachment's objects carry. */
-export async function ownerOf({ network, containerId, ifName }: AttachmentKey): Promise<Owner> {
-  const first = await networkIdentity(network);
-  const second = (await sha512(`${ifName}:${containerId}`)).slice(0, 16);
-  const identity = `${first}-${second}`;
-  return {
-    identity,
-    comment: `${identity}, net: ${network}, if: ${ifName}, id: ${containerId}`,
-  };
-}
-
-/** What the comments of a network's attachments start with. */
-export async function networkIdentity(network: string): Promise<string> {
-  return (await sha512(network)).slice(0, 16);
 }

@@ -18,7 +18,7 @@ import {
 } from "../host/nft.ts";
 import type { Step } from "../host/step.ts";
 import type { Host } from "../ns/machine.ts";
-import { applyListed, deleteChains, deleteRules, listNft, takeBackRules } from "./netfilter.ts";
+import { applyListed, deleteChains, deleteOnRollback, deleteRules, listNft } from "./netfilter.ts";
 import { queryLinks } from "./links.ts";
 
 /** The table that all bridges share. */
@@ -92,7 +92,7 @@ async function add(
 ): Promise<void> {
   const names = spoofCheckNames(req);
   const { added, listed } = parseShown(await req.host.apply(planSpoofCheck(names, port)));
-  takeBackRules(req.host, {
+  deleteOnRollback(req.host, {
     why: `check the source addresses of "${port.hostVeth}"`,
     chain: where,
     rules: added.filter(({ chain }) => chain === entry),

@@ -5,7 +5,6 @@
  */
 import type { Decoder, Infer } from "../../cni/decode.ts";
 import {
-  expected,
   integer,
   list,
   object,
@@ -17,32 +16,18 @@ import {
   withDefault,
 } from "../../cni/decode.ts";
 import type { TableName } from "../../host/nft.ts";
+import type { Backend } from "../../recipes/backend.ts";
 
-/** What can be told to let packets pass. */
-export type Backend = "iptables" | "firewalld" | "nftables";
+/** A program that lets packets pass. */
+export type FirewallBackend = Backend | "firewalld";
 
-const backends: readonly Backend[] = ["iptables", "firewalld", "nftables"];
+/** Every back end; removals without a record go through all. */
+export const firewallBackends: readonly FirewallBackend[] = ["iptables", "firewalld", "nftables"];
 
 /** Who may talk to a container from a bridge. */
-export type Policy = "open" | "same-bridge" | "isolated";
+export type IngressPolicy = "open" | "same-bridge" | "isolated";
 
-const policies: readonly Policy[] = ["open", "same-bridge", "isolated"];
-
-/** One of some words, with a name for those that are none of them. */
-function word<T extends string>(words: readonly T[], unknown: string): Decoder<T> {
-  return {
-    expects: words.map((each) => `"${each}"`).join(" or "),
-    decode(value, path, issues) {
-      const found = words.find((each) => each === value);
-      if (found) return found;
-      const message = typeof value === "string"
-        ? `${unknown}: ${JSON.stringify(value)}`
-        : expected(this.expects, value);
-      issues.push({ path, message });
-      return undefined;
-    },
-  };
-}
+const policies: readonly IngressPolicy[] = ["open", "same-bridge", "isolated"];
 
 /** Empty text counts as an absent key. */
 function unlessEmpty<T>(decoder: Decoder<T>): Decoder<T> {
@@ -52,7 +37,7 @@ function unlessEmpty<T>(decoder: Decoder<T>): Decoder<T> {
   };
 }
 
-/** What iptables takes for a target of its own, and chains that must not lead to themselves. */
+/** Targets of iptables itself, and chains that must not lead to themselves. */
 const reserved =
   /^(ACCEPT|DROP|QUEUE|RETURN|PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING|CNI-FORWARD|CNI-ISOLATION-STAGE-[12])$/;
 
@@ -64,19 +49,19 @@ const chainName = stringThat(
 /** A name that nft takes without quotes; words of its own language are for nft to refuse. */
 const nftName = (what: string) => stringThat(what, (name) => /^[A-Za-z_][\w./-]{0,63}$/.test(name));
 
-/** A chain that the administrator has made. */
-export interface Place {
+/** A chain by its full name, as {@linkcode TableName} is a table's. */
+export interface ChainName {
   readonly family: "inet" | "ip" | "ip6";
   readonly table: string;
   readonly chain: string;
 }
 
-/** The table that a place is in. */
-export function tableOf({ family, table }: Place): TableName {
+/** The table of a chain. */
+export function tableOf({ family, table }: ChainName): TableName {
   return { family, name: table };
 }
 
-const place = object({
+const chain = object({
   family: required(oneOf(["inet", "ip", "ip6"]), "Family of the table."),
   table: required(nftName("name of a table"), "Name of the table, which must exist."),
   chain: required(nftName("name of a chain"), "Name of the chain, which must exist."),
@@ -99,11 +84,15 @@ function oneOrMore<T>(element: Decoder<T>): Decoder<T[]> {
 export const conf = refine(
   object({
     backend: optional(
-      unlessEmpty(word(backends, "unknown backend")),
+      unlessEmpty(
+        oneOf(firewallBackends, (text) => `unknown backend: ${JSON.stringify(text)}`),
+      ),
       "What lets the packets pass; when absent firewalld if it runs, else iptables, else nftables.",
     ),
     ingressPolicy: withDefault(
-      unlessEmpty(word(policies, "unknown ingress policy")),
+      unlessEmpty(
+        oneOf(policies, (text) => `unknown ingress policy: ${JSON.stringify(text)}`),
+      ),
       "open",
       "Who may talk to the containers of the bridge: everybody, nobody on another bridge with a policy, or no container at all.",
     ),
@@ -122,7 +111,7 @@ export const conf = refine(
       "Bits to set in the mark of the containers' packets, for a rule of yours to accept. nftables only.",
     ),
     insertInto: withDefault(
-      oneOrMore(place),
+      oneOrMore(chain),
       [],
       "Chains of yours that get a jump to the containers' rules. nftables only.",
       "none",
@@ -138,3 +127,6 @@ export const conf = refine(
 
 /** The configuration, decoded. */
 export type Conf = Infer<typeof conf>;
+
+// Names under which record.ts imports types; it comes to use the new ones with its own change.
+export type { ChainName as Place, FirewallBackend as Backend };

@@ -1,16 +1,17 @@
 /**
- * What a back end can do.
+ * What a back end does for the host's firewall.
  *
  * @module
  */
+import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { Cidr } from "../../host/ip.ts";
 import type { Host } from "../../ns/machine.ts";
-import type { AttachmentKey } from "../../cni/attachment_key.ts";
-import type { Backend, Conf, Place } from "./conf.ts";
+import type { AddRequest, ValidAttachments } from "../../recipes/backend.ts";
+import type { ChainName, Conf, FirewallBackend } from "./conf.ts";
 import type { Ingress } from "./ingress.ts";
 
 /** An attachment whose packets shall pass. */
-export interface Job extends AttachmentKey {
+export interface FirewallRequest extends AttachmentKey {
   readonly host: Host;
   readonly conf: Conf;
   /** The container's, as prefixes of full length; never empty. */
@@ -20,23 +21,31 @@ export interface Job extends AttachmentKey {
   readonly known: boolean;
 }
 
-/** What goes with an attachment. */
-export interface Gone extends AttachmentKey {
+/** An attachment, and what a back end has to remove with it. */
+export interface FirewallRemoval extends AttachmentKey {
   readonly addresses: readonly Cidr[];
+  /** Zone of firewalld. */
   readonly zone: string;
-  readonly places: readonly Place[];
+  readonly insertInto: readonly ChainName[];
+}
+
+/** Attachments that a GC keeps, and the chains in whose tables it looks besides ours. */
+export interface FirewallGc extends ValidAttachments {
+  readonly insertInto: readonly ChainName[];
 }
 
 /** One back end, by verb. */
-export interface Driver {
-  /** Lets the packets pass. False when the back end does not work on this host; nothing is done then. */
-  add(job: Job): Promise<boolean>;
-  /** Other back ends by which it may do a part of that; none when absent. */
-  helpers?(job: Job): readonly Backend[];
+export interface FirewallDriver {
+  /** Lets the packets pass. Gives all addresses when it leaves them to another back end, else none. */
+  add(req: FirewallRequest, request: Pick<AddRequest, "giveWay">): Promise<readonly Cidr[]>;
+  /** Other back ends that can do a part of that for it; absent: none. */
+  helpers?(req: FirewallRequest): readonly FirewallBackend[];
   /** A line for each thing that is missing. */
-  check(job: Job): Promise<string[]>;
-  /** Removes what is the attachment's own. */
-  del(host: Host, gone: Gone): Promise<void>;
-  /** Throws code 50 when it cannot be used. */
+  check(req: FirewallRequest): Promise<string[]>;
+  /** Removes the attachment's rules. */
+  del(host: Host, removal: FirewallRemoval): Promise<void>;
+  /** Removes the network's rules that belong to none of the valid attachments; absent: only a record tells whose rules are. */
+  gc?(host: Host, attachments: FirewallGc): Promise<void>;
+  /** Throws code 50 when the back end cannot be used. */
   status(host: Host, conf: Conf): Promise<void>;
 }

@@ -5,20 +5,13 @@
  */
 import { CniError, codes } from "../../cni/error.ts";
 import type { Result } from "../../cni/types.ts";
+import type { ChainRule } from "../../host/iptables.ts";
 import { comment } from "../../host/iptables.ts";
-import type { Policy } from "./conf.ts";
-
-/** A rule that must stand in a chain of table `filter`. */
-export interface Rule {
-  readonly chain: string;
-  readonly text: string;
-  /** Goes to the head of its chain. */
-  readonly first?: boolean;
-}
+import type { IngressPolicy } from "./conf.ts";
 
 /** A bridge whose containers are shielded. */
 export interface Ingress {
-  readonly policy: Exclude<Policy, "open">;
+  readonly policy: Exclude<IngressPolicy, "open">;
   /** Name of the bridge. */
   readonly bridge: string;
   /** Names of the container's ends on it. */
@@ -33,7 +26,7 @@ const plainName = /^[^\s/"'\\*+!-][^\s/"'\\*+]{0,14}$/;
  * 7 when that is none of the host's.
  */
 export function ingressOf(
-  policy: Policy,
+  policy: IngressPolicy,
   { interfaces }: Pick<Result, "interfaces">,
 ): Ingress | undefined {
   if (policy === "open") return undefined;
@@ -58,11 +51,11 @@ export function ingressOf(
 const first = "CNI-ISOLATION-STAGE-1";
 const second = "CNI-ISOLATION-STAGE-2";
 
-/** Chain through which the way of every forwarded packet leads first. */
+/** Chain that every forwarded packet passes first. */
 export const ingressChain = first;
 
 /** Rules of a policy in iptables, in the order in which the reference writes them. */
-export function ingressRules({ policy, bridge }: Ingress): Rule[] {
+export function ingressRules({ policy, bridge }: Ingress): ChainRule[] {
   const remark = (text: string) => comment(`CNI firewall plugin rules (ingressPolicy: ${text})`);
   const own = remark(policy);
   const common = remark("same-bridge|isolated");

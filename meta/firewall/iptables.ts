@@ -1,177 +1,133 @@
 /**
- * Rules of a container in iptables, as the reference writes them: a shared chain
- * entered from `FORWARD`, in which every address has two rules, and before them
- * a chain for the administrator's own.
+ * The back end iptables: one process for each family, which assumes what is usual
+ * and changes nothing where that is wrong.
  *
  * @module
  */
-import type { Cidr, Family } from "../../host/ip.ts";
-import { formatCidr, formatIp } from "../../host/ip.ts";
-import type { SavedRule, SavedTable } from "../../host/iptables.ts";
+import type { Cidr } from "../../host/ip.ts";
+import { byFamily } from "../../host/ip.ts";
+import { restoreTool } from "../../host/iptables.ts";
+import { lockFile } from "../../host/lock.ts";
+import { readProcIfExists } from "../../host/proc.ts";
+import { hasTool } from "../../host/spawn.ts";
+import type { Host } from "../../ns/machine.ts";
+import { applyIptables, requireBackend } from "../../recipes/backend.ts";
+import { requireLock } from "../../recipes/lock.ts";
+import { applyAssuming, listIptables, removeFromIptables } from "../../recipes/netfilter.ts";
+import type { FirewallDriver, FirewallRemoval, FirewallRequest } from "./driver.ts";
+import type { IptablesFirewall } from "./iptables_rules.ts";
 import {
-  comment,
-  deletion,
-  jumpsTo,
-  restore,
-  splitWords,
-  tableText,
-  targetOf,
-} from "../../host/iptables.ts";
-import type { Step } from "../../host/step.ts";
-import type { Ingress, Rule } from "./ingress.ts";
-import { ingressChain, ingressRules } from "./ingress.ts";
+  compareFirewall,
+  planFirewall,
+  planFirewallAssertion,
+  planFirewallRemoval,
+  replanFirewall,
+} from "./iptables_rules.ts";
 
-const forwardChain = "CNI-FORWARD";
+/** The back end iptables. */
+export const firewallByIptables: FirewallDriver = {
+  add: (req, { giveWay }) => add(plansOf(req), { req, giveWay }),
+  check: (req) => check(plansOf(req), req),
+  del,
+  status: () => Promise.resolve(requireBackend("iptables")),
+};
 
-/** What a plan for one family is made from. */
-export interface IptablesFirewall {
-  readonly family: Family;
-  /** The container's addresses of the family, as prefixes of full length. */
-  readonly addresses: readonly Cidr[];
-  readonly adminChain: string;
-  readonly ingress?: Ingress | undefined;
-  /** Another back end lets the packets pass. */
-  readonly ingressOnly?: boolean;
+/** Policies alone, for a back end without its own. */
+export const ingressByIptables: Pick<FirewallDriver, "add" | "check"> = {
+  add: (req, { giveWay }) => add(ingressPlansOf(req), { req, giveWay }),
+  check: (req) => check(ingressPlansOf(req), req),
+};
+
+function plansOf({ addresses, conf, ingress }: FirewallRequest): IptablesFirewall[] {
+  return byFamily(addresses).map(([family, own]) => ({
+    family,
+    addresses: own,
+    adminChain: conf.iptablesAdminChainName,
+    ingress,
+  }));
 }
 
-const whole = ({ chain, text }: Rule) => `${chain} ${text}`;
-const addition = (rule: Rule) => `${rule.first ? "-I" : "-A"} ${whole(rule)}`;
-
-/** Rules that all containers share; those of a policy go before the others. */
-export function sharedRules({ adminChain, ingress, ingressOnly }: IptablesFirewall): Rule[] {
-  const policy = ingress ? ingressRules(ingress) : [];
-  if (ingressOnly) return policy;
-  return [
-    {
-      chain: "FORWARD",
-      text: `${comment("CNI firewall plugin rules")} -j ${forwardChain}`,
-      first: true,
-    },
-    {
-      chain: forwardChain,
-      text: `${comment("CNI firewall plugin admin overrides")} -j ${adminChain}`,
-      first: true,
-    },
-    ...policy,
-  ];
+function ingressPlansOf(req: FirewallRequest): IptablesFirewall[] {
+  return plansOf(req).map((plan) => ({ ...plan, ingressOnly: true }));
 }
 
-/** Rules of addresses: what they have asked for comes in, and everything of theirs goes out. */
-export function addressRules(
-  { addresses, ingressOnly }: Pick<IptablesFirewall, "addresses" | "ingressOnly">,
-): Rule[] {
-  return ingressOnly ? [] : addresses.map(formatCidr).flatMap((address) => [
-    {
-      chain: forwardChain,
-      text: `-d ${address} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
-    },
-    { chain: forwardChain, text: `-s ${address} -j ACCEPT` },
-  ]);
+/** Serves all addresses, or leaves all to the other back end when one family does not work here. */
+async function add(
+  plans: readonly IptablesFirewall[],
+  { req, giveWay }: { readonly req: FirewallRequest; readonly giveWay: boolean },
+): Promise<readonly Cidr[]> {
+  if (giveWay && plans.some(({ family }) => !hasTool(restoreTool(family)))) return req.addresses;
+  if (req.ingress?.policy === "isolated") warnOfBridges();
+  for (const plan of plans) {
+    if (!await addFamily(req, { plan, giveWay })) return req.addresses;
+  }
+  return [];
 }
+
+function addFamily(
+  { host, known }: FirewallRequest,
+  { plan, giveWay }: { readonly plan: IptablesFirewall; readonly giveWay: boolean },
+): Promise<boolean> {
+  const { family } = plan;
+  const replan = async () => {
+    const saved = await listIptables(host, { family, table: "filter" });
+    return saved && replanFirewall(plan, saved);
+  };
+  return applyIptables(host, {
+    family,
+    giveWay,
+    assumed: known ? planFirewallAssertion(plan) : planFirewall(plan),
+    otherwise: () =>
+      withLock(host, async () => {
+        const steps = await replan();
+        return steps && await applyAssuming(host, {
+          assumed: steps,
+          otherwise: async () => await host.apply(await replan() ?? []),
+        });
+      }),
+  });
+}
+
+/** Path of the lock, and milliseconds to wait for it. */
+const lock = { path: "/run/cni/denocni/firewall.lock", deadline: 30_000 };
 
 /**
- * Rules of addresses that have none, on a host that has the shared ones. It
- * asserts the latter: where they are missing nothing is changed and it fails.
+ * Runs a task while nobody else adds what is missing: of several that look, one
+ * adds and the others find it. The folder exists, because a record is in it.
  */
-export function planFirewall(plan: IptablesFirewall): Step[] {
-  const shared = sharedRules(plan).map((rule) => `-C ${whole(rule)}`);
-  return [step(plan, { before: shared, added: addressRules(plan) })];
+async function withLock<T>(host: Host, task: () => Promise<T>): Promise<T> {
+  if (host.dryRun) return await task();
+  const { path, deadline } = lock;
+  using _file = requireLock(await lockFile(path, { mode: 0o600, deadline }), lock);
+  return await task();
 }
 
-/** Asserts that everything is there already. */
-export function planConfirmation(plan: IptablesFirewall): Step[] {
-  const all = [...sharedRules(plan), ...addressRules(plan)];
-  return [step(plan, { before: all.map((rule) => `-C ${whole(rule)}`), added: [] })];
+/** iptables sees packets between ports of one bridge only where a kernel variable says so. */
+function warnOfBridges(): void {
+  const variable = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+  if (readProcIfExists(variable)?.trim() === "1") return;
+  console.error(
+    `firewall: Cannot isolate containers of one bridge: "${variable}" is not 1, so iptables does not see their packets; set it, or use backend "nftables", or portIsolation of bridge`,
+  );
 }
 
-/** The same from what is there: whatever is missing, shared or own. */
-export function planFirewallAgain(plan: IptablesFirewall, saved: SavedTable): Step[] {
-  const before = sharedLines(plan, saved);
-  const added = addressRules(plan).filter((rule) => !isThere(rule, saved));
-  return before.length + added.length > 0 ? [step(plan, { before, added })] : [];
+async function check(
+  plans: readonly IptablesFirewall[],
+  { host }: FirewallRequest,
+): Promise<string[]> {
+  const problems = await Promise.all(plans.map(async (plan) => {
+    const saved = await listIptables(host, { family: plan.family, table: "filter" });
+    return compareFirewall(plan, saved);
+  }));
+  return problems.flat();
 }
 
-function step(
-  { family, addresses }: IptablesFirewall,
-  { before, added }: { readonly before: readonly string[]; readonly added: readonly Rule[] },
-): Step {
-  return {
-    why: `let packets of ${addresses.map(formatIp).join(", ")} pass`,
-    do: restore(family, tableText("filter", [...before, ...added.map(addition)])),
-    ...(added.length > 0 && {
-      undo: restore(family, tableText("filter", added.map((rule) => `-D ${whole(rule)}`))),
-    }),
-  };
-}
-
-/** Lines that make the shared chains and rules that are missing. */
-function sharedLines(plan: IptablesFirewall, saved: SavedTable): string[] {
-  const rules = sharedRules(plan);
-  const names = rules.flatMap(({ chain, text }) => [chain, / -j (\S+)/.exec(` ${text}`)![1]!]);
-  const own = new Set(names.filter((name) => name.startsWith("CNI-") || name === plan.adminChain));
-  const absent = rules.filter((rule) => !isThere(rule, saved));
-  return [
-    ...[...own].filter((chain) => !saved.chains.has(chain)).map((chain) => `-N ${chain}`),
-    ...absent.map(addition),
-    ...policyFirst(saved, absent),
-  ];
-}
-
-/** The way to the policies is put first again when another jump stands before it, or is about to. */
-function policyFirst(saved: SavedTable, absent: readonly Rule[]): string[] {
-  const overtaken = absent.some(({ text }) => text.endsWith(` -j ${forwardChain}`));
-  if (!overtaken && !isPolicyLate(saved)) return [];
-  return entries(saved, ingressChain).flatMap((rule) => [
-    deletion(rule),
-    `-I FORWARD ${rule.text}`,
-  ]);
-}
-
-function entries(saved: SavedTable, chain: string): SavedRule[] {
-  return jumpsTo(saved, chain).filter((rule) => rule.chain === "FORWARD");
-}
-
-/** Whether packets are let pass before the policies have seen them. */
-function isPolicyLate(saved: SavedTable): boolean {
-  const [policy] = entries(saved, ingressChain);
-  const [pass] = entries(saved, forwardChain);
-  return policy !== undefined && pass !== undefined &&
-    saved.rules.indexOf(policy) > saved.rules.indexOf(pass);
-}
-
-/** Whether a rule is listed; releases of the reference differ in their comments. */
-function isThere({ chain, text }: Rule, saved: SavedTable): boolean {
-  const wanted = essence(splitWords(text));
-  return saved.rules.some((rule) => rule.chain === chain && essence(rule.words) === wanted);
-}
-
-/** A rule's words but for its comment, whatever their order. */
-function essence(words: readonly string[]): string {
-  const at = words.indexOf("--comment");
-  const rest = at < 1 ? words : [...words.slice(0, at - 2), ...words.slice(at + 2)];
-  return rest.toSorted().join(" ");
-}
-
-/** A line for each rule that is missing from what is listed. */
-export function compareSaved(plan: IptablesFirewall, saved: SavedTable | undefined): string[] {
-  const table = `table "filter" of ${plan.family === 4 ? "iptables" : "ip6tables"}`;
-  if (!saved) return [`${table} is missing`];
-  const missing = [...sharedRules(plan), ...addressRules(plan)]
-    .filter((rule) => !isThere(rule, saved))
-    .map((rule) => `rule "-A ${whole(rule)}" is missing from ${table}`);
-  if (!plan.ingress || !isPolicyLate(saved)) return missing;
-  return [...missing, `${table} enters "${forwardChain}" before "${ingressChain}"`];
-}
-
-/** Removes the rules of addresses, each as often as it is there. The shared ones stay. */
-export function planFirewallRemoval(
-  saved: SavedTable,
-  { family, addresses }: Pick<IptablesFirewall, "family" | "addresses">,
-): Step[] {
-  const gone = new Set(addressRules({ addresses }).map(({ text }) => essence(splitWords(text))));
-  const own = (rule: SavedRule) =>
-    rule.chain === forwardChain && targetOf(rule) === "ACCEPT" && gone.has(essence(rule.words));
-  const lines = saved.rules.filter(own).map(deletion);
-  if (lines.length === 0) return [];
-  return [{ why: "remove firewall rules", do: restore(family, tableText("filter", lines)) }];
+async function del(host: Host, { addresses }: FirewallRemoval): Promise<void> {
+  const own = new Map(byFamily(addresses));
+  await removeFromIptables(host, {
+    why: "remove firewall rules",
+    table: "filter",
+    families: [...own.keys()],
+    plan: (saved, family) => planFirewallRemoval(saved, { family, addresses: own.get(family)! }),
+  });
 }

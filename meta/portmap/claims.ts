@@ -1,7 +1,7 @@
 /**
- * Who holds which host port, as files below `/run`: two containers must not be
- * given one port, and iptables would take both without a word. A claim whose
- * container is gone is void, however it got left.
+ * Who holds which host port, as files below `/run`: two containers must not get
+ * one port, and iptables would take both without an error. A claim whose container
+ * is gone is void.
  *
  * @module
  */
@@ -23,7 +23,7 @@ import { conditionsOf, hostKey, protocols } from "./conf.ts";
 
 const stateDir = "/run/cni/denocni";
 
-/** Where claims are kept: single ports, and ranges apart, through which every ADD looks. */
+/** Folders of claims. Ranges have their own, because every ADD reads all of them. */
 export const claimDirs = {
   ports: `${stateDir}/ports`,
   ranges: `${stateDir}/port-ranges`,
@@ -31,18 +31,18 @@ export const claimDirs = {
 
 const lockName = "portmap.lock";
 
-/** Milliseconds in which a container may hold a claim before its rules are there. */
+/** Milliseconds for which a container may hold a claim without rules. */
 const grace = 30_000;
 
 /** Milliseconds to wait for the lock. */
 const deadline = 15_000;
 
 /**
- * Runs a task while no other portmap looks at rules and changes what it has
- * found; a change that needs no look does not wait. Where there is no lock yet
- * no ADD of ours can be under way. Throws code 11 when the wait is over.
+ * Runs a task while no other portmap lists rules and changes them. A change that
+ * needs no listing does not wait. Where no lock exists yet no ADD of ours can be
+ * under way. Throws code 11 when the wait is over.
  */
-export async function withLock<T>(host: Host, task: () => Promise<T>): Promise<T> {
+export async function withPortmapLock<T>(host: Host, task: () => Promise<T>): Promise<T> {
   if (host.dryRun || !listNames(stateDir).includes(lockName)) return await task();
   const path = `${stateDir}/${lockName}`;
   using _file = requireLock(await lockFile(path, { mode: 0o600, deadline }), { path, deadline });
@@ -57,15 +57,15 @@ export interface Claim {
 }
 
 /** The attachment that a claim is for. */
-export interface Holder extends AttachmentKey {
+export interface ClaimHolder extends AttachmentKey {
   /** `CNI_NETNS` of its ADD. */
   readonly netns: string;
-  /** What stood there then. */
+  /** The namespace at that path then. */
   readonly identity: NetnsIdentity | undefined;
 }
 
-/** What the plugin can tell and do about other attachments. */
-export interface Others {
+/** What the plugin knows of other attachments, and does to them. */
+export interface OtherAttachments {
   /** Whether it has rules in any back end. */
   isMapped(holder: AttachmentKey): Promise<boolean>;
   /** Removes its rules. */
@@ -105,13 +105,13 @@ function claimOf(
 }
 
 /**
- * Takes ports for an attachment. Throws code 109 that names the holder of one
- * that is taken. What is left of a dead container is removed.
+ * Takes ports for an attachment. Throws code 109 for a port that another container
+ * holds, with its names. Removes what a dead container has left.
  */
 export async function takeClaims(
   host: Host,
-  holder: Holder,
-  { claims, others }: { readonly claims: readonly Claim[]; readonly others: Others },
+  holder: ClaimHolder,
+  { claims, others }: { readonly claims: readonly Claim[]; readonly others: OtherAttachments },
 ): Promise<void> {
   const text = holderText(holder);
   const temporary = await temporaryOf(holder);
@@ -131,12 +131,12 @@ export async function takeClaims(
   }
 }
 
-/** What an ADD that was killed leaves of its files: its repetition writes over it, DEL removes it. */
+/** The file that an ADD leaves when it is killed. The next ADD writes over it, and DEL removes it. */
 async function temporaryOf(holder: AttachmentKey): Promise<string> {
   return `${claimDirs.ports}/.tmp-${await attachmentHash(holder)}`;
 }
 
-/** Files that are made only where there are none, and go when the ADD fails. */
+/** Makes files where none exist; a rollback removes them. */
 function planClaims(
   claims: readonly Claim[],
   { text, temporary }: { readonly text: string; readonly temporary: string },
@@ -152,7 +152,7 @@ function planClaims(
   ];
 }
 
-/** What the first ADD on a host makes, and nothing ever removes. */
+/** Makes the folders and the lock, which stay. */
 function prepare(temporary: string): Step[] {
   const present = listNames(stateDir);
   const missing = Object.values(claimDirs)
@@ -174,17 +174,17 @@ function isHostEndOf(path: string, text: string): boolean {
   return readFileIfExists(path) === text;
 }
 
-/** Makes sure that nobody alive but the container itself holds a claim, and removes it then. */
+/** Removes a claim of a dead container. Throws code 109 for one of a living container. */
 async function clear(
   host: Host,
   self: AttachmentKey,
-  { path, what, others }: Claim & { readonly others: Others },
+  { path, what, others }: Claim & { readonly others: OtherAttachments },
 ): Promise<void> {
   const text = readFileIfExists(path);
   if (text === undefined) return;
   const holder = parseHolder(text);
   if (holder?.containerId === self.containerId) return;
-  if (holder && await isAlive(holder, { path, others })) throw conflict(what, holder);
+  if (holder && await isAlive(holder, { path, others })) throw portConflict(what, holder);
   if (holder) await others.evict(holder);
   await host.apply([{
     why: `drop a void claim of host port ${what}`,
@@ -193,33 +193,36 @@ async function clear(
 }
 
 /**
- * A container without its namespace is gone. One that has it may have lost its
- * rules to another plugin's DEL, or be about to get them.
+ * Whether a holder still has its port. A container without its namespace is gone.
+ * One with it may have lost its rules to another plugin's DEL, or may yet get them.
  */
 async function isAlive(
-  holder: Holder,
-  { path, others }: { readonly path: string; readonly others: Others },
+  holder: ClaimHolder,
+  { path, others }: { readonly path: string; readonly others: OtherAttachments },
 ): Promise<boolean> {
   if (!hasNetns(holder)) return false;
   const written = Deno.statSync(path).mtime?.getTime() ?? 0;
   return Date.now() - written < grace || await others.isMapped(holder);
 }
 
-function hasNetns({ netns, identity }: Holder): boolean {
+function hasNetns({ netns, identity }: ClaimHolder): boolean {
   if (!identity) return true;
   const state = inspectNetns(netns);
   return state.is === "namespace" && sameNetns(state.identity, identity);
 }
 
 /** The error for a port that another container has. */
-export function conflict(what: string, { network, containerId, ifName }: AttachmentKey): CniError {
+export function portConflict(
+  what: string,
+  { network, containerId, ifName }: AttachmentKey,
+): CniError {
   return new CniError(
     codes.portConflict,
     `Cannot map host port ${what}: held by container "${containerId}" (network "${network}", interface "${ifName}")`,
   );
 }
 
-/** Paths of claims that have ports in common with this one; never its own. */
+/** Paths of other claims that have ports in common with this one. */
 function overlapping(path: string): string[] {
   const name = parseName(path)!;
   const dirs = name.first === name.last ? [claimDirs.ranges] : Object.values(claimDirs);
@@ -238,24 +241,24 @@ function parseName(path: string) {
   return { key: `${start} ${place}`, first: Number(first), last: Number(last) };
 }
 
-/** What a claim's file holds: a line for each name, device and inode of the namespace, its path. */
-export function holderText({ network, containerId, ifName, netns, identity }: Holder): string {
+/** Text of a claim's file: a line for each name, for device and inode of the namespace, and for its path. */
+export function holderText({ network, containerId, ifName, netns, identity }: ClaimHolder): string {
   const { dev, ino } = identity ?? { dev: 0, ino: 0 };
   return `${[network, containerId, ifName, dev, ino, netns].join("\n")}\n`;
 }
 
-function parseHolder(text: string): Holder | undefined {
+function parseHolder(text: string): ClaimHolder | undefined {
   const [network, containerId, ifName, dev, ino, netns] = text.split("\n");
   if (!network || !containerId || !ifName || netns === undefined) return undefined;
   const identity = Number(ino) > 0 ? { dev: Number(dev), ino: Number(ino) } : undefined;
   return { network, containerId, ifName, netns, identity };
 }
 
-function readHolder(path: string): Holder | undefined {
+function readHolder(path: string): ClaimHolder | undefined {
   return parseHolder(readFileIfExists(path) ?? "");
 }
 
-/** Steps that give up the claims which are this attachment's. */
+/** Steps that give up an attachment's claims. */
 export async function releaseClaims(
   claims: readonly Claim[],
   self: AttachmentKey,
@@ -269,7 +272,7 @@ export async function releaseClaims(
   ];
 }
 
-/** Steps that give up a network's claims which belong to none of these attachments. */
+/** Steps that give up a network's claims that belong to none of the valid attachments. */
 export function releaseStaleClaims(network: string, valid: readonly AttachmentKey[]): Step[] {
   const isStale = staleOn(network, valid);
   return Object.values(claimDirs).flatMap((dir) =>
@@ -277,7 +280,7 @@ export function releaseStaleClaims(network: string, valid: readonly AttachmentKe
   );
 }
 
-function release(path: string, test: (holder: Holder) => boolean): Step[] {
+function release(path: string, test: (holder: ClaimHolder) => boolean): Step[] {
   const text = readFileIfExists(path);
   const holder = text === undefined ? undefined : parseHolder(text);
   if (text === undefined || !holder || !test(holder)) return [];

@@ -1,7 +1,7 @@
 import { assertEquals, assertNotEquals } from "@std/assert";
 import { decodeOrThrow } from "../../cni/decode.ts";
 import type { JsonObject } from "../../cni/types.ts";
-import { claimsOf, conflict, holderText } from "./claims.ts";
+import { claimsOf, holderText, portConflict } from "./claims.ts";
 import { conf } from "./conf.ts";
 
 function decode(config: JsonObject, ...portMappings: readonly JsonObject[]) {
@@ -55,7 +55,7 @@ Deno.test("a claim tells whose it is and where its container was", () => {
 });
 
 Deno.test("a conflict names the holder", () => {
-  const { code, msg } = conflict("8080/tcp", holder);
+  const { code, msg } = portConflict("8080/tcp", holder);
   assertEquals(code, 109);
   assertEquals(
     msg,

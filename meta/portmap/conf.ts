@@ -22,7 +22,8 @@ import {
 import { CniError, codes } from "../../cni/error.ts";
 import type { Family, Ip } from "../../host/ip.ts";
 import { formatIp, parseIp } from "../../host/ip.ts";
-import type { Backend } from "../../recipes/netfilter.ts";
+import type { Backend } from "../../recipes/backend.ts";
+import { backendDecoder } from "../../recipes/backend.ts";
 
 /** Transport protocols that have ports to map. */
 export const protocols = ["sctp", "tcp", "udp"] as const;
@@ -30,13 +31,13 @@ export const protocols = ["sctp", "tcp", "udp"] as const;
 /** A transport protocol. */
 export type Protocol = typeof protocols[number];
 
-/** Neighbouring ports, both ends included; one port has equal ends. */
+/** A range of ports, both ends included; a single port has equal ends. */
 export interface Ports {
   readonly first: number;
   readonly last: number;
 }
 
-/** One port, or a range of them, of the host and where in the container it leads. */
+/** A port of the host, or a range of them, and the ports of the container behind it. */
 export interface Mapping {
   readonly protocol: Protocol;
   readonly host: Ports;
@@ -48,7 +49,7 @@ export interface Mapping {
 
 const lastPort = 65535;
 
-/** A port or `first-last`; a wrong one is named as the reference names it. */
+/** A port or `first-last`. The message for a wrong number is the reference's. */
 function portsDecoder(what: "host" | "container"): Decoder<Ports> {
   const expects = "port 1–65535 or range of ports";
   return {
@@ -73,7 +74,7 @@ function readPorts(value: unknown): Ports | undefined {
   return range ? { first: Number(range[1]), last: Number(range[2]) } : undefined;
 }
 
-/** `8080` or `30000-31000`, with another sign for `-` where a command wants it. */
+/** `8080` or `30000-31000`, with the sign that a command wants between the ends. */
 export function formatPorts({ first, last }: Ports, sign = "-"): string {
   return first === last ? String(first) : `${first}${sign}${last}`;
 }
@@ -82,6 +83,12 @@ export function formatPorts({ first, last }: Ports, sign = "-"): string {
 export function formatMapping({ host, protocol, hostIp }: Mapping): string {
   const address = hostIp && hostIp.bits !== 0n ? ` on ${formatIp(hostIp)}` : "";
   return `${formatPorts(host)}/${protocol}${address}`;
+}
+
+/** `map host port 8080/tcp to 10.0.0.2` */
+export function describeMappings(all: readonly Mapping[], target: Ip): string {
+  const own = mappingsOf(all, target.family).map(formatMapping).join(", ");
+  return `map host port ${own} to ${formatIp(target)}`;
 }
 
 const protocolDecoder = scalar<Protocol>(
@@ -139,7 +146,7 @@ const mapping: Decoder<Mapping> = map(
   }),
 );
 
-/** All mappings; two of one host port are refused. */
+/** All mappings. It refuses two of one host port. */
 const mappings = refine(list(mapping), (all, report) => {
   all.forEach((one, index) => {
     const twin = all.slice(0, index).findIndex((other) => collide(one, other));
@@ -150,14 +157,14 @@ const mappings = refine(list(mapping), (all, report) => {
 
 /** Whether two mappings want the same port of the same address. */
 export function collide(a: Mapping, b: Mapping): boolean {
-  return portsMeet(a, b) && ([4, 6] as const).some((family) => {
+  return portsOverlap(a, b) && ([4, 6] as const).some((family) => {
     const [x, y] = [hostKey(a, family), hostKey(b, family)];
     return x !== undefined && x === y;
   });
 }
 
 /** Whether two mappings have a port and the protocol in common. */
-export function portsMeet(a: Mapping, b: Mapping): boolean {
+export function portsOverlap(a: Mapping, b: Mapping): boolean {
   return a.protocol === b.protocol && a.host.first <= b.host.last && b.host.first <= a.host.last;
 }
 
@@ -178,28 +185,13 @@ export function mappingsOf(all: readonly Mapping[], family: Family): Mapping[] {
   return all.filter((one) => hostKey(one, family) !== undefined);
 }
 
-const backends: readonly Backend[] = ["iptables", "nftables"];
-
-const backendDecoder: Decoder<Backend> = {
-  expects: backends.map((name) => `"${name}"`).join(" or "),
-  decode(value, path, issues) {
-    const backend = backends.find((name) => name === value);
-    if (backend) return backend;
-    const message = typeof value === "string"
-      ? `unrecognized backend "${value}"`
-      : expected(this.expects, value);
-    issues.push({ path, message });
-    return undefined;
-  },
-};
-
 const conditions = list(string());
 
 /** The whole configuration. */
 export const conf = refine(
   object({
     backend: optional(
-      backendDecoder,
+      backendDecoder((name) => `unrecognized backend "${name}"`),
       "Program that writes the rules; nftables where iptables is missing when absent.",
     ),
     snat: withDefault(
@@ -237,13 +229,13 @@ export const conf = refine(
 /** The configuration, decoded. */
 export type Conf = Infer<typeof conf>;
 
-/** Matches that the configuration adds for a family; a list that starts with an empty word says nothing. */
+/** Matches that the configuration adds for a family; none where the list starts with an empty word. */
 export function conditionsOf(value: Conf, family: Family): readonly string[] {
   const words = family === 4 ? value.conditionsV4 : value.conditionsV6;
   return words?.[0] ? words : [];
 }
 
-/** What of the configuration a back end does not understand, as the reference says it. */
+/** The reference's message for options of the other back end. */
 function foreignOptions(value: Conf, backend: Backend): string | undefined {
   const other = backend === "iptables" ? "nftables" : "iptables";
   const styleOf = (words: readonly string[]) =>
@@ -259,7 +251,7 @@ function foreignOptions(value: Conf, backend: Backend): string | undefined {
   }]`;
 }
 
-/** Throws code 7 when a back end that was chosen here does not understand the configuration. */
+/** Throws code 7 for options that a back end does not understand. */
 export function requireOptionsFor(backend: Backend, value: Conf): void {
   const mixed = foreignOptions(value, backend);
   if (mixed) {

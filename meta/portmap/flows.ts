@@ -1,6 +1,6 @@
 /**
- * UDP flows that were there before a change of mappings would go on to where
- * they went: conntrack forgets them after it, by their exact first destination.
+ * UDP flows that began before a change of mappings go on to their old destination
+ * until conntrack forgets them. After a change it does, by their first destination.
  *
  * @module
  */
@@ -18,14 +18,14 @@ import type { Conf, Mapping } from "./conf.ts";
 import { hasHostAddress, mappingsOf } from "./conf.ts";
 
 /**
- * Forgets the flows to the mapped UDP ports. Nothing is run where there are
- * none; a missing `conntrack` is told on stderr and no failure.
+ * Forgets the flows to the mapped UDP ports. Starts nothing without such ports.
+ * Where `conntrack` is missing it warns on stderr and succeeds.
  */
-export async function flushUdp(
+export async function flushUdpFlows(
   { conf, host }: Pick<Request<Conf>, "conf" | "host">,
   families: readonly Family[],
 ): Promise<void> {
-  const flows = flowsOf(conf.runtimeConfig.portMappings, families);
+  const flows = udpFlowsOf(conf.runtimeConfig.portMappings, families);
   if (flows.length === 0) return;
   if (!hasTool("conntrack")) {
     console.error(
@@ -37,21 +37,23 @@ export async function flushUdp(
 }
 
 /**
- * Each deletion goes through all flows of the host, and so does one look at
- * them: of many ports only those are deleted that have a flow.
+ * The wanted flows that exist. Each deletion goes through all flows of the host,
+ * and one listing does so once for many ports.
  */
 async function present(host: Host, wanted: readonly UdpFlows[]): Promise<UdpFlows[]> {
   const families = [...new Set(wanted.map(({ family }) => family))];
   const found: UdpFlows[] = [];
   for (const family of families) {
     const text = await host.query(listUdp(family), { why: "list UDP flows", tolerate: anything });
-    found.push(...matching(wanted.filter((one) => one.family === family), parseUdp(text ?? "")));
+    found.push(
+      ...matchingFlows(wanted.filter((one) => one.family === family), parseUdp(text ?? "")),
+    );
   }
   return found;
 }
 
-/** Those of the wanted flows that some flow is. */
-export function matching(
+/** The wanted flows that are among the listed ones. */
+export function matchingFlows(
   wanted: readonly UdpFlows[],
   flows: readonly { readonly address: Ip; readonly port: number }[],
 ): UdpFlows[] {
@@ -77,7 +79,7 @@ function oneByOne(flows: UdpFlows): Step {
 }
 
 /** The flows of the UDP mappings of some families. */
-export function flowsOf(all: readonly Mapping[], families: readonly Family[]): UdpFlows[] {
+export function udpFlowsOf(all: readonly Mapping[], families: readonly Family[]): UdpFlows[] {
   return families.flatMap((family) =>
     mappingsOf(all, family).filter(({ protocol }) => protocol === "udp").flatMap((mapping) =>
       Array.from({ length: mapping.host.last - mapping.host.first + 1 }, (_, index) => ({

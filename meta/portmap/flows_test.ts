@@ -2,9 +2,9 @@ import { assertEquals } from "@std/assert";
 import { decodeOrThrow } from "../../cni/decode.ts";
 import { formatIp, parseIp } from "../../host/ip.ts";
 import { conf } from "./conf.ts";
-import { flowsOf, matching } from "./flows.ts";
+import { matchingFlows, udpFlowsOf } from "./flows.ts";
 
-Deno.test("flowsOf() names the UDP ports of each family and no other", () => {
+Deno.test("udpFlowsOf() names the UDP ports of each family and no other", () => {
   const { portMappings } = decodeOrThrow(conf, {
     runtimeConfig: {
       portMappings: [
@@ -18,16 +18,16 @@ Deno.test("flowsOf() names the UDP ports of each family and no other", () => {
     },
   }, "it").runtimeConfig;
   const seen = (families: readonly (4 | 6)[]) =>
-    flowsOf(portMappings, families).map(({ family, port, address }) =>
+    udpFlowsOf(portMappings, families).map(({ family, port, address }) =>
       `${family} ${port}${address ? ` ${formatIp(address)}` : ""}`
     );
   assertEquals(seen([4]), ["4 53", "4 54 192.0.2.1", "4 60", "4 61", "4 62"]);
   assertEquals(seen([6]), ["6 53", "6 55"]);
   assertEquals(seen([4, 6]).length, 7);
-  assertEquals(flowsOf(portMappings.slice(0, 1), [4, 6]), []);
+  assertEquals(udpFlowsOf(portMappings.slice(0, 1), [4, 6]), []);
 });
 
-Deno.test("matching() leaves out what nobody uses", () => {
+Deno.test("matchingFlows() leaves out what nobody uses", () => {
   const address = parseIp("192.0.2.1")!;
   const elsewhere = parseIp("192.0.2.9")!;
   const wanted = [
@@ -42,5 +42,5 @@ Deno.test("matching() leaves out what nobody uses", () => {
     { address: elsewhere, port: 55 },
     { address, port: 99 },
   ];
-  assertEquals(matching(wanted, flows).map(({ port }) => port), [53, 54]);
+  assertEquals(matchingFlows(wanted, flows).map(({ port }) => port), [53, 54]);
 });

@@ -1,6 +1,6 @@
 /**
  * `route_localnet`: lets the kernel route what the host sends to 127.0.0.1 out
- * to a container. Set only once the guard against neighbours stands.
+ * to a container. It is set only when the guard against neighbours stands.
  *
  * @module
  */
@@ -11,9 +11,15 @@ import { readProcIfExists } from "../../host/proc.ts";
 import { sysctl } from "../../host/step.ts";
 import type { Host } from "../../ns/machine.ts";
 import type { Conf } from "./conf.ts";
-import { wantsLocalnet } from "./iptables.ts";
 
-/** Sets it on the link that leads to the container; where none does there is nothing to set. */
+/** Whether connections from the host to 127.0.0.1 are mapped, too. */
+export function wantsLocalnet(
+  { snat, target }: { readonly snat: boolean; readonly target: Cidr },
+): boolean {
+  return snat && target.family === 4;
+}
+
+/** Sets it on the link that leads to the container, if one does. */
 export async function enableLocalnet(
   { conf, host }: Pick<Request<Conf>, "conf" | "host">,
   targets: readonly Cidr[],

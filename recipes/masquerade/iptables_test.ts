@@ -1,17 +1,17 @@
 import { assertEquals } from "@std/assert";
-import type { Command } from "../host/command.ts";
-import { processes } from "../host/fold.ts";
-import { parseCidr } from "../host/ip.ts";
-import { parseSave } from "../host/iptables.ts";
-import type { Step } from "../host/step.ts";
-import type { IptablesMasquerade } from "./masquerade_iptables.ts";
+import type { Command } from "../../host/command.ts";
+import { processes } from "../../host/fold.ts";
+import { parseCidr } from "../../host/ip.ts";
+import { parseSave } from "../../host/iptables.ts";
+import type { Step } from "../../host/step.ts";
+import type { IptablesMasquerade } from "./iptables.ts";
 import {
   masqueradeChain,
   planMasquerade,
-  planMasqueradeAgain,
   planMasqueradeGc,
-  planUnmasquerade,
-} from "./masquerade_iptables.ts";
+  planMasqueradeRemoval,
+  replanMasquerade,
+} from "./iptables.ts";
 
 const chain = "CNI-1b29d9511ed2bb3134d925d5";
 const remark = `-m comment --comment "name: \\"mynet\\" id: \\"dummy\\""`;
@@ -101,7 +101,7 @@ const inside = [
 ];
 
 Deno.test("a stale chain of the same address is written anew", () => {
-  const [step] = planMasqueradeAgain(
+  const [step] = replanMasquerade(
     plan("10.1.2.3/24"),
     saved(`:${chain} - [0:0]`, own, ...inside),
   );
@@ -116,10 +116,10 @@ Deno.test("a stale chain of the same address is written anew", () => {
 
 Deno.test("a chain that another attachment uses only gets what it lacks", () => {
   const state = saved(`:${chain} - [0:0]`, twin, ...inside);
-  const [step] = planMasqueradeAgain(plan("10.1.2.3/24"), state);
+  const [step] = replanMasquerade(plan("10.1.2.3/24"), state);
   assertEquals(lines(step), [`-A POSTROUTING -s 10.1.2.3 -j ${chain} ${remark}`]);
   assertEquals(lines(step, "undo"), [`-D POSTROUTING -s 10.1.2.3 -j ${chain} ${remark}`]);
-  const [wider] = planMasqueradeAgain(plan("10.7.0.1/16"), state);
+  const [wider] = replanMasquerade(plan("10.7.0.1/16"), state);
   assertEquals(lines(wider), [
     `-A POSTROUTING -s 10.7.0.1 -j ${chain} ${remark}`,
     `-I ${chain} -d 10.7.0.0/16 -j ACCEPT ${remark}`,
@@ -128,14 +128,14 @@ Deno.test("a chain that another attachment uses only gets what it lacks", () => 
 
 Deno.test("what vanished in the meantime is made as if it had never been", () => {
   assertEquals(
-    planMasqueradeAgain(plan("10.1.2.3/24"), saved()),
+    replanMasquerade(plan("10.1.2.3/24"), saved()),
     planMasquerade(plan("10.1.2.3/24")),
   );
 });
 
 Deno.test("DEL removes all jumps before the chain, without knowing addresses", () => {
   const state = saved(`:${chain} - [0:0]`, own, twin, ...inside);
-  const [step] = planUnmasquerade(state, { family: 4, chain, addresses: undefined });
+  const [step] = planMasqueradeRemoval(state, { family: 4, chain, addresses: undefined });
   assertEquals(lines(step), [
     own.replace("-A", "-D"),
     twin.replace("-A", "-D"),
@@ -146,21 +146,29 @@ Deno.test("DEL removes all jumps before the chain, without knowing addresses", (
 
 Deno.test("DEL of known addresses leaves another attachment its rules", () => {
   const state = saved(`:${chain} - [0:0]`, own, twin, ...inside);
-  const [step] = planUnmasquerade(state, { family: 4, chain, addresses: cidrs("10.1.2.3/24") });
+  const [step] = planMasqueradeRemoval(state, {
+    family: 4,
+    chain,
+    addresses: cidrs("10.1.2.3/24"),
+  });
   assertEquals(lines(step), [own.replace("-A", "-D")]);
 });
 
 Deno.test("DEL knows the form of early releases, with the subnet as source", () => {
   const old = `-A POSTROUTING -s 10.1.2.0/24 ${remark} -j ${chain}`;
   const state = saved(`:${chain} - [0:0]`, old, ...inside);
-  const [step] = planUnmasquerade(state, { family: 4, chain, addresses: cidrs("10.1.2.3/24") });
+  const [step] = planMasqueradeRemoval(state, {
+    family: 4,
+    chain,
+    addresses: cidrs("10.1.2.3/24"),
+  });
   assertEquals(lines(step), [old.replace("-A", "-D"), `-F ${chain}`, `-X ${chain}`]);
 });
 
 Deno.test("DEL where nothing is runs nothing; a chain without jumps goes", () => {
   const goal = { family: 4, chain, addresses: cidrs("10.1.2.3/24") } as const;
-  assertEquals(planUnmasquerade(saved(), goal), []);
-  const [step] = planUnmasquerade(saved(`:${chain} - [0:0]`, ...inside), goal);
+  assertEquals(planMasqueradeRemoval(saved(), goal), []);
+  const [step] = planMasqueradeRemoval(saved(`:${chain} - [0:0]`, ...inside), goal);
   assertEquals(lines(step), [`-F ${chain}`, `-X ${chain}`]);
 });
 

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { shellLine } from "../../host/command.ts";
 import { processes } from "../../host/fold.ts";
-import { planSources, zoneCall } from "./by_firewalld.ts";
+import { planSources, zoneCall } from "./firewalld.ts";
 
 const zone = "trusted";
 

@@ -8,17 +8,17 @@ import type { NftElement, NftListing } from "../../host/nft.ts";
 import { emptyListing } from "../../host/nft.ts";
 import type { Step } from "../../host/step.ts";
 import { conf } from "./conf.ts";
-import type { NftPortmap } from "./nftables.ts";
+import type { NftPortmap } from "./nftables_elements.ts";
+import { portmapElements } from "./nftables_elements.ts";
 import {
-  compareNft,
-  elementsOf,
+  compareNftPortmap,
   isCoveredByReference,
   isOfContainer,
   planNftPortmap,
-  planNftPortmapAgain,
-  planNftRemoval,
-  sharedChains,
-} from "./nftables.ts";
+  planNftPortmapRemoval,
+  portmapChains,
+  replanNftPortmap,
+} from "./nftables_rules.ts";
 
 const owner = {
   identity: "6fd94d501e58f0aa-287fc69eff0574a2",
@@ -59,7 +59,7 @@ function plan(
 }
 
 function short(plan: NftPortmap): string[] {
-  return elementsOf(plan).map(({ set, key, value }) =>
+  return portmapElements(plan).map(({ set, key, value }) =>
     `${set} { ${key}${value === undefined ? "" : ` : ${value}`} }`
   );
 }
@@ -154,7 +154,7 @@ Deno.test("ADD is one transaction in which elements must be new", () => {
 });
 
 Deno.test("DNAT is for this host only, after services; masquerade before the general one", () => {
-  const chains = new Map(sharedChains(plan()).map((chain) => [chain.name, chain]));
+  const chains = new Map(portmapChains(plan()).map((chain) => [chain.name, chain]));
   for (const hook of ["prerouting", "output"]) {
     assertEquals(chains.get(hook), {
       name: hook,
@@ -175,7 +175,7 @@ Deno.test("DNAT is for this host only, after services; masquerade before the gen
 });
 
 Deno.test("the guard goes with localhost", () => {
-  const names = (keys: Partial<NftPortmap>) => sharedChains(plan(keys)).map(({ name }) => name);
+  const names = (keys: Partial<NftPortmap>) => portmapChains(plan(keys)).map(({ name }) => name);
   assertEquals(names({}).includes("guard"), true);
   assertEquals(names({ snat: false }).includes("guard"), false);
   assertEquals(names({ targets: [target6] }).includes("guard"), false);
@@ -219,7 +219,7 @@ Deno.test("a repeated ADD replaces what it had, keeps what another attachment ha
       replaced,
     ],
   };
-  const all = lines(planNftPortmapAgain(one, { listing, kept: [kept], replaced: [replaced] }));
+  const all = lines(replanNftPortmap(one, { listing, kept: [kept], replaced: [replaced] }));
   assertEquals(all.filter((line) => /^(delete|create) /.test(line)), [
     `delete element ${table} ports4 { 6 . 9999 }`,
     `delete element ${table} masquerade4 { 10.0.0.0/24 . 10.0.0.2 }`,
@@ -259,7 +259,7 @@ Deno.test("DEL removes what carries the attachment's name, in all tables", () =>
     ],
   }));
   const goal = { identities: [owner.identity], containerId: "one" };
-  assertEquals(lines(planNftRemoval({ own, reference }, goal)), [
+  assertEquals(lines(planNftPortmapRemoval({ own, reference }, goal)), [
     `delete element ${table} ports4 { 6 . 8080 }`,
     `delete element ${table} masquerade6 { 2001:db8::/64 . 2001:db8::2 }`,
     `delete rule ${table} conditional handle 7`,
@@ -273,9 +273,9 @@ Deno.test("DEL removes what carries the attachment's name, in all tables", () =>
     "delete rule ip6 cni_hostport hostip_hostports handle 4",
     "delete rule ip6 cni_hostport masquerading handle 5",
   ]);
-  assertEquals(planNftRemoval({ own: emptyListing, reference: [] }, goal), []);
+  assertEquals(planNftPortmapRemoval({ own: emptyListing, reference: [] }, goal), []);
   // GC knows nothing of the reference's rules: they name a container and no network.
-  assertEquals(planNftRemoval({ own: emptyListing, reference }, { identities: [] }), []);
+  assertEquals(planNftPortmapRemoval({ own: emptyListing, reference }, { identities: [] }), []);
 });
 
 Deno.test("isOfContainer() knows a container by a comment that may be cut", () => {
@@ -288,20 +288,20 @@ Deno.test("isOfContainer() knows a container by a comment that may be cut", () =
 
 /** A listing as an ADD leaves it. */
 function complete(plan: NftPortmap): NftListing {
-  const chains = sharedChains(plan);
+  const chains = portmapChains(plan);
   return {
     ...emptyListing,
     chains: chains.map(({ name }) => name),
     rules: chains.flatMap(({ name, rules }) => rules.map((_, index) => rule(name, index, ""))),
-    elements: elementsOf(plan).map((one) => ({ ...one, comment: owner.comment })),
+    elements: portmapElements(plan).map((one) => ({ ...one, comment: owner.comment })),
   };
 }
 
 Deno.test("CHECK names every difference", () => {
   const one = plan({ targets: [target4] }, eight.slice(0, 2));
   const good = complete(one);
-  assertEquals(compareNft(good, one, "one"), []);
-  assertEquals(compareNft(undefined, one, "one"), [`table "${table}" of nft is missing`]);
+  assertEquals(compareNftPortmap(good, one, "one"), []);
+  assertEquals(compareNftPortmap(undefined, one, "one"), [`table "${table}" of nft is missing`]);
   const [first, second, ...rest] = good.elements as [NftElement, NftElement, ...NftElement[]];
   const bad: NftListing = {
     ...good,
@@ -312,7 +312,7 @@ Deno.test("CHECK names every difference", () => {
       ...rest.slice(1),
     ],
   };
-  assertEquals(compareNft(bad, one, "one"), [
+  assertEquals(compareNftPortmap(bad, one, "one"), [
     `rules are missing from chain "${table} output" of nft`,
     `element "6 . 8080" of "${table} ports4" leads to "10.0.0.9 . 80", expected "10.0.0.2 . 80"`,
     `element "6 . 8081" of "${table} ports4" belongs to ${other}`,

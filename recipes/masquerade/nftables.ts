@@ -4,23 +4,33 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../cni/attachment_key.ts";
-import type { Cidr } from "../host/ip.ts";
-import { formatCidr, formatIp, network as networkOf, parseIpOrCidr, sameIp } from "../host/ip.ts";
-import type { NftListing, NftRule, TableName } from "../host/nft.ts";
-import { comment, nftShowing, nftTransaction, parseShown, tableWords } from "../host/nft.ts";
-import type { Step } from "../host/step.ts";
-import type { Host } from "../ns/machine.ts";
-import type { Owner } from "./netfilter.ts";
+import type { Cidr } from "../../host/ip.ts";
 import {
-  applyListed,
-  deleteRules,
-  identityLength,
-  listNft,
-  networkIdentity,
-  ownerOf,
-  takeBackRules,
-} from "./netfilter.ts";
+  formatCidr,
+  formatIp,
+  network as networkOf,
+  parseIpOrCidr,
+  sameIp,
+} from "../../host/ip.ts";
+import type { NftListing, NftRule, TableName } from "../../host/nft.ts";
+import { comment, nftShowing, nftTransaction, parseShown, tableWords } from "../../host/nft.ts";
+import type { Step } from "../../host/step.ts";
+import type { Host } from "../../ns/machine.ts";
+import type { AddRequest, ValidAttachments } from "../backend.ts";
+import { requireBackend } from "../backend.ts";
+import { applyListed, deleteOnRollback, deleteRules, listNft } from "../netfilter.ts";
+import type { NftOwner } from "../nft_owner.ts";
+import { isOwnedBy, nftOwner, staleIdentities, validIdentities } from "../nft_owner.ts";
+import type { MasqueradeDriver, MasqueradeOwner } from "./driver.ts";
+
+/** Masquerading by nftables: one process, and a second where stale rules of the attachment show up. */
+export const masqueradeByNftables: MasqueradeDriver = {
+  add,
+  check,
+  del,
+  gc,
+  status: () => requireBackend("nftables"),
+};
 
 /** The table that all networks share. */
 export const masqueradeTable: TableName = { family: "inet", name: "cni_plugins_masquerade" };
@@ -29,26 +39,21 @@ const table = tableWords(masqueradeTable);
 const checks = "masq_checks";
 const where = `${table} ${checks}`;
 
-/** Whose rules they are. */
-export interface NftMasqueradeOwner extends AttachmentKey {
-  readonly host: Host;
-}
-
-/** Adds the rules: one process, and a second where stale rules of the attachment show up. */
-export async function addNft(
-  req: NftMasqueradeOwner,
-  addresses: readonly Cidr[],
-): Promise<void> {
-  const owner = await ownerOf(req);
+async function add(
+  req: MasqueradeOwner,
+  { addresses }: AddRequest,
+): Promise<readonly Cidr[]> {
+  const owner = await nftOwner(req);
   const why = `masquerade ${addresses.map(formatIp).join(", ")}`;
   const shown = parseShown(await req.host.apply(planNftMasquerade(owner, addresses)));
-  takeBackRules(req.host, { why, chain: where, rules: shown.added });
-  const stale = shown.listed.filter((rule) => rule.comment.startsWith(owner.identity));
+  deleteOnRollback(req.host, { why, chain: where, rules: shown.added });
+  const stale = shown.listed.filter((rule) => isOwnedBy(rule, owner.identity));
   await req.host.apply(removal(stale));
+  return [];
 }
 
-/** The table with its chains, rules for these addresses, and a look at the rules before. */
-export function planNftMasquerade(owner: Owner, addresses: readonly Cidr[]): Step[] {
+/** The table with its chains, rules for these addresses, and a listing of the rules before. */
+export function planNftMasquerade(owner: NftOwner, addresses: readonly Cidr[]): Step[] {
   const lines = [
     `add table ${table} { comment "Masquerading for plugins from github.com/containernetworking/plugins"; }`,
     `add chain ${where} { comment "Masquerade traffic from certain IPs to any (non-multicast) IP outside their subnet"; }`,
@@ -71,26 +76,22 @@ function ruleText(address: Cidr): string {
   return `${family} saddr ${formatIp(address)} ${family} daddr != ${subnet} masquerade`;
 }
 
-/** A line for each rule of these addresses, or of the shared chains, that is missing. */
-export async function checkNft(
-  req: NftMasqueradeOwner,
-  addresses: readonly Cidr[],
-): Promise<string[]> {
-  const owner = await ownerOf(req);
+async function check(req: MasqueradeOwner, addresses: readonly Cidr[]): Promise<string[]> {
+  const owner = await nftOwner(req);
   const listing = await listNft(req.host, masqueradeTable);
   return compareNftMasquerade(listing, { owner, addresses });
 }
 
-/** Compares what is listed with the rules that these addresses need. */
+/** A line for each rule of these addresses, or of the shared chains, that a listing lacks. */
 export function compareNftMasquerade(
   listing: NftListing | undefined,
-  { owner, addresses }: { readonly owner: Owner; readonly addresses: readonly Cidr[] },
+  { owner, addresses }: { readonly owner: NftOwner; readonly addresses: readonly Cidr[] },
 ): string[] {
   if (!listing) return [`table "${table}" of nft is missing`];
   const entered = listing.rules.some(({ chain, expr }) =>
     chain === "postrouting" && JSON.stringify(expr).includes(`{"target":"${checks}"}`)
   );
-  const own = listing.rules.filter((rule) => isOwned(rule, owner.identity));
+  const own = ownRules(listing, [owner.identity]);
   return [
     ...(entered ? [] : [`chain "postrouting" of table "${table}" does not enter "${checks}"`]),
     ...addresses.filter((address) => !own.some((rule) => matches(rule, address))).map((address) =>
@@ -127,34 +128,26 @@ function matches({ expr }: NftRule, address: Cidr): boolean {
     statements.some((statement) => "masquerade" in statement);
 }
 
-function isOwned(rule: NftRule, identity: string): boolean {
-  return rule.chain === checks && (rule.comment?.startsWith(identity) ?? false);
+function ownRules({ rules }: NftListing, identities: readonly string[]): NftRule[] {
+  return rules.filter((rule) =>
+    rule.chain === checks && identities.some((identity) => isOwnedBy(rule, identity))
+  );
 }
 
-/** Removes the attachment's rules; addresses do not matter. */
-export async function delNft(req: NftMasqueradeOwner): Promise<void> {
-  const { identity } = await ownerOf(req);
+/** Removes the attachment's rules; addresses do not matter, because the comment names it. */
+async function del(req: MasqueradeOwner): Promise<void> {
+  const { identity } = await nftOwner(req);
   await applyListed(req.host, {
     list: () => listNft(req.host, masqueradeTable),
-    plan: ({ rules }) => removal(rules.filter((rule) => isOwned(rule, identity))),
+    plan: (listing) => removal(ownRules(listing, [identity])),
   });
 }
 
-/** Removes the rules of a network's attachments that are none of these. */
-export async function gcNft(
-  { host, network }: NftMasqueradeOwner,
-  valid: readonly AttachmentKey[],
-): Promise<void> {
-  const first = await networkIdentity(network);
-  const keep = new Set((await Promise.all(valid.map(ownerOf))).map(({ identity }) => identity));
+async function gc(host: Host, attachments: ValidAttachments): Promise<void> {
+  const valid = await validIdentities(attachments);
   await applyListed(host, {
     list: () => listNft(host, masqueradeTable),
-    plan: ({ rules }) =>
-      removal(
-        rules.filter((rule) =>
-          isOwned(rule, first) && !keep.has(rule.comment!.slice(0, identityLength))
-        ),
-      ),
+    plan: (listing) => removal(ownRules(listing, staleIdentities(listing.rules, valid))),
   });
 }
 

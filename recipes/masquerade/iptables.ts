@@ -5,34 +5,43 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../cni/attachment_key.ts";
-import type { Cidr, Family } from "../host/ip.ts";
-import { formatCidr, formatIp, network as networkOf, parseIpOrCidr, sameIp } from "../host/ip.ts";
-import type { SavedRule, SavedTable } from "../host/iptables.ts";
+import type { Cidr, Family } from "../../host/ip.ts";
+import {
+  byFamily,
+  formatCidr,
+  formatIp,
+  network as networkOf,
+  parseIpOrCidr,
+  sameIp,
+} from "../../host/ip.ts";
+import type { SavedRule, SavedTable } from "../../host/iptables.ts";
 import {
   comment,
   deletion,
   jumpsTo,
   optionOf,
   restore,
-  restoreTool,
   tableText,
   targetOf,
-} from "../host/iptables.ts";
-import { hasTool } from "../host/spawn.ts";
-import type { Step } from "../host/step.ts";
-import type { Host } from "../ns/machine.ts";
-import { hashName } from "./names.ts";
-import { applyAssuming, applyListed, listIptables, missingRules } from "./netfilter.ts";
+} from "../../host/iptables.ts";
+import type { Step } from "../../host/step.ts";
+import type { Host } from "../../ns/machine.ts";
+import type { AddRequest, ValidAttachments } from "../backend.ts";
+import { applyIptables, requireBackend } from "../backend.ts";
+import { hashName, keptNames } from "../names.ts";
+import { listIptables, missingRules, removeFromIptables } from "../netfilter.ts";
+import type { MasqueradeDriver, MasqueradeOwner } from "./driver.ts";
 
-/** Whose rules they are; both attachments of a container that is twice on a network share a chain. */
-export interface MasqueradeOwner {
-  readonly host: Host;
-  readonly network: string;
-  readonly containerId: string;
-}
+/** Masquerading by iptables: one process for each family. */
+export const masqueradeByIptables: MasqueradeDriver = {
+  add,
+  check,
+  del,
+  gc,
+  status: () => requireBackend("iptables"),
+};
 
-/** Name of a container's masquerade chain on a network. */
+/** Name of a container's masquerade chain on a network; all its attachments there share it. */
 export function masqueradeChain(network: string, containerId: string): Promise<string> {
   return hashName(28, "CNI-", network + containerId);
 }
@@ -47,48 +56,44 @@ export interface IptablesMasquerade {
   readonly addresses: readonly Cidr[];
 }
 
-/**
- * Adds the rules, one process for each family. Gives the addresses of families
- * that iptables cannot do here, which with `only` is an error.
- */
-export async function addIptables(
-  owner: MasqueradeOwner,
+async function plansOf(
+  { network, containerId }: MasqueradeOwner,
   addresses: readonly Cidr[],
-  { only }: { readonly only: boolean },
-): Promise<readonly Cidr[]> {
-  const rest: Cidr[] = [];
-  const { network, containerId } = owner;
+): Promise<IptablesMasquerade[]> {
   const chain = await masqueradeChain(network, containerId);
-  for (const family of [4, 6] as const) {
-    const own = addresses.filter((address) => address.family === family);
-    if (own.length === 0) continue;
-    const plan = { family, network, containerId, chain, addresses: own };
-    if (!await addFamily(owner.host, { plan, only })) rest.push(...own);
-  }
-  return rest;
+  return byFamily(addresses).map(([family, own]) => (
+    { family, network, containerId, chain, addresses: own }
+  ));
 }
 
-/** False when iptables cannot do it here. */
-async function addFamily(
+async function add(
+  owner: MasqueradeOwner,
+  { addresses, giveWay }: AddRequest,
+): Promise<readonly Cidr[]> {
+  const left: Cidr[] = [];
+  for (const plan of await plansOf(owner, addresses)) {
+    if (!await addFamily(owner.host, { plan, giveWay })) left.push(...plan.addresses);
+  }
+  return left;
+}
+
+function addFamily(
   host: Host,
-  { plan, only }: { readonly plan: IptablesMasquerade; readonly only: boolean },
+  { plan, giveWay }: { readonly plan: IptablesMasquerade; readonly giveWay: boolean },
 ): Promise<boolean> {
-  if (!only && !hasTool(restoreTool(plan.family))) return false;
-  let done = true;
-  await applyAssuming(host, {
+  const { family } = plan;
+  return applyIptables(host, {
+    family,
+    giveWay,
     assumed: planMasquerade(plan),
-    otherwise: async (failure) => {
-      const saved = await listIptables(host, { family: plan.family, table: "nat" });
-      if (saved) return await host.apply(planMasqueradeAgain(plan, saved));
-      if (only) throw failure;
-      done = false;
-      return "";
+    otherwise: async () => {
+      const saved = await listIptables(host, { family, table: "nat" });
+      return saved && await host.apply(replanMasquerade(plan, saved));
     },
   });
-  return done;
 }
 
-/** Rules for a container that has none: creating the chain fails if it does. */
+/** Rules for a container that has none; it fails where the chain exists. */
 export function planMasquerade(plan: IptablesMasquerade): Step[] {
   const { chain } = plan;
   const rules = [...chainRules(plan), ...jumps(plan)].map(({ text }) => `-A ${text}`);
@@ -101,11 +106,11 @@ export function planMasquerade(plan: IptablesMasquerade): Step[] {
 }
 
 /**
- * The same for a container that has a chain already. The chain is written anew
- * when nothing but these addresses uses it; else another attachment does, and
- * only what is missing is added.
+ * The same for a container that has a chain already. It writes the chain anew when
+ * only these addresses use it. Else another attachment does, and it adds what is
+ * missing.
  */
-export function planMasqueradeAgain(plan: IptablesMasquerade, saved: SavedTable): Step[] {
+export function replanMasquerade(plan: IptablesMasquerade, saved: SavedTable): Step[] {
   const { chain, addresses } = plan;
   if (!saved.chains.has(chain)) return planMasquerade(plan);
   const there = jumpsTo(saved, chain);
@@ -123,7 +128,7 @@ export function planMasqueradeAgain(plan: IptablesMasquerade, saved: SavedTable)
   ];
 }
 
-/** What a shared chain lacks: subnets to spare go to its head, before the masquerade. */
+/** Lines for what a shared chain lacks. Subnets to spare go to its head, before the masquerade. */
 function insertions(plan: IptablesMasquerade, saved: SavedTable): string[] {
   const there = saved.rules
     .filter(({ chain }) => chain === plan.chain)
@@ -138,11 +143,11 @@ interface RuleText {
   readonly text: string;
   /** What it matches, as `iptables-save` prints it. */
   readonly destination: string;
-  /** Whether it belongs behind all others. */
+  /** Goes behind all others. */
   readonly last?: boolean;
 }
 
-/** Rules inside the chain: every subnet is spared before anything is masqueraded. */
+/** Rules inside the chain: those that spare a subnet come before the masquerade. */
 function chainRules(plan: IptablesMasquerade): RuleText[] {
   const subnets = new Set(plan.addresses.map((address) => formatCidr(networkOf(address))));
   const multicast = plan.family === 4 ? "224.0.0.0/4" : "ff00::/8";
@@ -187,51 +192,39 @@ function step(
   };
 }
 
-/** Whether a jump is this address's; early releases wrote its subnet. */
+/** Whether a jump is for an address; early releases wrote its subnet. */
 function isFrom(rule: SavedRule, address: Cidr): boolean {
   const source = parseIpOrCidr(optionOf(rule, "-s") ?? "");
   return source !== undefined &&
     (sameIp(source, address) || sameIp(source, networkOf(address)));
 }
 
-/** A line for each rule of these addresses that is missing. */
-export async function checkIptables(
-  owner: MasqueradeOwner,
-  addresses: readonly Cidr[],
-): Promise<string[]> {
-  const { host, network, containerId } = owner;
-  const chain = await masqueradeChain(network, containerId);
+async function check(owner: MasqueradeOwner, addresses: readonly Cidr[]): Promise<string[]> {
   const problems: string[] = [];
-  for (const family of [4, 6] as const) {
-    const own = addresses.filter((address) => address.family === family);
-    if (own.length === 0) continue;
-    const plan = { family, network, containerId, chain, addresses: own };
+  for (const plan of await plansOf(owner, addresses)) {
     const rules = [...chainRules(plan), ...jumps(plan)].map(({ text }) => text);
-    problems.push(...await missingRules(host, { family, table: "nat", rules }));
+    problems.push(...await missingRules(owner.host, { family: plan.family, table: "nat", rules }));
   }
   return problems;
 }
 
-/** Removes what belongs to the container in one family. */
-export async function delIptables(
+async function del(
   { host, network, containerId }: MasqueradeOwner,
-  { family, addresses }: {
-    readonly family: Family;
-    readonly addresses: readonly Cidr[] | undefined;
-  },
+  addresses: readonly Cidr[] | undefined,
 ): Promise<void> {
   const chain = await masqueradeChain(network, containerId);
-  await applyListed(host, {
-    list: () => listIptables(host, { family, table: "nat" }),
-    plan: (saved) => planUnmasquerade(saved, { family, chain, addresses }),
+  await removeFromIptables(host, {
+    why: "remove masquerade rules",
+    table: "nat",
+    plan: (saved, family) => planMasqueradeRemoval(saved, { family, chain, addresses }),
   });
 }
 
 /**
- * Removes the jumps from these addresses, or all when they are not known, and
- * the chain with the last of them. What others jump from stays.
+ * Removes the jumps from these addresses, or all when the addresses are unknown,
+ * and the chain with its last jump.
  */
-export function planUnmasquerade(
+export function planMasqueradeRemoval(
   saved: SavedTable,
   { family, chain, addresses }: {
     readonly family: Family;
@@ -252,20 +245,16 @@ function removal(family: Family, lines: readonly string[]): Step[] {
   return [{ why: "remove masquerade rules", do: restore(family, tableText("nat", lines)) }];
 }
 
-/** Removes the chains of a network's containers that are none of these. */
-export async function gcIptables(
-  { host, network }: MasqueradeOwner,
-  { family, valid }: { readonly family: Family; readonly valid: readonly AttachmentKey[] },
-): Promise<void> {
-  const chains = valid.map(({ containerId }) => masqueradeChain(network, containerId));
-  const keep = new Set(await Promise.all(chains));
-  await applyListed(host, {
-    list: () => listIptables(host, { family, table: "nat" }),
-    plan: (saved) => planMasqueradeGc(saved, { family, network, keep }),
+async function gc(host: Host, { network, valid }: ValidAttachments): Promise<void> {
+  const keep = await keptNames(valid, ({ containerId }) => masqueradeChain(network, containerId));
+  await removeFromIptables(host, {
+    why: "remove stale masquerade rules",
+    table: "nat",
+    plan: (saved, family) => planMasqueradeGc(saved, { family, network, keep }),
   });
 }
 
-/** Removes the chains whose rules are commented with a network's name, but for some. */
+/** Removes the chains with a network's name in their rules' comments, except those to keep. */
 export function planMasqueradeGc(
   saved: SavedTable,
   { family, network, keep }: {

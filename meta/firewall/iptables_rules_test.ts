@@ -4,14 +4,14 @@ import { processes } from "../../host/fold.ts";
 import { hostPrefix, parseCidr } from "../../host/ip.ts";
 import { parseSave } from "../../host/iptables.ts";
 import type { Step } from "../../host/step.ts";
-import type { IptablesFirewall } from "./iptables.ts";
+import type { IptablesFirewall } from "./iptables_rules.ts";
 import {
-  compareSaved,
-  planConfirmation,
+  compareFirewall,
   planFirewall,
-  planFirewallAgain,
+  planFirewallAssertion,
   planFirewallRemoval,
-} from "./iptables.ts";
+  replanFirewall,
+} from "./iptables_rules.ts";
 
 const address = (text: string) => hostPrefix(parseCidr(text)!);
 
@@ -79,7 +79,7 @@ Deno.test("a container on a host in use takes one process for each family", () =
 });
 
 Deno.test("the first container makes chains and jumps, and names them as it is told", () => {
-  const steps = planFirewallAgain(plan({ adminChain: "CNI-foobar" }), saved("*filter\nCOMMIT\n"));
+  const steps = replanFirewall(plan({ adminChain: "CNI-foobar" }), saved("*filter\nCOMMIT\n"));
   assertEquals(lines(steps), [
     "*filter",
     "-N CNI-FORWARD",
@@ -94,7 +94,7 @@ Deno.test("the first container makes chains and jumps, and names them as it is t
 });
 
 Deno.test("policies stand first, in the reference's order", () => {
-  const steps = planFirewallAgain(plan({ ingress: isolated }), saved(inUse));
+  const steps = replanFirewall(plan({ ingress: isolated }), saved(inUse));
   assertEquals(lines(steps).slice(1, -4), [
     "-N CNI-ISOLATION-STAGE-1",
     "-N CNI-ISOLATION-STAGE-2",
@@ -105,7 +105,7 @@ Deno.test("policies stand first, in the reference's order", () => {
     `-I CNI-ISOLATION-STAGE-2 -o br0 -j DROP ${common}`,
     `-A CNI-ISOLATION-STAGE-2 -j RETURN ${common}`,
   ]);
-  const open = planFirewallAgain(
+  const open = replanFirewall(
     plan({ ingress: { ...isolated, policy: "same-bridge" } }),
     saved(inUse),
   );
@@ -115,7 +115,7 @@ Deno.test("policies stand first, in the reference's order", () => {
 Deno.test("a jump that comes back does not overtake the policies", () => {
   const text = `*filter\n:CNI-FORWARD - [0:0]\n:CNI-ADMIN - [0:0]\n${policies}` +
     `-A FORWARD ${common} -j CNI-ISOLATION-STAGE-1\n-A CNI-FORWARD ${admin}\nCOMMIT\n`;
-  assertEquals(lines(planFirewallAgain(plan(), saved(text))).slice(1, 4), [
+  assertEquals(lines(replanFirewall(plan(), saved(text))).slice(1, 4), [
     `-I FORWARD ${entry}`,
     `-D FORWARD ${common} -j CNI-ISOLATION-STAGE-1`,
     `-I FORWARD ${common} -j CNI-ISOLATION-STAGE-1`,
@@ -126,10 +126,10 @@ Deno.test("policies that come too late are noticed and moved", () => {
   const late = inUse.replace("COMMIT\n", "") + policies +
     `-A FORWARD ${common} -j CNI-ISOLATION-STAGE-1\nCOMMIT\n`;
   const wanted = plan({ addresses: [address("10.0.0.9/24")], ingress: isolated });
-  assertEquals(compareSaved(wanted, saved(late)), [
+  assertEquals(compareFirewall(wanted, saved(late)), [
     'table "filter" of iptables enters "CNI-FORWARD" before "CNI-ISOLATION-STAGE-1"',
   ]);
-  assertEquals(lines(planFirewallAgain(wanted, saved(late))).slice(1, 3), [
+  assertEquals(lines(replanFirewall(wanted, saved(late))).slice(1, 3), [
     `-D FORWARD ${common} -j CNI-ISOLATION-STAGE-1`,
     `-I FORWARD ${common} -j CNI-ISOLATION-STAGE-1`,
   ]);
@@ -146,8 +146,8 @@ Deno.test("rules of other releases of the reference count, whatever their commen
     `-A FORWARD -m comment --comment x -j CNI-ISOLATION-STAGE-1\n-A FORWARD ${entry}`,
   );
   const wanted = plan({ addresses: [address("10.0.0.9/24")], ingress: isolated });
-  assertEquals(compareSaved(wanted, saved(moved)), []);
-  assertEquals(planFirewallAgain(wanted, saved(moved)), []);
+  assertEquals(compareFirewall(wanted, saved(moved)), []);
+  assertEquals(replanFirewall(wanted, saved(moved)), []);
 });
 
 Deno.test("a bridge that two networks have a policy for keeps the stricter one", () => {
@@ -156,16 +156,16 @@ Deno.test("a bridge that two networks have a policy for keeps the stricter one",
     .replace("COMMIT\n", `${policies}COMMIT\n`);
   const wanted = (policy: "same-bridge" | "isolated") =>
     plan({ addresses: [address("10.0.0.9/24")], ingress: { ...isolated, policy } });
-  assertEquals(compareSaved(wanted("same-bridge"), saved(strict)), []);
-  assertEquals(planFirewallAgain(wanted("same-bridge"), saved(strict)), []);
+  assertEquals(compareFirewall(wanted("same-bridge"), saved(strict)), []);
+  assertEquals(replanFirewall(wanted("same-bridge"), saved(strict)), []);
   const loose = strict.replace(/^.* -i br0 -o br0 .*\n/m, "");
-  assertEquals(lines(planFirewallAgain(wanted("isolated"), saved(loose))).slice(1, -2), [
+  assertEquals(lines(replanFirewall(wanted("isolated"), saved(loose))).slice(1, -2), [
     `-I CNI-ISOLATION-STAGE-1 -i br0 -o br0 -j DROP ${own}`,
   ]);
 });
 
 Deno.test("an ADD that is repeated asserts everything and takes nothing back", () => {
-  const steps = planConfirmation(plan());
+  const steps = planFirewallAssertion(plan());
   assertEquals(
     lines(steps).filter((line) => line.startsWith("-")).map((line) => line.slice(0, 2)),
     [
@@ -180,18 +180,18 @@ Deno.test("an ADD that is repeated asserts everything and takes nothing back", (
 
 Deno.test("what is there is not added again, and not taken back", () => {
   const wanted = plan({ addresses: [address("10.0.0.9/24"), address("10.0.0.2/24")] });
-  const steps = planFirewallAgain(wanted, saved(inUse));
+  const steps = replanFirewall(wanted, saved(inUse));
   assertEquals(lines(steps).slice(1, -2), [`-A CNI-FORWARD ${back}`, `-A CNI-FORWARD ${out}`]);
   assertEquals(undone(steps).slice(1, -2), [`-D CNI-FORWARD ${back}`, `-D CNI-FORWARD ${out}`]);
 });
 
 Deno.test("CHECK names every rule that is missing", () => {
-  assertEquals(compareSaved(plan(), saved(inUse)), [
+  assertEquals(compareFirewall(plan(), saved(inUse)), [
     `rule "-A CNI-FORWARD ${back}" is missing from table "filter" of iptables`,
     `rule "-A CNI-FORWARD ${out}" is missing from table "filter" of iptables`,
   ]);
-  assertEquals(compareSaved(plan6, undefined), ['table "filter" of ip6tables is missing']);
-  assertEquals(compareSaved(plan(), saved("*filter\nCOMMIT\n")).length, 4);
+  assertEquals(compareFirewall(plan6, undefined), ['table "filter" of ip6tables is missing']);
+  assertEquals(compareFirewall(plan(), saved("*filter\nCOMMIT\n")).length, 4);
 });
 
 Deno.test("DEL removes the address's rules as often as they are there, and nothing else", () => {

@@ -5,23 +5,23 @@ import { hostPrefix, parseCidr } from "../../host/ip.ts";
 import type { NftListing } from "../../host/nft.ts";
 import { emptyListing } from "../../host/nft.ts";
 import type { Step } from "../../host/step.ts";
-import { ownerOf } from "../../recipes/netfilter.ts";
-import type { Place } from "./conf.ts";
-import type { NftFirewall } from "./nftables.ts";
+import { nftOwner, staleIdentities } from "../../recipes/nft_owner.ts";
+import type { ChainName } from "./conf.ts";
+import type { NftFirewall } from "./nftables_rules.ts";
 import {
-  chainsOf,
-  compareNft,
+  attachmentElements,
+  compareNftFirewall,
+  firewallChains,
   isEntered,
-  ownElements,
   planJump,
-  planNft,
-  planNftAgain,
-  planNftRemoval,
-  staleIdentities,
-} from "./nftables.ts";
+  planNftFirewall,
+  planNftFirewallGc,
+  planNftFirewallRemoval,
+  replanNftFirewall,
+} from "./nftables_rules.ts";
 
-const owner = await ownerOf({ network: "net", containerId: "c1", ifName: "eth0" });
-const other = await ownerOf({ network: "net", containerId: "c2", ifName: "eth0" });
+const owner = await nftOwner({ network: "net", containerId: "c1", ifName: "eth0" });
+const other = await nftOwner({ network: "net", containerId: "c2", ifName: "eth0" });
 const remark = `comment "${owner.comment}"`;
 const table = "inet denocni_firewall";
 
@@ -30,13 +30,13 @@ function plan(keys: Partial<NftFirewall> = {}): NftFirewall {
     owner,
     addresses: [hostPrefix(parseCidr("10.0.0.2/24")!), hostPrefix(parseCidr("2001:db8::2/64")!)],
     mark: undefined,
-    places: [],
+    insertInto: [],
     ingress: undefined,
     ...keys,
   };
 }
 
-const place: Place = { family: "inet", table: "filter", chain: "forward" };
+const place: ChainName = { family: "inet", table: "filter", chain: "forward" };
 const isolated = { policy: "isolated", bridge: "br0", ports: ["veth1"] } as const;
 const stdin = (action: Step["do"] | undefined) => (action as Command | undefined)?.stdin ?? "";
 const lines = (steps: readonly Step[]) => steps.map((step) => stdin(step.do)).join("").split("\n");
@@ -45,7 +45,7 @@ const added = (steps: readonly Step[], start: string) =>
 const undone = ([step]: readonly Step[]) => stdin(step!.undo).split("\n").filter(Boolean);
 
 Deno.test("an attachment is one process and an element for each address", () => {
-  const steps = planNft(plan());
+  const steps = planNftFirewall(plan());
   assertEquals(processes(steps), 1);
   assertEquals(added(steps, "create element"), [
     `${table} addresses4 { 10.0.0.2 ${remark} }`,
@@ -58,12 +58,12 @@ Deno.test("an attachment is one process and an element for each address", () => 
 });
 
 Deno.test("the administrator's chain is made, entered first, and never written", () => {
-  const all = lines(planNft(plan()));
+  const all = lines(planNftFirewall(plan()));
   assertEquals(all.filter((line) => / admin\b/.test(line)), [
     `add chain ${table} admin`,
     `add rule ${table} containers jump admin`,
   ]);
-  assertEquals(chainsOf(plan()).find(({ name }) => name === "containers")!.rules, [
+  assertEquals(firewallChains(plan()).find(({ name }) => name === "containers")!.rules, [
     "jump admin",
     "ct state established,related ip daddr @addresses4 accept",
     "ct status dnat ip daddr @addresses4 accept",
@@ -75,7 +75,7 @@ Deno.test("the administrator's chain is made, entered first, and never written",
 });
 
 Deno.test("hooks come before the host's own, policies first", () => {
-  const hooks = chainsOf(plan({ mark: 0x100000, ingress: isolated }))
+  const hooks = firewallChains(plan({ mark: 0x100000, ingress: isolated }))
     .flatMap(({ table, name, hook }) => hook ? [`${table} ${name}: ${hook}`] : []);
   assertEquals(hooks, [
     `${table} forward: type filter hook forward priority -10;`,
@@ -88,13 +88,13 @@ Deno.test("hooks come before the host's own, policies first", () => {
 
 Deno.test("a mark has sets and chains of its own, and keeps other bits", () => {
   const marked = plan({ mark: 0x100000 });
-  assertEquals(ownElements(marked).map(({ set }) => set), [
+  assertEquals(attachmentElements(marked).map(({ set }) => set), [
     "addresses4",
     "addresses6",
     "mark_0x00100000_addresses4",
     "mark_0x00100000_addresses6",
   ]);
-  const { rules } = chainsOf(marked).find(({ name }) => name === "mark_0x00100000")!;
+  const { rules } = firewallChains(marked).find(({ name }) => name === "mark_0x00100000")!;
   assertEquals(
     rules[2],
     "ip saddr @mark_0x00100000_addresses4 meta mark set meta mark or 0x100000",
@@ -102,7 +102,7 @@ Deno.test("a mark has sets and chains of its own, and keeps other bits", () => {
 });
 
 Deno.test("a place gets sets and chains in its own table, which is not made", () => {
-  const steps = planNft(plan({ places: [place] }));
+  const steps = planNftFirewall(plan({ insertInto: [place] }));
   assertEquals(added(steps, "add table"), [`${table} { comment "Firewall of denocni"; }`]);
   assertEquals(added(steps, "create element").slice(2), [
     `inet filter denocni_addresses4 { 10.0.0.2 ${remark} }`,
@@ -115,7 +115,7 @@ Deno.test("a place of one family gets the addresses of that family", () => {
   for (
     const [family, set] of [["ip", "denocni_addresses4"], ["ip6", "denocni_addresses6"]] as const
   ) {
-    const sets = ownElements(plan({ places: [{ ...place, family }] })).slice(2);
+    const sets = attachmentElements(plan({ insertInto: [{ ...place, family }] })).slice(2);
     assertEquals(sets.map((element) => element.set), [set]);
   }
 });
@@ -156,7 +156,7 @@ Deno.test("planJump() fails as a whole where a jump is, and that is as good", ()
 });
 
 Deno.test("an isolated bridge has pairs of links, and the container's port", () => {
-  const steps = planNft(plan({ ingress: isolated }));
+  const steps = planNftFirewall(plan({ ingress: isolated }));
   assertEquals(added(steps, "add element"), [
     `${table} bridges { "br0" }`,
     `${table} isolated { "br0" . "br0" }`,
@@ -165,27 +165,27 @@ Deno.test("an isolated bridge has pairs of links, and the container's port", () 
     added(steps, "create element").at(-1),
     `bridge denocni_firewall isolated { "veth1" ${remark} }`,
   );
-  const same = planNft(plan({ ingress: { ...isolated, policy: "same-bridge" } }));
+  const same = planNftFirewall(plan({ ingress: { ...isolated, policy: "same-bridge" } }));
   assertEquals(added(same, "add element").at(-1), `${table} same { "br0" . "br0" }`);
   assertEquals(lines(same).some((line) => line.includes("bridge denocni_firewall")), false);
 });
 
 Deno.test("of two policies for one bridge the stricter one is asked first, whoever comes last", () => {
   for (const policy of ["isolated", "same-bridge"] as const) {
-    const chains = chainsOf(plan({ ingress: { ...isolated, policy } }));
+    const chains = firewallChains(plan({ ingress: { ...isolated, policy } }));
     assertEquals(chains.find(({ name }) => name === "ingress")!.rules, [
       "iifname . oifname @isolated drop",
       "iifname . oifname @same return",
       "iifname @bridges oifname @bridges drop",
     ]);
-    const removed = lines(planNft(plan({ ingress: { ...isolated, policy } })))
+    const removed = lines(planNftFirewall(plan({ ingress: { ...isolated, policy } })))
       .filter((line) => /^(delete|flush set)/.test(line));
     assertEquals(removed, []);
   }
 });
 
 Deno.test("beside another back end nftables has the policies alone", () => {
-  const steps = planNft(plan({ ingress: isolated, ingressOnly: true }));
+  const steps = planNftFirewall(plan({ ingress: isolated, ingressOnly: true }));
   assertEquals(lines(steps).filter((line) => /addresses|containers|admin/.test(line)), []);
   assertEquals(undone(steps), ['delete element bridge denocni_firewall isolated { "veth1" }']);
 });
@@ -206,7 +206,7 @@ Deno.test("again, own elements stay and those of others go over to the attachmen
       other.comment,
     ]),
   ]]);
-  const steps = planNftAgain(plan(), listings);
+  const steps = replanNftFirewall(plan(), listings);
   assertEquals(added(steps, "delete element"), [`${table} addresses6 { 2001:db8::2 }`]);
   assertEquals(added(steps, "create element"), [`${table} addresses6 { 2001:db8::2 ${remark} }`]);
   assertEquals(undone(steps), [`delete element ${table} addresses6 { 2001:db8::2 }`]);
@@ -223,13 +223,13 @@ Deno.test("DEL deletes what carries the attachment's name, and quotes links", ()
     ],
     ["bridge denocni_firewall", listing(["isolated", "veth1", owner.comment])],
   ]);
-  const steps = planNftRemoval(listings, [owner.identity]);
+  const steps = planNftFirewallRemoval(listings, [owner.identity]);
   assertEquals(processes(steps), 1);
   assertEquals(lines(steps).slice(0, -1), [
     `delete element ${table} addresses4 { 10.0.0.2 }`,
     'delete element bridge denocni_firewall isolated { "veth1" }',
   ]);
-  assertEquals(planNftRemoval(listings, ["nobody"]), []);
+  assertEquals(planNftFirewallRemoval(listings, ["nobody"]), []);
 });
 
 Deno.test("GC knows a network's elements by their names", () => {
@@ -242,15 +242,21 @@ Deno.test("GC knows a network's elements by their names", () => {
     ),
   ]]);
   const first = owner.identity.slice(0, 16);
-  assertEquals(staleIdentities(listings, { first, keep: new Set([owner.identity]) }), [
+  const { elements } = listings.get(table)!;
+  const valid = { network: first, keep: new Set([owner.identity]) };
+  assertEquals(staleIdentities(elements, valid), [
     other.identity,
   ]);
-  assertEquals(staleIdentities(listings, { first: "0".repeat(16), keep: new Set() }), []);
+  assertEquals(staleIdentities(elements, { network: "0".repeat(16), keep: new Set() }), []);
+  assertEquals(
+    planNftFirewallGc(listings, valid),
+    planNftFirewallRemoval(listings, [other.identity]),
+  );
 });
 
 Deno.test("CHECK names chains, elements and jumps that are missing", () => {
-  const wanted = plan({ places: [place], ingress: isolated });
-  const problems = compareNft(wanted, new Map());
+  const wanted = plan({ insertInto: [place], ingress: isolated });
+  const problems = compareNftFirewall(wanted, new Map());
   assertEquals(
     problems.includes(`rules are missing from chain "${table} containers" of nft`),
     true,
@@ -263,7 +269,7 @@ Deno.test("CHECK names chains, elements and jumps that are missing", () => {
   );
   const foreign = new Map([[table, listing(["addresses4", "10.0.0.2", other.comment])]]);
   assertEquals(
-    compareNft(plan(), foreign).includes(
+    compareNftFirewall(plan(), foreign).includes(
       `element "10.0.0.2" of "${table} addresses4" belongs to others`,
     ),
     true,

@@ -7,19 +7,19 @@ import type { Step } from "../../host/step.ts";
 import { decodeOrThrow } from "../../cni/decode.ts";
 import type { JsonObject } from "../../cni/types.ts";
 import { conf } from "./conf.ts";
-import type { IptablesPortmap } from "./iptables.ts";
+import type { IptablesPortmap } from "./iptables_rules.ts";
 import {
   chainRules,
-  chainsOf,
+  containerChains,
   entryRules,
   expectedRules,
   guardRules,
-  planChainRemoval,
   planPortmap,
-  planPortmapAgain,
-  sharedRules,
+  planPortmapRemoval,
+  replanPortmap,
+  sharedPortmapRules,
   staleChains,
-} from "./iptables.ts";
+} from "./iptables_rules.ts";
 
 /** The reference's test container, 128 characters long. */
 const containerId =
@@ -68,9 +68,9 @@ function texts(rules: readonly { readonly text: string }[]): string[] {
 }
 
 Deno.test("chains are called as the reference calls them", async () => {
-  assertEquals((await chainsOf("testNetName", containerId)).dnat, chain);
-  assertEquals((await chainsOf("test", containerId)).dnat, "CNI-DN-67e92b96e692a494b6b85");
-  assertEquals((await chainsOf("test", "1234")).snat, "CNI-SN-2bbe0c48b91a7d1b8a675");
+  assertEquals((await containerChains("testNetName", containerId)).dnat, chain);
+  assertEquals((await containerChains("test", containerId)).dnat, "CNI-DN-67e92b96e692a494b6b85");
+  assertEquals((await containerChains("test", "1234")).snat, "CNI-SN-2bbe0c48b91a7d1b8a675");
 });
 
 Deno.test("entry rules name all ports by protocol, with the conditions", () => {
@@ -154,7 +154,7 @@ Deno.test("without snat there are only DNAT rules, and nothing marks or guards",
   const without = plan({ snat: false });
   assertEquals(texts(chainRules(without)).filter((text) => !text.includes("DNAT")), []);
   assertEquals(chainRules(without).length, 6);
-  assertEquals(sharedRules(without).map((rule) => rule.chain), ["PREROUTING", "OUTPUT"]);
+  assertEquals(sharedPortmapRules(without).map((rule) => rule.chain), ["PREROUTING", "OUTPUT"]);
   assertEquals(guardRules(without), []);
 });
 
@@ -173,12 +173,12 @@ Deno.test("a mark chain of others is used and none is made", () => {
     "-p tcp --dport 8080 -s 127.0.0.1 -j PLZ-SET-MARK",
     "-p tcp --dport 8080 -j DNAT --to-destination 10.0.0.2:80",
   ]);
-  assertEquals(sharedRules(external).map((rule) => rule.chain), ["PREROUTING", "OUTPUT"]);
+  assertEquals(sharedPortmapRules(external).map((rule) => rule.chain), ["PREROUTING", "OUTPUT"]);
 });
 
 Deno.test("shared rules: marks, masquerade first of all, and the ways in last of all", () => {
   const shared = (markBit: number) =>
-    sharedRules(plan({ markBit })).map(({ chain, text, first }) =>
+    sharedPortmapRules(plan({ markBit })).map(({ chain, text, first }) =>
       `${first ? "-I" : "-A"} ${chain} ${text}`
     );
   assertEquals(shared(5), [
@@ -278,7 +278,7 @@ Deno.test("IPv6 has no localhost to guard", () => {
 const empty = parseSave("");
 
 Deno.test("the first ADD of a host makes everything once", () => {
-  const steps = planPortmapAgain(small, { nat: empty, raw: empty });
+  const steps = replanPortmap(small, { nat: empty, raw: empty });
   assertEquals(processes(steps), 1);
   assertEquals(tables(steps[0]), {
     raw: [
@@ -328,7 +328,7 @@ COMMIT
 
 Deno.test("a repeated ADD replaces the container's own rules and nothing else", () => {
   const saved = { nat: parseSave(savedNat), raw: parseSave(savedRaw) };
-  assertEquals(tables(planPortmapAgain(small, saved)[0]), {
+  assertEquals(tables(replanPortmap(small, saved)[0]), {
     nat: [
       `-D CNI-HOSTPORT-DNAT -p tcp ${remark} -m multiport --dports 8080 -j ${chain}`,
       `:${chain} - [0:0]`,
@@ -340,7 +340,7 @@ Deno.test("a repeated ADD replaces the container's own rules and nothing else", 
 
 Deno.test("another mark bit adds its own two rules", () => {
   const saved = { nat: parseSave(savedNat), raw: parseSave(savedRaw) };
-  const lines = tables(planPortmapAgain({ ...small, markBit: 5 }, saved)[0])["nat"]!;
+  const lines = tables(replanPortmap({ ...small, markBit: 5 }, saved)[0])["nat"]!;
   assertEquals(lines.slice(0, 2), [
     '-A CNI-HOSTPORT-SETMARK -m comment --comment "CNI portfwd masquerade mark" -j MARK --set-xmark 0x20/0x20',
     "-A CNI-HOSTPORT-MASQ -m mark --mark 0x20/0x20 -j MASQUERADE",
@@ -350,14 +350,14 @@ Deno.test("another mark bit adds its own two rules", () => {
 Deno.test("rules that others have flushed are made again", () => {
   const flushed = savedNat.replace(/^-A (PREROUTING|POSTROUTING) .*\n/gm, "");
   const saved = { nat: parseSave(flushed), raw: parseSave(savedRaw) };
-  assertEquals(tables(planPortmapAgain(small, saved)[0])["nat"]!.slice(0, 2), [
+  assertEquals(tables(replanPortmap(small, saved)[0])["nat"]!.slice(0, 2), [
     `-I ${shared[2]}`,
     `-A ${shared[3]}`,
   ]);
 });
 
 Deno.test("without table raw there is no guard to write", () => {
-  const tablesOf = tables(planPortmapAgain(small, { nat: empty })[0]);
+  const tablesOf = tables(replanPortmap(small, { nat: empty })[0]);
   assertEquals(Object.keys(tablesOf), ["nat"]);
 });
 
@@ -369,7 +369,7 @@ Deno.test("DEL removes every jump before the chains, the early releases' too", (
       `:CNI-HOSTPORT-SNAT - [0:0]\n:${snat} - [0:0]\n-A CNI-HOSTPORT-SNAT -j ${snat}\nCOMMIT`,
     ),
   );
-  const [step] = planChainRemoval(old, { family: 4, chains: [chain, snat] });
+  const [step] = planPortmapRemoval(old, { family: 4, chains: [chain, snat] });
   assertEquals(tables(step), {
     nat: [
       `-D CNI-HOSTPORT-DNAT -p tcp ${remark} -m multiport --dports 8080 -j ${chain}`,
@@ -380,14 +380,14 @@ Deno.test("DEL removes every jump before the chains, the early releases' too", (
       `-X ${snat}`,
     ],
   });
-  assertEquals(planChainRemoval(empty, { family: 4, chains: [chain, snat] }), []);
+  assertEquals(planPortmapRemoval(empty, { family: 4, chains: [chain, snat] }), []);
 });
 
 Deno.test("GC takes a network's chains but for those of valid containers", async () => {
   const chains = {
-    dead: (await chainsOf("net", "dead")).dnat,
-    alive: (await chainsOf("net", "alive")).dnat,
-    other: (await chainsOf("net2", "dead")).dnat,
+    dead: (await containerChains("net", "dead")).dnat,
+    alive: (await containerChains("net", "alive")).dnat,
+    other: (await containerChains("net2", "dead")).dnat,
   };
   const rule = (network: string, id: string, target: string) =>
     `-A CNI-HOSTPORT-DNAT -m comment --comment "dnat name: \\"${network}\\" id: \\"${id}\\"" -j ${target}`;

@@ -1,33 +1,10 @@
 import { assertEquals } from "@std/assert";
-import type { Command } from "../host/command.ts";
-import { processes } from "../host/fold.ts";
-import { parseCidr } from "../host/ip.ts";
-import { parseListing } from "../host/nft.ts";
-import { compareNftMasquerade, planNftMasquerade } from "./masquerade_nft.ts";
-import { identityLength, networkIdentity, ownerOf } from "./netfilter.ts";
-
-/** Identities that the reference's own tests hold. */
-const identities = [
-  ["unit-test", "eth0", "one", "6fd94d501e58f0aa-287fc69eff0574a2"],
-  ["unit-test", "eth0", "two", "6fd94d501e58f0aa-d750b2c8f0f25d5f"],
-  ["unit-test", "eth0", "three", "6fd94d501e58f0aa-a4d4adb82b669cfe"],
-  ["unit-test", "eth0", "four", "6fd94d501e58f0aa-e766de567ef6c543"],
-  ["alternate", "net1", "three", "82783ef24bdc7036-acb19d111858e348"],
-  ["mynet", "eth0", "dummy", "d23676b4f2d9fe04-678b25cd6528b49d"],
-] as const;
-
-for (const [network, ifName, containerId, identity] of identities) {
-  Deno.test(`ownerOf() ${network}, ${ifName}, ${containerId}`, async () => {
-    const owner = await ownerOf({ network, ifName, containerId });
-    assertEquals(owner.identity, identity);
-    assertEquals(owner.identity.length, identityLength);
-    assertEquals(await networkIdentity(network), identity.slice(0, 16));
-    assertEquals(
-      owner.comment,
-      `${identity}, net: ${network}, if: ${ifName}, id: ${containerId}`,
-    );
-  });
-}
+import type { Command } from "../../host/command.ts";
+import { processes } from "../../host/fold.ts";
+import { parseCidr } from "../../host/ip.ts";
+import { parseListing } from "../../host/nft.ts";
+import { compareNftMasquerade, planNftMasquerade } from "./nftables.ts";
+import { identityLength, nftOwner } from "../nft_owner.ts";
 
 function cidrs(...texts: readonly string[]) {
   return texts.map((text) => parseCidr(text)!);
@@ -39,7 +16,7 @@ async function ruleLines(
   attachment: { network: string; ifName: string; containerId: string },
   ...addresses: readonly string[]
 ): Promise<string[]> {
-  const steps = planNftMasquerade(await ownerOf(attachment), cidrs(...addresses));
+  const steps = planNftMasquerade(await nftOwner(attachment), cidrs(...addresses));
   assertEquals(processes(steps), 1);
   return (steps[0]!.do as Command).stdin!.trimEnd().split("\n");
 }
@@ -90,7 +67,7 @@ Deno.test("ADD writes a rule for each address of the reference's population", as
 
 Deno.test("a comment fits into nft and keeps its identity", async () => {
   const long = { network: "n".repeat(200), ifName: "eth0", containerId: "c" };
-  const owner = await ownerOf(long);
+  const owner = await nftOwner(long);
   const rule = (await ruleLines(long, "10.0.0.5/24")).at(-2)!;
   const [, text] = /comment "(.*)"$/.exec(rule)!;
   assertEquals(text!.length, 128);
@@ -108,7 +85,7 @@ function listing(...rules: readonly { chain: string; comment?: string; expr: unk
 }
 
 Deno.test("CHECK names what is missing", async () => {
-  const owner = await ownerOf({ network: "unit-test", ifName: "eth0", containerId: "one" });
+  const owner = await nftOwner({ network: "unit-test", ifName: "eth0", containerId: "one" });
   const goal = { owner, addresses: cidrs("192.168.1.1/24") };
   const entry = { chain: "postrouting", expr: [{ goto: { target: "masq_checks" } }] };
   const subnet = { prefix: { addr: "192.168.1.0", len: 24 } };
@@ -131,7 +108,7 @@ Deno.test("CHECK names what is missing", async () => {
 });
 
 Deno.test("CHECK reads a single address in place of a subnet", async () => {
-  const owner = await ownerOf({ network: "unit-test", ifName: "eth0", containerId: "one" });
+  const owner = await nftOwner({ network: "unit-test", ifName: "eth0", containerId: "one" });
   const entry = { chain: "postrouting", expr: [{ goto: { target: "masq_checks" } }] };
   const rule = {
     chain: "masq_checks",

@@ -1,29 +1,34 @@
 /**
- * The back end firewalld: the container's addresses become sources of a zone,
- * asked for on the system bus. One process for each address.
+ * The back end firewalld: a call on the system bus for each address makes it a
+ * source of a zone.
  *
  * @module
  */
 import { CniError, codes } from "../../cni/error.ts";
 import type { Command } from "../../host/command.ts";
 import { command } from "../../host/command.ts";
+import type { Cidr } from "../../host/ip.ts";
 import { formatCidr } from "../../host/ip.ts";
 import { hasTool } from "../../host/spawn.ts";
 import type { Step } from "../../host/step.ts";
 import type { Host } from "../../ns/machine.ts";
+import { addByChoice, checkByChoice, chooseBackend } from "../../recipes/backend.ts";
 import { requireTools } from "../../recipes/status.ts";
-import { ingressByIptables } from "./by_iptables.ts";
-import { ingressByNft } from "./by_nftables.ts";
-import type { Backend } from "./conf.ts";
-import type { Driver, Gone, Job } from "./driver.ts";
+import type { FirewallBackend } from "./conf.ts";
+import type { FirewallDriver, FirewallRemoval, FirewallRequest } from "./driver.ts";
+import { ingressByIptables } from "./iptables.ts";
+import { ingressByNftables } from "./nftables.ts";
 
 const busName = "org.fedoraproject.FirewallD1";
 
-/** Where the system bus listens. */
+/** Socket of the system bus. */
 const busSocket = "/run/dbus/system_bus_socket";
 
 /** The back end firewalld. */
-export const firewalld: Driver = { add, helpers, check, del, status };
+export const firewallByFirewalld: FirewallDriver = { add, helpers, check, del, status };
+
+/** Back ends for policies between bridges, which firewalld has none of. */
+const ingressDrivers = { iptables: ingressByIptables, nftables: ingressByNftables } as const;
 
 /** `busctl --system --auto-start=no call DEST PATH INTERFACE.zone METHOD ss ZONE ADDRESS` */
 export function zoneCall(
@@ -45,7 +50,7 @@ export function zoneCall(
 }
 
 /** Whether firewalld is on the bus. Starts nothing where there is no bus. */
-export async function isRunning(host: Host): Promise<boolean> {
+export async function isFirewalldRunning(host: Host): Promise<boolean> {
   if (!hasTool("busctl") || !await hasBus()) return false;
   const name = "org.freedesktop.DBus";
   const asked = command("busctl", [
@@ -69,14 +74,19 @@ function hasBus(): Promise<boolean> {
   return Deno.stat(busSocket).then(() => true, () => false);
 }
 
-async function add(job: Job): Promise<boolean> {
-  const { host, conf, ingress } = job;
-  await host.apply(planSources({ addresses: job.addresses.map(formatCidr), conf }));
-  if (ingress && !await ingressByIptables.add(job)) await ingressByNft.add(job);
-  return true;
+async function add(req: FirewallRequest): Promise<readonly Cidr[]> {
+  const { host, conf, addresses, ingress } = req;
+  await host.apply(planSources({ addresses: addresses.map(formatCidr), conf }));
+  if (ingress) {
+    await addByChoice(chooseBackend(undefined), {
+      addresses,
+      add: (backend, request) => ingressDrivers[backend].add(req, request),
+    });
+  }
+  return [];
 }
 
-/** One step for each address; one that is there already is not taken back. */
+/** One step for each address. A rollback leaves an address that the zone had before. */
 export function planSources(
   { addresses, conf: { firewalldZone: zone } }: {
     readonly addresses: readonly string[];
@@ -91,15 +101,15 @@ export function planSources(
   }));
 }
 
-/** firewalld has no policies between bridges; without iptables nftables has them. */
-function helpers({ ingress }: Job): readonly Backend[] {
+/** For an isolated bridge nftables has elements of the attachment's own, its ports. */
+function helpers({ ingress }: FirewallRequest): readonly FirewallBackend[] {
   return ingress?.policy === "isolated" && hasTool("nft") ? ["nftables"] : [];
 }
 
-async function check(job: Job): Promise<string[]> {
-  const { host, conf: { firewalldZone: zone }, ingress } = job;
+async function check(req: FirewallRequest): Promise<string[]> {
+  const { host, conf: { firewalldZone: zone }, ingress } = req;
   const problems: string[] = [];
-  for (const address of job.addresses.map(formatCidr)) {
+  for (const address of req.addresses.map(formatCidr)) {
     const why = `find the address ${address} in ${zone} zone`;
     const answer = await host.query(zoneCall("querySource", { zone, address }), {
       why,
@@ -109,13 +119,15 @@ async function check(job: Job): Promise<string[]> {
     if (answer?.trim() !== "b true") problems.push(`address ${address} is not in ${zone} zone`);
   }
   if (!ingress) return problems;
-  const rules = await ingressByIptables.check(job);
-  const others = rules.length > 0 && hasTool("nft") ? await ingressByNft.check(job) : rules;
-  return [...problems, ...(others.length > 0 ? rules : [])];
+  const ingressProblems = await checkByChoice(
+    chooseBackend(undefined),
+    (backend) => ingressDrivers[backend].check(req),
+  );
+  return [...problems, ...ingressProblems];
 }
 
-async function del(host: Host, { addresses, zone }: Gone): Promise<void> {
-  if (addresses.length === 0 || !await isRunning(host)) return;
+async function del(host: Host, { addresses, zone }: FirewallRemoval): Promise<void> {
+  if (addresses.length === 0 || !await isFirewalldRunning(host)) return;
   await host.apply(
     addresses.map(formatCidr).map((address) => ({
       why: `remove the address ${address} from ${zone} zone`,
@@ -127,7 +139,7 @@ async function del(host: Host, { addresses, zone }: Gone): Promise<void> {
 
 async function status(host: Host): Promise<void> {
   requireTools(["busctl"]);
-  if (await isRunning(host)) return;
+  if (await isFirewalldRunning(host)) return;
   throw new CniError(
     codes.notAvailable,
     `Cannot serve ADD: firewalld is not running: nobody owns "${busName}" on the system bus`,
