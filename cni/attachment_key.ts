@@ -18,6 +18,14 @@ export interface AttachmentKey extends ContainerInterface {
   readonly network: string;
 }
 
+/** A network and its attachments that a GC keeps. */
+export interface ValidAttachments {
+  /** Name of the network. */
+  readonly network: string;
+  /** What is still attached to it. */
+  readonly valid: readonly AttachmentKey[];
+}
+
 /** Whether two names are those of the same interface of the same container. */
 export function isSameInterface(a: ContainerInterface, b: ContainerInterface): boolean {
   return a.containerId === b.containerId && a.ifName === b.ifName;

@@ -68,6 +68,7 @@ export * from "../recipes/ipam.ts";
 export * from "../recipes/links.ts";
 export * from "../recipes/mac.ts";
 export * from "../recipes/masquerade.ts";
+export type { MasqueradeOwner } from "../recipes/masquerade/driver.ts";
 export * from "../recipes/master.ts";
 export type { Backend } from "../recipes/backend.ts";
 export * from "../recipes/attachment.ts";

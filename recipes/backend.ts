@@ -4,7 +4,6 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Decoder } from "../cni/decode.ts";
 import { oneOf } from "../cni/decode.ts";
 import type { Tool } from "../host/command.ts";
@@ -60,12 +59,6 @@ export interface AddRequest {
   readonly addresses: readonly Cidr[];
   /** Another back end serves the addresses that this one cannot; otherwise that is an error. */
   readonly giveWay: boolean;
-}
-
-/** Attachments that a GC keeps. */
-export interface ValidAttachments {
-  readonly network: string;
-  readonly valid: readonly AttachmentKey[];
 }
 
 /**

@@ -10,7 +10,9 @@ import { currentNetns, sameNetns } from "../ns/netns.ts";
 
 /** A container's interface, by its namespace and its name. */
 export interface NetnsInterface {
+  /** The namespace. */
   readonly netns: NetnsRef;
+  /** Name of the interface in it. */
   readonly ifName: string;
 }
 

@@ -4,8 +4,7 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../cni/attachment_key.ts";
-import type { ValidAttachments } from "./backend.ts";
+import type { AttachmentKey, ValidAttachments } from "../cni/attachment_key.ts";
 import { keptNames, sha512 } from "./names.ts";
 
 /** The attachment that an object belongs to, as its comment tells it. */

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { AttachmentKey, ContainerInterface } from "../cni/attachment_key.ts";
+import type { AttachmentKey, ValidAttachments } from "../cni/attachment_key.ts";
 import { isSameAttachment, staleOn } from "../cni/attachment_key.ts";
 import type { Decoder, Issue } from "../cni/decode.ts";
 import { list, object, refine, required, string, stringThat } from "../cni/decode.ts";
@@ -33,17 +33,11 @@ export interface Records<T> {
   /** Every record that is whole. */
   all(): AttachmentRecord<T>[];
   /** The records of a network that belong to none of the valid attachments. */
-  stale(scope: GcScope): AttachmentRecord<T>[];
+  stale(attachments: ValidAttachments): AttachmentRecord<T>[];
   /** Writes an attachment's record; a rollback writes the one before it again, or removes it. */
   write(attachment: AttachmentKey, data: T): Promise<Step[]>;
   /** Removes what there is of an attachment's record: itself, and what a killed ADD left. */
   remove(attachment: AttachmentKey): Promise<Step[]>;
-}
-
-/** A network and the attachments of it that stay. */
-export interface GcScope {
-  readonly network: string;
-  readonly valid: readonly ContainerInterface[];
 }
 
 /**

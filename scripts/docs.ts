@@ -2,6 +2,7 @@
  * Fills the generated parts of the pages: each plugin's options and permissions
  * from its decoder and declaration, and the table of plugins in the README.
  * `deno task docs` writes, `deno task docs --check` only tells what is out of date.
+ * Both tell where the map of the test harness differs from its files.
  *
  * @module
  */
@@ -104,6 +105,29 @@ export function fill(page: string, name: string, text: string): string {
   return `${page.slice(0, start + open.length)}\n\n${text}\n\n${page.slice(end)}`;
 }
 
+/** The folder whose page is a map of it. */
+const mapped = "tests/harness";
+
+/** What is wrong with a map that has a table row for each file; the first cell names it. */
+export function mapProblems(page: string, files: readonly string[]): string[] {
+  const listed = [...page.matchAll(/^\| `([^`]+)`/gm)].map(([, name]) => name!);
+  const twice = listed.filter((name, index) => listed.indexOf(name) !== index);
+  return [
+    ...files.filter((name) => !listed.includes(name)).map((name) => `no line for "${name}"`),
+    ...listed.filter((name) => !files.includes(name)).map((name) => `no file "${name}"`),
+    ...twice.map((name) => `two lines for "${name}"`),
+  ];
+}
+
+function checkMap(): boolean {
+  const path = `${mapped}/README.md`;
+  const files = [...Deno.readDirSync(`${root}/${mapped}`)].map(({ name }) => name)
+    .filter((name) => name !== "README.md").sort();
+  const problems = mapProblems(Deno.readTextFileSync(`${root}/${path}`), files);
+  for (const problem of problems) console.error(`${path}: ${problem}`);
+  return problems.length === 0;
+}
+
 /** A page with its generated part filled in, or why it cannot be. */
 interface Page {
   readonly path: string;
@@ -164,7 +188,7 @@ function settle(page: Page | Error, check: boolean): boolean {
 async function main(): Promise<void> {
   const { check } = readOptions(Deno.args, { boolean: ["check"] });
   const results = (await pages()).map((page) => settle(page, check === true));
-  if (results.includes(false)) Deno.exit(1);
+  if (![...results, checkMap()].every(Boolean)) Deno.exit(1);
 }
 
 if (import.meta.main) await runTask(main);

@@ -11,7 +11,7 @@ import {
   withDefault,
 } from "../cni/decode.ts";
 import { loadPlugin, types } from "../registry.ts";
-import { fill, options, optionTable, permissionLine, pluginTable } from "./docs.ts";
+import { fill, mapProblems, options, optionTable, permissionLine, pluginTable } from "./docs.ts";
 
 const decoder = object({
   name: required(string(), "Its name."),
@@ -104,4 +104,14 @@ Deno.test("fill() refuses a page without its marks", () => {
   for (const page of ["", "<!-- options -->", "<!-- /options --><!-- options -->"]) {
     assertThrows(() => fill(page, "options", "new"), Error, "no <!-- options -->");
   }
+});
+
+Deno.test("mapProblems() names files without a line, with two, and lines without a file", () => {
+  const page = "| file | what for |\n| --- | --- |\n| `a.ts` | a |\n| `b.sh` | like `c.ts` |\n";
+  assertEquals(mapProblems(page, ["a.ts", "b.sh"]), []);
+  assertEquals(mapProblems(`${page}| \`a.ts\` | again |\n`, ["a.ts", "c.ts"]), [
+    'no line for "c.ts"',
+    'no file "b.sh"',
+    'two lines for "a.ts"',
+  ]);
 });

@@ -1,28 +1,60 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { insideWords, longestFirst, readArguments, split } from "./test.ts";
+import { insideWords, longestFirst, readArguments, requireUse } from "./test.ts";
 
-Deno.test("launchers are tested, all files, unless something else is said", () => {
-  assertEquals(readArguments([]), { packaging: "launchers", vm: false, files: [], flags: [] });
+const plain = { packaging: undefined, orLaunchers: false, vm: false, paths: [], flags: [] };
+
+Deno.test("all files are tested, packed as usual, unless something else is said", () => {
+  assertEquals(readArguments([]), plain);
 });
 
-Deno.test("what is neither a packaging nor a file goes to deno test", () => {
-  assertEquals(readArguments(["--compiled", "--", "--filter", "x y", "tests/a_test.ts"]), {
+Deno.test("what stands behind -- goes to deno test", () => {
+  assertEquals(readArguments(["--compiled", "tests/a_test.ts", "--", "--filter", "/a b/"]), {
+    ...plain,
     packaging: "compiled",
-    vm: false,
-    files: ["tests/a_test.ts"],
-    flags: ["--filter", "x y"],
+    paths: ["tests/a_test.ts"],
+    flags: ["--filter", "/a b/"],
   });
+});
+
+Deno.test("an option that does not exist is refused", () => {
+  for (const arg of ["--compield", "--filter", "-v"]) {
+    assertThrows(() => readArguments([arg]), Error, `Cannot use "${arg}": no such option`);
+  }
+});
+
+Deno.test("a file behind -- is refused, which every run of deno test would get", () => {
+  const args = ["--", "--filter", "x", "tests/a_test.ts"];
+  const message = 'Cannot use "tests/a_test.ts": files are named before --';
+  assertThrows(() => readArguments(args), Error, message);
 });
 
 Deno.test("two packagings at once are refused", () => {
   assertThrows(() => readArguments(["--compiled", "--multicall"]), Error, "choose one of");
 });
 
-Deno.test("tests below tests/ need a kernel of their own", () => {
-  assertEquals(split(["tests/a_test.ts", "./tests/b_test.ts", "host/ip_test.ts"]), {
-    kernel: ["tests/a_test.ts", "./tests/b_test.ts"],
-    pure: ["host/ip_test.ts"],
-  });
+Deno.test("launchers in place of executables are tested by request only", () => {
+  for (const packaging of ["compiled", "multicall"] as const) {
+    const plan = { ...plain, packaging, orLaunchers: true };
+    assertEquals(readArguments(["--or-launchers", `--${packaging}`]), plan);
+    assertEquals(readArguments([`--${packaging}`]).orLaunchers, false);
+  }
+  for (const args of [["--or-launchers"], ["--launchers", "--or-launchers"]]) {
+    assertThrows(() => readArguments(args), Error, "launchers are tested anyway");
+  }
+});
+
+Deno.test("an option that the files have no use for is refused", () => {
+  const files = { kernel: [], pure: ["host/ip_test.ts"] };
+  const multicall = readArguments(["--multicall", "host/ip_test.ts"]);
+  assertThrows(
+    () => requireUse(multicall, files),
+    Error,
+    "none of the tests is about packed plugins",
+  );
+  const vm = readArguments(["--vm", "host/ip_test.ts"]);
+  assertThrows(() => requireUse(vm, files), Error, 'Cannot test "host/ip_test.ts" in a guest');
+  const all = { kernel: ["tests/a_test.ts"], pure: ["host/ip_test.ts"] };
+  requireUse(readArguments(["--vm", "--compiled"]), all);
 });
 
 Deno.test("only root enters private namespaces without one of users", () => {

@@ -13,7 +13,7 @@ import { runInGuest } from "./guest/boot.ts";
 import type { GuestKernel } from "./guest/kernel.ts";
 import { guestKernel } from "./guest/kernel.ts";
 import type { Counts } from "./report.ts";
-import { countTests, testsRun, total } from "./report.ts";
+import { countTests, none, testsRun, total } from "./report.ts";
 
 /**
  * Minutes after which a guest is ended that still says something, unless `DENOCNI_VM_MINUTES`
@@ -35,30 +35,30 @@ export interface GuestRun {
   readonly inside: readonly string[];
 }
 
-/** Runs the tests that this kernel lacks something for. */
-export async function runInGuests(run: GuestRun): Promise<Counts> {
-  const tests = await listWaiting(run);
-  if (tests.length === 0) {
+/** Runs the tests that this kernel lacks something for; gives `undefined` where it lacks nothing. */
+export async function runInGuests(run: GuestRun): Promise<Counts | undefined> {
+  const { tests, filtered } = await listWaiting(run);
+  if (tests.length + filtered === 0) {
     console.log("This kernel lacks nothing that the tests need: no guest is started.");
-    return { passed: 0, failed: 0, skipped: 0 };
+    return undefined;
   }
+  if (tests.length === 0) return { ...none, filtered };
   const kernel = await guestKernel();
   const processors = parseList(await Deno.readTextFile("/proc/self/status"));
   const shares = share(tests, Math.min(processors.length, Math.ceil(tests.length / testsOfGuest)));
   const guests = shares.length === 1 ? "a guest" : `${shares.length} guests`;
   console.log(`\nIn ${guests}, for ${needsOf(tests).join(", ")}; tests: ${tests.length}`);
-  return total(
-    await Promise.all(
-      shares.map((tests, index) =>
-        boot(run, {
-          tests,
-          kernel,
-          processor: processors[index]!,
-          prefix: prefixOf(index, shares.length),
-        })
-      ),
+  const counts = await Promise.all(
+    shares.map((tests, index) =>
+      boot(run, {
+        tests,
+        kernel,
+        processor: processors[index]!,
+        prefix: prefixOf(index, shares.length),
+      })
     ),
   );
+  return total([...counts, { ...none, filtered }]);
 }
 
 function prefixOf(index: number, count: number): string {
@@ -79,8 +79,15 @@ export function parseList(status: string): number[] {
   });
 }
 
+/** Tests that lack something here. */
+interface Waiting {
+  readonly tests: readonly ListedTest[];
+  /** Number of those that the flags leave out. */
+  readonly filtered: number;
+}
+
 /** Asks every test for what it lacks here. */
-async function listWaiting({ files, flags, env, inside }: GuestRun): Promise<ListedTest[]> {
+async function listWaiting({ files, flags, env, inside }: GuestRun): Promise<Waiting> {
   const dir = await Deno.makeTempDir({ prefix: "denocni-vm-" });
   try {
     await Deno.writeTextFile(`${dir}/list`, "");
@@ -93,7 +100,9 @@ async function listWaiting({ files, flags, env, inside }: GuestRun): Promise<Lis
     if (code !== 0) throw new Error(`Cannot list tests: ${stdout}${stderr}`);
     // The report knows which of them were filtered out.
     const chosen = testsRun(await Deno.readTextFile(`${dir}/report.xml`));
-    return readList(await Deno.readTextFile(`${dir}/list`)).filter(({ name }) => chosen.has(name));
+    const all = readList(await Deno.readTextFile(`${dir}/list`));
+    const tests = all.filter(({ name }) => chosen.has(name));
+    return { tests, filtered: all.length - tests.length };
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
@@ -173,9 +182,9 @@ function requiredOf(tests: readonly ListedTest[]): string {
   return [...(given ? [given] : []), "private", ...needsOf(tests)].join(",");
 }
 
-/** A test that the guest does not report is a failed one. */
+/** A test that the guest does not report, or has not run, is a failed one. */
 export function complete(counts: Counts, expected: number): Counts {
   const { passed, failed, skipped } = counts;
-  const lost = expected - passed - failed - skipped;
-  return lost > 0 ? total([counts, { passed: 0, failed: lost, skipped: 0 }]) : counts;
+  const lost = Math.max(0, expected - passed - failed - skipped);
+  return { passed, failed: failed + lost, skipped, filtered: 0 };
 }

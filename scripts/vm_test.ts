@@ -39,9 +39,14 @@ Deno.test("parseList() reads ranges of processors", () => {
 });
 
 Deno.test("a test that the guest does not report counts as failed", () => {
-  const counts = { passed: 2, failed: 1, skipped: 1 };
+  const counts = { passed: 2, failed: 1, skipped: 1, filtered: 0 };
   assertEquals(complete(counts, 4), counts);
-  assertEquals(complete(counts, 6), { passed: 2, failed: 3, skipped: 1 });
+  assertEquals(complete(counts, 6), { ...counts, failed: 3 });
+});
+
+Deno.test("a test that was left out in the guest counts as failed", () => {
+  const counts = { passed: 2, failed: 0, skipped: 0, filtered: 3 };
+  assertEquals(complete(counts, 5), { passed: 2, failed: 3, skipped: 0, filtered: 0 });
 });
 
 Deno.test("no guest helps against a missing program", () => {

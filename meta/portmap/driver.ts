@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../../cni/attachment_key.ts";
+import type { AttachmentKey, ValidAttachments } from "../../cni/attachment_key.ts";
 import type { Request } from "../../cni/plugin.ts";
 import type { Cidr } from "../../host/ip.ts";
 import type { Host } from "../../ns/machine.ts";
-import type { AddRequest, ValidAttachments } from "../../recipes/backend.ts";
+import type { AddRequest } from "../../recipes/backend.ts";
 import type { Conf } from "./conf.ts";
 
 /** An attachment whose ports are mapped. */

@@ -4,10 +4,10 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../../cni/attachment_key.ts";
+import type { AttachmentKey, ValidAttachments } from "../../cni/attachment_key.ts";
 import type { Cidr } from "../../host/ip.ts";
 import type { Host } from "../../ns/machine.ts";
-import type { AddRequest, ValidAttachments } from "../../recipes/backend.ts";
+import type { AddRequest } from "../../recipes/backend.ts";
 import { applyIptables, requireBackend } from "../../recipes/backend.ts";
 import { keptNames } from "../../recipes/names.ts";
 import { listIptables, missingRules, removeFromIptables } from "../../recipes/netfilter.ts";

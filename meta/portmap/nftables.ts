@@ -4,14 +4,14 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../../cni/attachment_key.ts";
+import type { AttachmentKey, ValidAttachments } from "../../cni/attachment_key.ts";
 import type { CniError } from "../../cni/error.ts";
 import type { Cidr } from "../../host/ip.ts";
 import type { NftElement, NftListing, TableName } from "../../host/nft.ts";
 import { emptyListing, listTables, parseListing } from "../../host/nft.ts";
 import { hasTool } from "../../host/spawn.ts";
 import type { Host } from "../../ns/machine.ts";
-import type { AddRequest, ValidAttachments } from "../../recipes/backend.ts";
+import type { AddRequest } from "../../recipes/backend.ts";
 import { requireBackend } from "../../recipes/backend.ts";
 import { applyAssuming, applyListed, listNft, planOnRollback } from "../../recipes/netfilter.ts";
 import { isOwnedBy, nftOwner, staleIdentities, validIdentities } from "../../recipes/nft_owner.ts";

@@ -3,13 +3,14 @@
  *
  * @module
  */
-import type { AttachmentKey } from "../../cni/attachment_key.ts";
+import type { AttachmentKey, ValidAttachments } from "../../cni/attachment_key.ts";
 import type { Cidr } from "../../host/ip.ts";
 import type { Host } from "../../ns/machine.ts";
-import type { AddRequest, ValidAttachments } from "../backend.ts";
+import type { AddRequest } from "../backend.ts";
 
 /** An attachment whose traffic is masqueraded, and the host that does it. */
 export interface MasqueradeOwner extends AttachmentKey {
+  /** The machine. */
   readonly host: Host;
 }
 

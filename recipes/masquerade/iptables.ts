@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { ValidAttachments } from "../../cni/attachment_key.ts";
 import type { Cidr, Family } from "../../host/ip.ts";
 import {
   byFamily,
@@ -26,7 +27,7 @@ import {
 } from "../../host/iptables.ts";
 import type { Step } from "../../host/step.ts";
 import type { Host } from "../../ns/machine.ts";
-import type { AddRequest, ValidAttachments } from "../backend.ts";
+import type { AddRequest } from "../backend.ts";
 import { applyIptables, requireBackend } from "../backend.ts";
 import { hashName, keptNames } from "../names.ts";
 import { listIptables, missingRules, removeFromIptables } from "../netfilter.ts";

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { ValidAttachments } from "../../cni/attachment_key.ts";
 import type { Cidr } from "../../host/ip.ts";
 import {
   formatCidr,
@@ -16,7 +17,7 @@ import type { NftListing, NftRule, TableName } from "../../host/nft.ts";
 import { comment, nftShowing, nftTransaction, parseShown, tableWords } from "../../host/nft.ts";
 import type { Step } from "../../host/step.ts";
 import type { Host } from "../../ns/machine.ts";
-import type { AddRequest, ValidAttachments } from "../backend.ts";
+import type { AddRequest } from "../backend.ts";
 import { requireBackend } from "../backend.ts";
 import { applyListed, deleteOnRollback, deleteRules, listNft } from "../netfilter.ts";
 import type { NftOwner } from "../nft_owner.ts";

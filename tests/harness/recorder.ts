@@ -29,17 +29,20 @@ export interface RecordedCall {
   readonly config: JsonObject;
 }
 
+/** It starts as few programs as it can: tests make hundreds of calls. */
 const script = `#!/bin/sh
 d="$0.d"
-n=$(ls "$d/calls" | wc -l)
+set -- "$d/calls"/*.env
+[ -e "$1" ] && n=$# || n=0
 [ -e "$d/$CNI_COMMAND.stdout" ] && v=$CNI_COMMAND || v=_
-env -0 >"$d/calls/$((n / 2)).env"
-cat >"$d/calls/$((n / 2)).stdin"
+env -0 >"$d/calls/$n.env"
+cat >"$d/calls/$n.stdin"
 echo "\${0##*/} $CNI_COMMAND" >>"\${0%/*}/.log"
 . "$d/$v.run"
-cat "$d/$v.stderr" >&2
-cat "$d/$v.stdout"
-exit "$(cat "$d/$v.exit")"
+[ -s "$d/$v.stderr" ] && cat "$d/$v.stderr" >&2
+[ -s "$d/$v.stdout" ] && cat "$d/$v.stdout"
+read -r status <"$d/$v.exit"
+exit "$status"
 `;
 
 /** A folder of recording plugins that vanishes at the end of the scope. */
@@ -110,7 +113,7 @@ export function fails(code: number, msg: string): Answer {
 function write(base: string, answer: Answer): void {
   Deno.writeTextFileSync(`${base}.stdout`, answer.stdout ?? "");
   Deno.writeTextFileSync(`${base}.stderr`, answer.stderr ?? "");
-  Deno.writeTextFileSync(`${base}.exit`, String(answer.exit ?? 0));
+  Deno.writeTextFileSync(`${base}.exit`, `${answer.exit ?? 0}\n`);
   Deno.writeTextFileSync(`${base}.run`, answer.run ?? "");
 }
 

@@ -188,21 +188,39 @@ Deno.test("a look at the leases that fails is said, and done again", () =>
     await daemon.stop();
   }));
 
+/** An agent that closes idle connections soon, yet not before a call has come. */
+async function startCalled(dir: string) {
+  for (let idle = 20;; idle *= 2) {
+    const started = await start(`${dir}/${idle}`, { idle });
+    const result = callAllocate(await started.call(), cmdArgsOf());
+    let closed = false;
+    result.catch(() => closed = true);
+    while (started.tools.pending.length === 0 && !closed) await settle();
+    if (!closed) return { ...started, result };
+    await started.daemon.stop();
+  }
+}
+
 Deno.test("an idle connection is closed, one with a call is not", () =>
   inFolder(async (dir) => {
-    const { tools, daemon, call } = await start(dir, { idle: 20 });
-    const result = callAllocate(await call(), cmdArgsOf());
-    while (tools.pending.length === 0) await settle();
+    const { tools, daemon, call, result } = await startCalled(dir);
     for (const bytes of ["", "CONNECT /_goRPC_ HTTP/1.0\n\n"]) {
       using idle = await call();
-      await idle.write(new TextEncoder().encode(bytes));
       const buffer = new Uint8Array(100);
-      while (await idle.read(buffer) !== null);
+      await idle.write(new TextEncoder().encode(bytes)).catch(orClosed);
+      while (await idle.read(buffer).catch(orClosed) !== null);
     }
     tools.only.end(ackedResult());
     assertEquals((await result).ips.length, 1);
     await daemon.stop();
   }));
+
+/** On a busy machine a connection may be closed before it is used. */
+function orClosed(error: Error): null {
+  const { BrokenPipe, ConnectionReset } = Deno.errors;
+  if (error instanceof BrokenPipe || error instanceof ConnectionReset) return null;
+  throw error;
+}
 
 Deno.test("a caller that speaks something else is turned away, and the agent goes on", () =>
   inFolder(async (dir) => {

@@ -1,0 +1,138 @@
+/**
+ * `deno task ok`, the gate before a commit: independent checks side by side, a line for
+ * each when it ends, and before it what a failed one has said.
+ *
+ * @module
+ */
+import { spawn } from "../host/spawn.ts";
+import { root } from "./build.ts";
+import { readOptions, runTask } from "./command_line.ts";
+import { findTests, split } from "./test_files.ts";
+
+/** One part of the gate. */
+export interface Check {
+  readonly name: string;
+  /** Arguments of `deno`. */
+  readonly args: readonly string[];
+}
+
+/** How a check ended. */
+export interface Outcome {
+  readonly name: string;
+  readonly passed: boolean;
+  /** Everything it said. */
+  readonly output: string;
+  /** From its start to its end. */
+  readonly seconds: number;
+}
+
+const script = ["run", "-A", "--no-check"];
+
+/** What the library exports, by topic. */
+export const libraryEntries: readonly string[] = [
+  "mod.ts",
+  ...["host", "plugin", "runtime", "testing"].map((it) => `lib/${it}.ts`),
+];
+
+/** Other files with examples that run. */
+const examples = ["ns/testing.ts", "cni/testing.ts", "docs/library.md"];
+
+/** What is checked beside the tests, longest first. */
+const others: readonly Check[] = [
+  { name: "types", args: ["check", "--quiet"] },
+  { name: "lint", args: ["lint"] },
+  { name: "format", args: ["fmt", "--check"] },
+  { name: "generated pages", args: [...script, "scripts/docs.ts", "--check"] },
+  { name: "import graph", args: [...script, "scripts/imports.ts"] },
+  { name: "documentation", args: ["doc", "--lint", ...libraryEntries] },
+  { name: "examples", args: ["test", "-A", "--doc", ...libraryEntries, ...examples] },
+];
+
+/** Most processes that share the tests: each loads modules that the others load, too. */
+const mostShares = 4;
+
+/** The tests beside the code, dealt out to processes: files of one folder take about the same time. */
+export function testChecks(files: readonly string[], count: number): Check[] {
+  const shares = Math.min(count, mostShares);
+  return Array.from({ length: shares }, (_, share) => ({
+    name: `pure tests ${share + 1}/${shares}`,
+    args: [
+      ...["test", "-A", "--no-check", "scripts/pure_tests.ts", "--"],
+      ...files.filter((_, index) => index % shares === share),
+    ],
+  }));
+}
+
+/** How checks are run side by side. */
+export interface RunOptions {
+  readonly run: (check: Check) => Promise<Outcome>;
+  /** Largest number at once. */
+  readonly atOnce: number;
+  /** Takes what is to be printed of a check, whole, when it has ended. */
+  readonly say: (text: string) => void;
+}
+
+/** Runs every check, whatever becomes of the others; gives the outcomes in the order of their ends. */
+export async function runChecks(
+  checks: readonly Check[],
+  { run, atOnce, say }: RunOptions,
+): Promise<Outcome[]> {
+  const waiting = [...checks];
+  const outcomes: Outcome[] = [];
+  const work = async () => {
+    for (let check = waiting.shift(); check !== undefined; check = waiting.shift()) {
+      const outcome = await run(check);
+      outcomes.push(outcome);
+      say(reportOf(outcome));
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
+  return outcomes;
+}
+
+/** What is printed of a check: its line, and before it what a failed one has said. */
+export function reportOf({ name, passed, output, seconds }: Outcome): string {
+  const line = `${passed ? "ok" : "FAILED"} ${name} (${seconds.toFixed(1)} s)`;
+  const said = output.trimEnd();
+  if (!passed) return `\n${said}\n\n${line}`;
+  const last = said.slice(said.lastIndexOf("\n") + 1);
+  return last === "" ? line : `${line}: ${last}`;
+}
+
+/** The last line. */
+export function verdict(outcomes: readonly Outcome[]): string {
+  const failed = outcomes.filter(({ passed }) => !passed).map(({ name }) => name);
+  return failed.length > 0 ? `The gate is closed: ${failed.join(", ")}` : "The gate is open";
+}
+
+async function runDeno({ name, args }: Check): Promise<Outcome> {
+  const start = performance.now();
+  const output = await spawn(Deno.execPath(), args, {
+    inherit: true,
+    env: Deno.stdout.isTerminal() ? {} : { NO_COLOR: "1" },
+    deadline: 60 * 60_000,
+  }).catch((error: Error) => ({ code: 1, stdout: "", stderr: error.message }));
+  return {
+    name,
+    passed: output.code === 0,
+    output: `${output.stdout}${output.stderr}`,
+    seconds: (performance.now() - start) / 1000,
+  };
+}
+
+async function main(): Promise<void> {
+  readOptions(Deno.args, {});
+  Deno.chdir(root);
+  const processors = navigator.hardwareConcurrency;
+  const tests = testChecks(split(findTests(root)).pure, processors);
+  const outcomes = await runChecks([...tests, ...others], {
+    run: runDeno,
+    // One more than there are processors, because tests wait for each other's programs.
+    atOnce: processors + 1,
+    say: console.log,
+  });
+  console.log(`\n${verdict(outcomes)}`);
+  if (outcomes.some(({ passed }) => !passed)) Deno.exit(1);
+}
+
+if (import.meta.main) await runTask(main);
