@@ -41,12 +41,12 @@ export async function acquireOneShot(
   req: Request<Conf>,
   { signal, ...env }: Environment & { readonly signal?: AbortSignal | undefined },
 ): Promise<Result> {
-  const parts = dhcpFamilies(req.conf).map((wanted) => (signal: AbortSignal) =>
+  const tasks = dhcpFamilies(req.conf).map((wanted) => (signal: AbortSignal) =>
     acquire(req, { ...env, ...wanted, signal }).catch((error) => {
       throw withFamilyLabel(wanted, error);
     })
   );
-  return mergeResults(await allOrCancel(parts, { signal }));
+  return mergeResults(await allOrCancel(tasks, { signal }));
 }
 
 /** How to acquire the lease of one family. */

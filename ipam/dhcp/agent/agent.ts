@@ -74,7 +74,7 @@ export class Agent implements DhcpService, DenocniService {
   async allocate(args: CmdArgs, signal: AbortSignal): Promise<Result> {
     const requests = await this.#requestsOf(args);
     const acquired: string[] = [];
-    const parts = requests.map((one) => async (signal: AbortSignal) => {
+    const tasks = requests.map((one) => async (signal: AbortSignal) => {
       const { result, isNew } = await this.#leases.get(one, signal)
         .catch((error: Error) => {
           throw withFamilyLabel(one, error);
@@ -82,7 +82,7 @@ export class Agent implements DhcpService, DenocniService {
       if (isNew) acquired.push(one.path);
       return result;
     });
-    const results = await allOrCancel(parts, { signal }).catch(async (error) => {
+    const results = await allOrCancel(tasks, { signal }).catch(async (error) => {
       await Promise.all(acquired.map((path) => this.#leases.giveUp(path)));
       throw error;
     });

@@ -18,7 +18,7 @@ export interface Clock {
 type LogLine = (line: string) => void;
 
 /** Wraps a task; the line about what it throws goes to `say`. */
-export function guarded(task: () => void, say: LogLine): () => void {
+export function logErrors(task: () => void, say: LogLine): () => void {
   return () => {
     const failure = failureOf(task);
     if (failure) say(String(failure.stack ?? failure));
@@ -30,7 +30,7 @@ export function hostClock(say: LogLine): Clock {
   return {
     now: () => Date.now(),
     after(delay, run) {
-      const timer = setTimeout(guarded(run, say), delay);
+      const timer = setTimeout(logErrors(run, say), delay);
       return () => clearTimeout(timer);
     },
   };

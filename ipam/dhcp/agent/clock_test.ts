@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { guarded, hostClock } from "./clock.ts";
+import { hostClock, logErrors } from "./clock.ts";
 
 Deno.test("what fails in a timer is said, and ends nothing", async () => {
   const { promise: said, resolve: say } = Promise.withResolvers<string>();
@@ -22,6 +22,6 @@ Deno.test("a timer that is stopped does not run", async () => {
 
 Deno.test("a task that succeeds says nothing", () => {
   const done: string[] = [];
-  guarded(() => done.push("done"), (line) => done.push(line))();
+  logErrors(() => done.push("done"), (line) => done.push(line))();
   assertEquals(done, ["done"]);
 });

@@ -22,7 +22,7 @@ import { dhcpMethods } from "../rpc/dhcp_service.ts";
 import { serveRpc } from "../rpc/net_rpc.ts";
 import { Agent } from "./agent.ts";
 import { agentLockPath, unlessAgentRuns } from "./agent_lock.ts";
-import { guarded, hostClock } from "./clock.ts";
+import { hostClock, logErrors } from "./clock.ts";
 import { FairQueue } from "./fair_queue.ts";
 import { parseFlags } from "./flags.ts";
 import { activatedDescriptor, listenOnSocket, makeSocketFolder } from "./socket.ts";
@@ -150,7 +150,7 @@ export class Daemon {
     const daemon = new Daemon({ agent: new Agent(tools), listener, lock, pidfile, idle });
     daemon.agent.resume();
     undo.move();
-    daemon.#timers.push(setInterval(guarded(() => daemon.agent.sweep(), tools.say), sweep));
+    daemon.#timers.push(setInterval(logErrors(() => daemon.agent.sweep(), tools.say), sweep));
     daemon.#acceptConnections();
     return daemon;
   }

@@ -29,7 +29,7 @@ import {
   transmitted,
   waiting,
 } from "./exchange.ts";
-import { nextWait6, retransmission6, solMaxRt, varied } from "./retransmission6.ts";
+import { nextWait6, randomized, retransmission6, solMaxRt } from "./retransmission6.ts";
 
 /** What an exchange starts from. Times are milliseconds. */
 export interface ExchangeSetup6 {
@@ -257,7 +257,7 @@ function requestNext(state: ExchangeState6, now: number): ExchangeStep6 {
   if (offer) {
     return start({ ...state, others, refusal: undefined }, { phase: "request", now, offer });
   }
-  const length = varied(Math.min(pause.first * 2 ** pauses, pause.longest), setup.random);
+  const length = randomized(Math.min(pause.first * 2 ** pauses, pause.longest), setup.random);
   return waiting({
     ...state,
     phase: "pausing",

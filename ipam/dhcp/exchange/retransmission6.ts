@@ -62,13 +62,15 @@ export function nextWait6(
     const left = (end - since) / nearDeadline.parts;
     const first = Math.min(irt, Math.max(left, nearDeadline.shortest));
     // RAND of the first SOLICIT is positive (section 18.2.1): servers have at least IRT to answer.
-    return kind === "solicit" ? first * (1 + (1 - random()) * randLimit) : varied(first, random);
+    return kind === "solicit"
+      ? first * (1 + (1 - random()) * randLimit)
+      : randomized(first, random);
   }
-  const doubled = wait + varied(wait, random);
-  return doubled > mrt ? varied(mrt, random) : doubled;
+  const doubled = wait + randomized(wait, random);
+  return doubled > mrt ? randomized(mrt, random) : doubled;
 }
 
 /** A time varied by RAND. `random` gives 0 ≤ n < 1. */
-export function varied(time: number, random: () => number): number {
+export function randomized(time: number, random: () => number): number {
   return time * (1 + (2 * random() - 1) * randLimit);
 }

@@ -14,8 +14,8 @@ import type { Lease, LeaseProtocol } from "./lease.ts";
 import type { FamilyTypes, LeaseIntent } from "./lease_record.ts";
 import { formatIp } from "../../../host/ip.ts";
 import { leaseResult4 } from "./interface_plan.ts";
-import { protocol4 } from "./lease4.ts";
-import { leasedAddress6, leaseParameters6, lifetimesAt, protocol6 } from "./lease6.ts";
+import { leaseProtocol4 } from "./lease4.ts";
+import { leasedAddress6, leaseParameters6, leaseProtocol6, lifetimesAt } from "./lease6.ts";
 
 /** How packets reach servers. */
 export interface Transport {
@@ -116,7 +116,7 @@ export interface HostRelease<F extends Family> {
 }
 
 const ops4: FamilyOps<4> = {
-  protocol: protocol4,
+  protocol: leaseProtocol4,
   acquireGoal: (address) => ({ kind: "acquire", address }),
   addressOf: ({ yiaddr }) => yiaddr,
   resultOf: leaseResult4,
@@ -128,7 +128,7 @@ const ops4: FamilyOps<4> = {
 };
 
 const ops6: FamilyOps<6> = {
-  protocol: protocol6,
+  protocol: leaseProtocol6,
   acquireGoal: (address) => ({ kind: "acquire", address }),
   addressOf: leasedAddress6,
   resultOf(ack) {

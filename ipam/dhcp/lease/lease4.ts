@@ -14,7 +14,7 @@ import type { AckTiming, Lease, LeaseProtocol } from "./lease.ts";
 import { sameIp } from "../../../host/ip.ts";
 import { decodeMessage4, encodeMessage4 } from "../codec/message4.ts";
 import { messageType4, option4, readOption4 } from "../codec/options4.ts";
-import { leaseJson, leaseJsonDecoder } from "./lease_json.ts";
+import { leaseJsonDecoder, leaseToJson } from "./lease_json.ts";
 import { leaseWithTimes } from "./lease_times.ts";
 import { hasPrefixLength, leaseParameters4, sameParameters } from "./parameters4.ts";
 
@@ -70,7 +70,7 @@ function completed(ack: Message4, before: Message4): Message4 | undefined {
 }
 
 /** What the lease machine needs to know of DHCPv4. */
-export const protocol4: LeaseProtocol<Message4, ExchangeGoal4> = {
+export const leaseProtocol4: LeaseProtocol<Message4, ExchangeGoal4> = {
   leaseOf: leaseOf4,
   goalOf,
   completed,
@@ -79,7 +79,7 @@ export const protocol4: LeaseProtocol<Message4, ExchangeGoal4> = {
 
 /** Writes a lease as JSON for the disk: times are numbers or `"never"`, the DHCPACK is in hexadecimal. */
 export function lease4ToJson({ ack, ...times }: Lease4): JsonObject {
-  return leaseJson(times, encodeMessage4(ack));
+  return leaseToJson(times, encodeMessage4(ack));
 }
 
 /** Reads a lease that {@linkcode lease4ToJson} has written. */

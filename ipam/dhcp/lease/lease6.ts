@@ -17,7 +17,7 @@ import { formatCidr, formatIp, hostPrefix } from "../../../host/ip.ts";
 import { decodeMessage6, encodeMessage6, messageType6 } from "../codec/message6.ts";
 import { infiniteLifetime, option6, readOption6 } from "../codec/options6.ts";
 import { isRoutableUnicast6, serverAnswer6 } from "../codec/server_answer6.ts";
-import { leaseJson, leaseJsonDecoder } from "./lease_json.ts";
+import { leaseJsonDecoder, leaseToJson } from "./lease_json.ts";
 import { leaseWithTimes, second } from "./lease_times.ts";
 import { sameParameters } from "./parameters4.ts";
 
@@ -127,7 +127,7 @@ function dnsOf({ options }: Message6): Dns {
 }
 
 /** What the lease machine needs to know of DHCPv6. */
-export const protocol6: LeaseProtocol<Message6, ExchangeGoal6> = {
+export const leaseProtocol6: LeaseProtocol<Message6, ExchangeGoal6> = {
   leaseOf: leaseOf6,
   goalOf: goalOf6,
   completed: completedReply6,
@@ -138,7 +138,7 @@ export const protocol6: LeaseProtocol<Message6, ExchangeGoal6> = {
 
 /** Writes a lease as JSON for the disk: times are numbers or `"never"`, the REPLY is in hexadecimal. */
 export function lease6ToJson({ ack, ...times }: Lease6): JsonObject {
-  return leaseJson(times, encodeMessage6(ack));
+  return leaseToJson(times, encodeMessage6(ack));
 }
 
 /** Reads a lease that {@linkcode lease6ToJson} has written. */

@@ -21,11 +21,11 @@ import {
   lease6ToJson,
   leaseOf6,
   leaseParameters6,
-  protocol6,
+  leaseProtocol6,
 } from "./lease6.ts";
 import { bindLease, resumeLease } from "./lease_machine.ts";
 import { sameParameters } from "./parameters4.ts";
-import { damagedLeases, expectedOf, LeaseScenario, start } from "./testing_lease.ts";
+import { damagedLeases, expectedOf, LeaseScenario, leaseStart } from "./testing_lease.ts";
 
 const never = 0xffff_ffff;
 const reply = decodeMessage6(golden6.reply)!;
@@ -116,9 +116,9 @@ for (const [what, times, expected] of given) {
 
 Deno.test("times count from the request, and T1 and T2 come up to a twentieth earlier", () => {
   const ack = ackOf({ preferred: 1000, valid: 2000 });
-  const lease = leaseOf6(ack, { now: start, age: 1500.4, random: () => 0.5 });
+  const lease = leaseOf6(ack, { now: leaseStart, age: 1500.4, random: () => 0.5 });
   assertEquals(lease.ack, ack);
-  assertEquals(lease.since, start - 1500);
+  assertEquals(lease.since, leaseStart - 1500);
   assertEquals(lease.renewAt, lease.since + 487_500);
   assertEquals(lease.rebindAt, lease.since + 780_000);
   assertEquals(lease.expireAt, lease.since + 2_000_000);
@@ -134,9 +134,9 @@ Deno.test("T1 never comes after T2, whatever the dice say", () => {
 
 Deno.test("an address is deprecated when its preferred lifetime ends", () => {
   const at = (times: Times) =>
-    deprecatedAt(leaseOf6(ackOf(times), { now: start, age: 500, random: exact }));
-  assertEquals(at(hourly), start - 500 + 3_600_000);
-  assertEquals(at({ preferred: 0, valid: 7200 }), start - 500);
+    deprecatedAt(leaseOf6(ackOf(times), { now: leaseStart, age: 500, random: exact }));
+  assertEquals(at(hourly), leaseStart - 500 + 3_600_000);
+  assertEquals(at({ preferred: 0, valid: 7200 }), leaseStart - 500);
   assertEquals(at({ preferred: never, valid: never }), Infinity);
 });
 
@@ -210,32 +210,38 @@ const fromJson = (value: unknown): [Lease6 | undefined, string[]] => {
 Deno.test("a lease is read from its JSON as it was", () => {
   const acks = [reply, ackOf(hourly), ackOf({ preferred: never, valid: never })];
   for (const ack of acks) {
-    const lease = leaseOf6(ack, { now: start, age: 7, random: exact });
+    const lease = leaseOf6(ack, { now: leaseStart, age: 7, random: exact });
     assertEquals(fromJson(JSON.parse(JSON.stringify(lease6ToJson(lease)))), [lease, []]);
   }
   const first = leaseOf6(reply, { now: 0, age: 0, random: exact });
   assertEquals(fromJson(lease6ToJson(first)), [first, []]);
-  const { ack, ...times } = lease6ToJson(leaseOf6(reply, { now: start, age: 0, random: exact }));
+  const { ack, ...times } = lease6ToJson(
+    leaseOf6(reply, { now: leaseStart, age: 0, random: exact }),
+  );
   assertEquals(ack, golden6.reply.toHex());
   assertEquals(times, {
-    since: start,
-    renewAt: start + 150_000,
-    rebindAt: start + 240_000,
-    expireAt: start + 600_000,
+    since: leaseStart,
+    renewAt: leaseStart + 150_000,
+    rebindAt: leaseStart + 240_000,
+    expireAt: leaseStart + 600_000,
   });
-  const endless = leaseOf6(acks[2]!, { now: start, age: 0, random: exact });
+  const endless = leaseOf6(acks[2]!, { now: leaseStart, age: 0, random: exact });
   const { renewAt, rebindAt, expireAt } = lease6ToJson(endless);
   assertEquals([renewAt, rebindAt, expireAt], ["never", "never", "never"]);
 });
 
 const text = (parts: Partial<Record<keyof Lease6, unknown>>) => ({
-  ...lease6ToJson(leaseOf6(reply, { now: start, age: 0, random: exact })),
+  ...lease6ToJson(leaseOf6(reply, { now: leaseStart, age: 0, random: exact })),
   ...parts,
 });
 const ackText = "ack: expected a REPLY with a lease in hexadecimal but received ";
 const damaged: readonly DamagedLease[] = [
   ...damagedLeases(text, {
-    times: { renewAt: start + 150_000, rebindAt: start + 240_000, expireAt: start + 600_000 },
+    times: {
+      renewAt: leaseStart + 150_000,
+      rebindAt: leaseStart + 240_000,
+      expireAt: leaseStart + 600_000,
+    },
     ackText,
   }),
   ...[
@@ -263,7 +269,7 @@ Deno.test("every lease that can be made of a damaged REPLY can be kept", () => {
     if (!ack) continue;
     leases++;
     const lease = leaseOf6(ack, {
-      now: start,
+      now: leaseStart,
       age: random.integer(0, 3000),
       random: () => random.next(),
     });
@@ -274,7 +280,10 @@ Deno.test("every lease that can be made of a damaged REPLY can be kept", () => {
   assertEquals(leases > 1000, true, `${leases} leases`);
 });
 
-const settings: LeaseSettings<Message6, ExchangeGoal6> = { protocol: protocol6, random: exact };
+const settings: LeaseSettings<Message6, ExchangeGoal6> = {
+  protocol: leaseProtocol6,
+  random: exact,
+};
 const scenario = new LeaseScenario<Message6, ExchangeGoal6>(({ ack }) =>
   formatIp(serverAnswer6(ack).leased!.address)
 );
@@ -405,8 +414,8 @@ const stories: readonly Story[] = [
 
 for (const { what, ack = ackOf(hourly), resumed, first, lines } of stories) {
   Deno.test(`kept: ${what}`, () => {
-    const lease = leaseOf6(ack, { now: start, age: 0, random: exact });
-    const using = { now: start + (resumed ?? 0) * 1000, settings };
+    const lease = leaseOf6(ack, { now: leaseStart, age: 0, random: exact });
+    const using = { now: leaseStart + (resumed ?? 0) * 1000, settings };
     const step = resumed === undefined ? bindLease(lease, using) : resumeLease(lease, using);
     assertEquals(scenario.words(step), first);
     assertEquals(scenario.play(step, lines).outputs, expectedOf(lines));

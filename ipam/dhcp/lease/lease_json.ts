@@ -12,7 +12,7 @@ import { map, object, optional, refine, required, scalar } from "../../../cni/de
 const never = "never";
 
 /** Writes a lease; its acknowledgement is given in bytes. */
-export function leaseJson(
+export function leaseToJson(
   { since, renewAt, rebindAt, expireAt, refused }: Omit<Lease<unknown>, "ack">,
   ack: Uint8Array,
 ): JsonObject {
@@ -38,7 +38,7 @@ function isTime(value: unknown): value is number {
   return Number.isSafeInteger(value) && value as number >= 0;
 }
 
-/** Reads a lease that {@linkcode leaseJson} has written; `read` gives an acknowledgement with which a lease can be kept. */
+/** Reads a lease that {@linkcode leaseToJson} has written; `read` gives an acknowledgement with which a lease can be kept. */
 export function leaseJsonDecoder<A>(
   what: string,
   read: (bytes: Uint8Array) => A | undefined,

@@ -11,11 +11,14 @@ import { Random, seedOf } from "../../../tests/harness/random.ts";
 import { decodeMessage4, encodeMessage4 } from "../codec/message4.ts";
 import { golden4, ip, messageOf4, optionsOf4 } from "../codec/testing_message4.ts";
 import { isValidAt } from "./lease.ts";
-import { lease4Decoder, lease4ToJson, leaseOf4, protocol4 } from "./lease4.ts";
+import { lease4Decoder, lease4ToJson, leaseOf4, leaseProtocol4 } from "./lease4.ts";
 import { advanceLease, bindLease, resumeLease } from "./lease_machine.ts";
-import { damagedLeases, expectedOf, LeaseScenario, start } from "./testing_lease.ts";
+import { damagedLeases, expectedOf, LeaseScenario, leaseStart } from "./testing_lease.ts";
 
-const settings: LeaseSettings<Message4, ExchangeGoal4> = { protocol: protocol4, random: () => 0 };
+const settings: LeaseSettings<Message4, ExchangeGoal4> = {
+  protocol: leaseProtocol4,
+  random: () => 0,
+};
 
 /** Seconds as the four bytes of an option. */
 function u32(seconds: number): string {
@@ -84,8 +87,8 @@ for (const [what, times, expected] of given) {
 }
 
 Deno.test("times count from the request, and T1 and T2 come up to a twentieth earlier", () => {
-  const lease = leaseOf4(ackOf({ lease: 1000 }), { now: start, age: 1500, random: () => 0.5 });
-  assertEquals(lease.since, start - 1500);
+  const lease = leaseOf4(ackOf({ lease: 1000 }), { now: leaseStart, age: 1500, random: () => 0.5 });
+  assertEquals(lease.since, leaseStart - 1500);
   assertEquals(lease.renewAt, lease.since + 487_500);
   assertEquals(lease.rebindAt, lease.since + 853_125);
   assertEquals(lease.expireAt, lease.since + 1_000_000);
@@ -508,8 +511,8 @@ const stories: readonly Story[] = [
 
 for (const { what, ack = hourly, settings: parts, first, lines } of stories) {
   Deno.test(what, () => {
-    const step = bindLease(leaseAt(start, ack), {
-      now: start,
+    const step = bindLease(leaseAt(leaseStart, ack), {
+      now: leaseStart,
       settings: { ...settings, ...parts },
     });
     assertEquals(scenario.words(step), first);
@@ -571,21 +574,21 @@ const restarts: readonly Restart[] = [
 
 for (const { what, ack = hourly, at, first, lines } of restarts) {
   Deno.test(`after a restart ${what}`, () => {
-    const step = resumeLease(leaseAt(start, ack), { now: start + at * 1000, settings });
+    const step = resumeLease(leaseAt(leaseStart, ack), { now: leaseStart + at * 1000, settings });
     assertEquals(scenario.words(step), first);
     assertEquals(scenario.play(step, lines).outputs, expectedOf(lines));
   });
 }
 
 Deno.test("exchanges name the address and the server of the lease", () => {
-  const { state } = bindLease(leaseAt(start), { now: start, settings });
-  const { actions } = advanceLease(state, { kind: "timer", now: start + 1_800_000 });
+  const { state } = bindLease(leaseAt(leaseStart), { now: leaseStart, settings });
+  const { actions } = advanceLease(state, { kind: "timer", now: leaseStart + 1_800_000 });
   assertEquals(actions, [{
     kind: "exchange",
     goal: { kind: "renew", address: ip("192.168.1.5"), server: ip("192.168.1.1") },
     within: 208_000,
   }]);
-  const ended = advanceLease(state, { kind: "stop", now: start });
+  const ended = advanceLease(state, { kind: "stop", now: leaseStart });
   assertEquals(ended.actions[0], {
     kind: "release",
     goal: { kind: "release", address: ip("192.168.1.5"), server: ip("192.168.1.1") },
@@ -594,16 +597,16 @@ Deno.test("exchanges name the address and the server of the lease", () => {
 });
 
 Deno.test("a change names the lease before and the one after, and the state holds the latter", () => {
-  const begun = bindLease(leaseAt(start), { now: start, settings }).state;
-  const running = advanceLease(begun, { kind: "timer", now: start + 1_800_000 }).state;
-  const step = advanceLease(running, { ...acked(other), now: start + 1_800_000 });
+  const begun = bindLease(leaseAt(leaseStart), { now: leaseStart, settings }).state;
+  const running = advanceLease(begun, { kind: "timer", now: leaseStart + 1_800_000 }).state;
+  const step = advanceLease(running, { ...acked(other), now: leaseStart + 1_800_000 });
   assertEquals(step.actions[1], { kind: "change", before: begun.lease, after: step.state.lease });
-  assertEquals(step.state.lease, leaseAt(start + 1_800_000, other));
+  assertEquals(step.state.lease, leaseAt(leaseStart + 1_800_000, other));
 });
 
 Deno.test("a state is a value: the same event on it gives the same again", () => {
-  const { state } = bindLease(leaseAt(start), { now: start, settings });
-  const event: LeaseEvent<Message4> = { kind: "timer", now: start + 1_800_000 };
+  const { state } = bindLease(leaseAt(leaseStart), { now: leaseStart, settings });
+  const event: LeaseEvent<Message4> = { kind: "timer", now: leaseStart + 1_800_000 };
   assertEquals(advanceLease(state, event), advanceLease(state, event));
   assertEquals(advanceLease(state, event).state.running, true);
   assertEquals(state.running, false);
@@ -614,7 +617,7 @@ for (
 ) {
   Deno.test(`the JSON of a lease gives the same lease: ${what}`, () => {
     const message = ack instanceof Uint8Array ? decodeMessage4(ack)! : ack;
-    const lease = leaseOf4(message, { now: start, age: 1234.5, random: () => 0.123 });
+    const lease = leaseOf4(message, { now: leaseStart, age: 1234.5, random: () => 0.123 });
     const issues: Issue[] = [];
     const again = lease4Decoder.decode(JSON.parse(JSON.stringify(lease4ToJson(lease))), "", issues);
     assertEquals([again, issues], [lease, []]);
@@ -622,7 +625,7 @@ for (
 }
 
 Deno.test("the JSON of a lease that a clock has moved gives the same lease", () => {
-  const begun = bindLease(leaseAt(start), { now: start, settings });
+  const begun = bindLease(leaseAt(leaseStart), { now: leaseStart, settings });
   // The wait for the next try ends in the middle of a millisecond.
   const lines: ScenarioLine<Message4>[] = [
     [1800, "timer", "renew 208"],
@@ -630,45 +633,45 @@ Deno.test("the JSON of a lease that a clock has moved gives the same lease", () 
   ];
   const { outputs, state: waiting } = scenario.play(begun, lines);
   assertEquals(outputs, expectedOf(lines));
-  const moved = advanceLease(waiting, { kind: "timer", now: start }).state.lease;
-  assertEquals(moved.since, start - 2_510_000);
+  const moved = advanceLease(waiting, { kind: "timer", now: leaseStart }).state.lease;
+  assertEquals(moved.since, leaseStart - 2_510_000);
   assertEquals(lease4Decoder.decode(lease4ToJson(moved), "", []), moved);
 });
 
 Deno.test("the JSON of a refused lease says that it is one", () => {
-  const lease = { ...leaseAt(start), refused: true } as const;
+  const lease = { ...leaseAt(leaseStart), refused: true } as const;
   assertEquals(lease4Decoder.decode(lease4ToJson(lease), "", []), lease);
-  assertEquals(isValidAt(lease, start), false);
+  assertEquals(isValidAt(lease, leaseStart), false);
 });
 
 Deno.test("the JSON of a lease has readable times", () => {
   const { ack, ...times } = lease4ToJson(leaseOf4(decodeMessage4(golden4.ack)!, {
-    now: start,
+    now: leaseStart,
     age: 0,
     random: () => 0,
   }));
   assertEquals(ack, golden4.ack.toHex());
   assertEquals(times, {
-    since: start,
-    renewAt: start + 150_000,
-    rebindAt: start + 262_000,
-    expireAt: start + 300_000,
+    since: leaseStart,
+    renewAt: leaseStart + 150_000,
+    rebindAt: leaseStart + 262_000,
+    expireAt: leaseStart + 300_000,
   });
-  const { renewAt, rebindAt, expireAt } = lease4ToJson(leaseAt(start, endless));
+  const { renewAt, rebindAt, expireAt } = lease4ToJson(leaseAt(leaseStart, endless));
   assertEquals([renewAt, rebindAt, expireAt], ["never", "never", "never"]);
 });
 
 const text = (parts: Partial<Record<keyof Lease4, unknown>>) => ({
-  ...lease4ToJson(leaseAt(start)),
+  ...lease4ToJson(leaseAt(leaseStart)),
   ...parts,
 });
 const ackText = "ack: expected a DHCPACK in hexadecimal but received ";
 const damaged: readonly DamagedLease[] = [
   ...damagedLeases(text, {
     times: {
-      renewAt: start + 1_800_000,
-      rebindAt: start + 3_150_000,
-      expireAt: start + 3_600_000,
+      renewAt: leaseStart + 1_800_000,
+      rebindAt: leaseStart + 3_150_000,
+      expireAt: leaseStart + 3_600_000,
     },
     ackText,
   }),
@@ -715,18 +718,20 @@ Deno.test("whatever servers and clocks do, a lease is kept without a storm, or e
   for (let run = 0; run < 100; run++) {
     const about = `seed ${random.seed}, run ${run}`;
     const dice = {
-      protocol: protocol4,
+      protocol: leaseProtocol4,
       random: () => random.next(),
       limit: random.pick([208_000, 10_000]),
     };
     // Real time, and how far the clock is off it.
-    let [real, off, exchanges] = [start, 0, 0];
-    let step = bindLease(leaseOf4(hourly, { now: start, age: 0, random: dice.random }), {
-      now: start,
+    let [real, off, exchanges] = [leaseStart, 0, 0];
+    let step = bindLease(leaseOf4(hourly, { now: leaseStart, age: 0, random: dice.random }), {
+      now: leaseStart,
       settings: dice,
     });
     let world: World = "answers";
-    while (step.state.phase !== "ended" && real < start + 100 * 3_600_000 && exchanges < 3000) {
+    while (
+      step.state.phase !== "ended" && real < leaseStart + 100 * 3_600_000 && exchanges < 3000
+    ) {
       const [next, ...more] = step.actions.filter(({ kind }) =>
         kind !== "store" && kind !== "change" && kind !== "withdraw"
       );
@@ -750,7 +755,7 @@ Deno.test("whatever servers and clocks do, a lease is kept without a storm, or e
       if (step.state.lease.expireAt < step.state.lease.rebindAt) throw new Error(about);
     }
     // A renewal in 2 s is the quickest there can be; failures wait, and looks for a link double.
-    const seconds = (real - start) / 1000;
+    const seconds = (real - leaseStart) / 1000;
     assert(exchanges <= 5 + seconds, `${about}: ${exchanges} in ${seconds} s`);
     const last = step.actions.at(-1)!;
     note(last.kind === "end" ? last.reason : "kept");
@@ -763,8 +768,8 @@ Deno.test("whatever servers and clocks do, a lease is kept without a storm, or e
 Deno.test("while servers answer, no clock that is set makes a lease end", () => {
   const random = new Random(seedOf(446));
   for (let run = 0; run < 200; run++) {
-    let [real, off] = [start, 0];
-    let step = bindLease(leaseAt(start), { now: start, settings });
+    let [real, off] = [leaseStart, 0];
+    let step = bindLease(leaseAt(leaseStart), { now: leaseStart, settings });
     for (let steps = 0; steps < 200; steps++) {
       const next = step.actions.at(-1)!;
       if (next.kind === "exchange") {
@@ -786,8 +791,8 @@ Deno.test("while servers answer, no clock that is set makes a lease end", () => 
 Deno.test("a lease is asked for again before the server's time is over, however a clock is set back", () => {
   const random = new Random(seedOf(447));
   for (let run = 0; run < 300; run++) {
-    let [real, off, granted] = [start, 0, start];
-    let step = bindLease(leaseAt(start), { now: start, settings });
+    let [real, off, granted] = [leaseStart, 0, leaseStart];
+    let step = bindLease(leaseAt(leaseStart), { now: leaseStart, settings });
     for (let steps = 0; steps < 60; steps++) {
       const next = step.actions.at(-1)!;
       if (next.kind === "exchange") {

@@ -9,7 +9,7 @@ import type { LeaseAction, LeaseEvent, LeaseState, LeaseStep } from "./lease_mac
 import { advanceLease } from "./lease_machine.ts";
 
 /** When the lease of most tests was requested. */
-export const start = 1_700_000_000_000;
+export const leaseStart = 1_700_000_000_000;
 
 /** An event without its time. */
 export type TimelessEvent<A> = LeaseEvent<A> extends infer E
@@ -38,7 +38,7 @@ export class LeaseScenario<A, G extends { readonly kind: string }> {
   readonly word = (action: LeaseAction<A, G>): string => {
     switch (action.kind) {
       case "wait":
-        return `wait ${(action.until - start) / 1000}`;
+        return `wait ${(action.until - leaseStart) / 1000}`;
       case "exchange":
         return `${action.goal.kind} ${action.within / 1000}`;
       case "release":
@@ -65,7 +65,7 @@ export class LeaseScenario<A, G extends { readonly kind: string }> {
     let { state } = first;
     const outputs = lines.map(([at, event]): ScenarioOutput => {
       const whole = typeof event === "string" ? { kind: event } : event;
-      const step = advanceLease(state, { ...whole, now: start + at * 1000 } as LeaseEvent<A>);
+      const step = advanceLease(state, { ...whole, now: leaseStart + at * 1000 } as LeaseEvent<A>);
       state = step.state;
       return [at, this.words(step)];
     });

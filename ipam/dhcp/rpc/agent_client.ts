@@ -10,8 +10,8 @@ import type { CallOptions } from "./dhcp_service.ts";
 import type { ByteStream } from "./net_rpc.ts";
 import { CniError, codes } from "../../../cni/error.ts";
 import {
+  callAllocateAll,
   callCheck,
-  callDenocniAllocate,
   callGc,
   callPing,
   isUnknownService,
@@ -22,7 +22,7 @@ import { RemoteError } from "./net_rpc.ts";
 
 /** The lease agent does not run: nobody serves its socket. */
 export class AgentNotRunning extends CniError {
-  override readonly name: string = "NotRunning";
+  override readonly name: string = "AgentNotRunning";
 }
 
 /** The agent at a socket. Calls throw a {@linkcode CniError}. */
@@ -39,7 +39,7 @@ export class AgentClient {
   /** Gets the leases of an attachment, an IPv6 lease among them. */
   async allocateAll(args: CmdArgs, until: CallOptions = {}): Promise<Result> {
     const result = await this.#call("Denocni.Allocate", async (stream, options) => {
-      return await callDenocniAllocate(stream, args, options).catch(undefinedIfUnknown);
+      return await callAllocateAll(stream, args, options).catch(undefinedIfUnknown);
     }, until);
     if (result) return result;
     throw new CniError(

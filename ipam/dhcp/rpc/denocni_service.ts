@@ -89,7 +89,7 @@ export function isUnknownService(error: Error): boolean {
 }
 
 /** Asks for the leases of an attachment, or new ones; for errors see {@linkcode callRpc}. */
-export function callDenocniAllocate(
+export function callAllocateAll(
   stream: ByteStream,
   args: CmdArgs,
   options?: CallOptions,
