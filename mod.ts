@@ -65,7 +65,7 @@ export type {
 export { handle, serve } from "./cni/serve.ts";
 export type { Input, Outcome } from "./cni/serve.ts";
 export { callPlugin } from "./cni/request.ts";
-export type { Call, Load, Surroundings } from "./cni/call.ts";
+export type { Call, CallContext, Load } from "./cni/call.ts";
 export {
   boolean,
   cidr,

@@ -36,7 +36,7 @@ export interface Call {
 }
 
 /** What a call works with. */
-export interface Surroundings {
+export interface CallContext {
   /** Applies plans, or records them. */
   readonly host: Host;
   /** Loads our own plugins; delegates are always executed when it is absent. */

@@ -14,7 +14,7 @@ import { execPlugin, findPlugin, hasPlugin } from "./invoke.ts";
 import { parseJson } from "./json.ts";
 import { isPluginType } from "./names.ts";
 import type { IpamTraits, Plugin } from "./plugin.ts";
-import type { Call, DelegatedVerb, Surroundings } from "./call.ts";
+import type { Call, CallContext, DelegatedVerb } from "./call.ts";
 import { parseResult } from "./result.ts";
 import type { Json, Result } from "./types.ts";
 
@@ -25,7 +25,7 @@ export const markerName = ".denocni";
 export async function ownPlugin(
   type: string,
   path: readonly string[],
-  { load, inProcessIfMissing }: Pick<Surroundings, "load" | "inProcessIfMissing">,
+  { load, inProcessIfMissing }: Pick<CallContext, "load" | "inProcessIfMissing">,
 ): Promise<Plugin | undefined> {
   if (!load || !isPluginType(type)) return undefined;
   const own = inProcessIfMissing && !hasPlugin(type, path) || isOurs(findPlugin(type, path));
@@ -49,7 +49,7 @@ const unknownIpam: IpamTraits = {
  */
 export async function ipamTraits(
   type: string,
-  { load }: Pick<Surroundings, "load">,
+  { load }: Pick<CallContext, "load">,
 ): Promise<IpamTraits> {
   const known = isPluginType(type) ? await load?.(type) : undefined;
   return known?.ipam ?? unknownIpam;

@@ -7,7 +7,7 @@ import { anyObject } from "./decode.ts";
 import { isOurs, markerName, ownPlugin } from "./delegate.ts";
 import { CniError, codes } from "./error.ts";
 import type { Delegate, Plugin } from "./plugin.ts";
-import type { Surroundings } from "./call.ts";
+import type { CallContext } from "./call.ts";
 import { callPlugin } from "./request.ts";
 import { makeCall, spy, testTraits } from "./testing.ts";
 import type { JsonObject } from "./types.ts";
@@ -18,7 +18,7 @@ const load = (type: string) => type === "ours" ? Promise.resolve(ours.plugin as 
 /** The delegate that a plugin gets, with these directories as `CNI_PATH`. */
 async function ipamOf(
   config: JsonObject,
-  { path = [], text, ...rest }: Partial<Surroundings> & {
+  { path = [], text, ...rest }: Partial<CallContext> & {
     path?: readonly string[];
     text?: string;
   } = {},
@@ -35,7 +35,7 @@ const result = { cniVersion: "1.1.0", ips: [{ address: "10.0.0.2/24", gateway: "
 /** A recorder with one plugin `theirs`, and the delegate that is it. */
 async function theirs(
   recorder: Recorder,
-  { answers = {}, ...rest }: Partial<Surroundings> & {
+  { answers = {}, ...rest }: Partial<CallContext> & {
     answers?: Answers;
     config?: JsonObject;
     text?: string;

@@ -15,7 +15,7 @@ import {
   isObject,
   lookup,
 } from "./decode.ts";
-import type { Call, DelegatedVerb, Surroundings } from "./call.ts";
+import type { Call, CallContext, DelegatedVerb } from "./call.ts";
 import { execDelegate, ipamTraits, ownPlugin } from "./delegate.ts";
 import { CniError, codes } from "./error.ts";
 import { checkNewIfName } from "./names.ts";
@@ -30,7 +30,7 @@ export async function callPlugin(
   plugin: Plugin,
   verb: Exclude<Verb, "VERSION">,
   call: Call,
-  surroundings: Surroundings,
+  surroundings: CallContext,
 ): Promise<Result | undefined> {
   if (verb === "ADD") checkNewIfName(call.ifName);
   if (verb === "ADD" || verb === "DEL") refuseOwnNetns(call);
@@ -69,7 +69,7 @@ const configuration = "network configuration";
 export async function repairWith(
   plugin: Plugin,
   call: Call,
-  surroundings: Surroundings,
+  surroundings: CallContext,
 ): Promise<string[]> {
   if (!plugin.repair) return [];
   return await plugin.repair(makeRequest(plugin, "CHECK", call, surroundings));
@@ -100,7 +100,7 @@ function makeRequest(
   plugin: Plugin,
   verb: Exclude<Verb, "VERSION">,
   call: Call,
-  surroundings: Surroundings,
+  surroundings: CallContext,
 ): Request<unknown> {
   const removal = isRemoval(verb);
   const decode = removal ? decodeForRemoval : decodeOrThrow;
@@ -147,7 +147,7 @@ function delegateCall(call: Call, config: JsonObject): Call {
 /** A delegate of a call. Nothing is looked up before a verb is called. */
 function createDelegate(
   type: string,
-  { call, surroundings }: { call: Call; surroundings: Surroundings },
+  { call, surroundings }: { call: Call; surroundings: CallContext },
 ): Delegate {
   const run = async (verb: DelegatedVerb) => {
     const own = await ownPlugin(type, call.path, surroundings);

@@ -12,12 +12,12 @@ const files = { user: "/etc/passwd", group: "/etc/group" } as const;
 export type AccountKind = keyof typeof files;
 
 /** Number of a user or group; `undefined` when the file does not name it: other services may. */
-export function accountNumber(kind: AccountKind, name: string): number | undefined {
-  return numberIn(readFileIfExists(files[kind]) ?? "", name);
+export function accountId(kind: AccountKind, name: string): number | undefined {
+  return parseAccountId(readFileIfExists(files[kind]) ?? "", name);
 }
 
 /** Number of a name in the text of such a file. */
-export function numberIn(text: string, name: string): number | undefined {
+export function parseAccountId(text: string, name: string): number | undefined {
   const line = text.split("\n").map((line) => line.split(":")).find(([first]) => first === name);
   return line && /^\d+$/.test(line[2] ?? "") ? Number(line[2]) : undefined;
 }

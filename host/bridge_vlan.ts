@@ -6,12 +6,12 @@
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { parseIpJson } from "./ip_json.ts";
-import type { In } from "./ip_link.ts";
+import type { NetnsOption } from "./ip_link.ts";
 
 /** `bridge vlan add dev PORT vid N[-M] [pvid untagged] master`; `pvid` takes one VLAN only. */
 export function addVlan(
   dev: string,
-  { vid, pvid, netns }: In & { vid: number | string; pvid?: boolean },
+  { vid, pvid, netns }: NetnsOption & { vid: number | string; pvid?: boolean },
 ): Command {
   return command("bridge", [
     ...["vlan", "add", "dev", dev, "vid", String(vid)],
@@ -21,7 +21,7 @@ export function addVlan(
 }
 
 /** `bridge vlan del dev PORT vid N master` */
-export function deleteVlan(dev: string, { vid, netns }: In & { vid: number }): Command {
+export function deleteVlan(dev: string, { vid, netns }: NetnsOption & { vid: number }): Command {
   return command("bridge", ["vlan", "del", "dev", dev, "vid", String(vid), "master"], { netns });
 }
 

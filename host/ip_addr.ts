@@ -8,10 +8,10 @@ import { command } from "./command.ts";
 import type { Cidr } from "./ip.ts";
 import { formatCidr } from "./ip.ts";
 import { parseIpJson } from "./ip_json.ts";
-import type { In } from "./ip_link.ts";
+import type { NetnsOption } from "./ip_link.ts";
 
 /** How an address is added. */
-export interface AddressOptions extends In {
+export interface AddressOptions extends NetnsOption {
   /** Leave out duplicate address detection (IPv6 only): usable at once. */
   readonly nodad?: boolean;
   /** Leave out the route to the prefix that the kernel adds with an address. */
@@ -49,7 +49,7 @@ export interface Lifetimes {
  */
 export function replaceAddress(
   dev: string,
-  { cidr, lifetimes, netns }: In & { cidr: Cidr; lifetimes: Lifetimes },
+  { cidr, lifetimes, netns }: NetnsOption & { cidr: Cidr; lifetimes: Lifetimes },
 ): Command {
   const time = (seconds: number) => Number.isFinite(seconds) ? String(seconds) : "forever";
   const { valid, preferred } = lifetimes;
@@ -62,7 +62,7 @@ export function replaceAddress(
 /** `ip addr del A/P dev X` */
 export function deleteAddress(
   dev: string,
-  { cidr, netns }: In & { cidr: Cidr },
+  { cidr, netns }: NetnsOption & { cidr: Cidr },
 ): Command {
   return command("ip", ["addr", "del", formatCidr(cidr), "dev", dev], {
     netns,
@@ -70,7 +70,7 @@ export function deleteAddress(
 }
 
 /** An address with everything it was given with. */
-export interface GivenAddress {
+export interface ConfiguredAddress {
   /** Canonical text without the prefix length. */
   readonly address: string;
   /** Length of the prefix in bits. */
@@ -95,7 +95,7 @@ export interface GivenAddress {
  * `ip addr add A [peer B]/P [brd C] [label L] scope S [metric N] [nodad] [noprefixroute] dev X`: gives
  * a link an address that it had.
  */
-export function addGivenAddress(dev: string, given: GivenAddress): Command {
+export function addConfiguredAddress(dev: string, given: ConfiguredAddress): Command {
   const { address, prefix, peer, broadcast, label, scope, metric } = given;
   const ends = peer ? [address, "peer", `${peer}/${prefix}`] : [`${address}/${prefix}`];
   return command("ip", [
@@ -129,7 +129,7 @@ interface RawGiven {
  * The addresses that somebody gave a link, from the JSON of `ip addr show`. Those that come by
  * themselves are left out: with a lifetime (by a lease or a router) and the kernel's own of IPv6.
  */
-export function parseGivenAddresses(json: string, dev: string): GivenAddress[] {
+export function parseConfiguredAddresses(json: string, dev: string): ConfiguredAddress[] {
   const links = parseIpJson<{ ifname?: string; addr_info?: RawGiven[] }>(json);
   const given = links.find(({ ifname }) => ifname === dev)?.addr_info ?? [];
   return given.filter(isGiven).map((raw) => ({

@@ -7,7 +7,7 @@
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { parseIpJson } from "./ip_json.ts";
-import type { In } from "./ip_link.ts";
+import type { NetnsOption } from "./ip_link.ts";
 
 /** An IPv6 address with every word that adds it again. */
 export interface RestorableAddress {
@@ -24,7 +24,7 @@ export interface RestorableAddress {
 /** `ip addr replace WORDS… [nodad] dev X`: gives a link an address, or changes the one that it has. */
 export function replaceIpv6Address(
   dev: string,
-  { words, nodad, netns }: In & Pick<RestorableAddress, "words" | "nodad">,
+  { words, nodad, netns }: NetnsOption & Pick<RestorableAddress, "words" | "nodad">,
 ): Command {
   const detection = nodad ? ["nodad"] : [];
   return command("ip", ["addr", "replace", ...words, ...detection, "dev", dev], { netns });
@@ -33,7 +33,7 @@ export function replaceIpv6Address(
 /** `ip addr del A/P dev X` */
 export function removeIpv6Address(
   dev: string,
-  { words, netns }: In & Pick<RestorableAddress, "words">,
+  { words, netns }: NetnsOption & Pick<RestorableAddress, "words">,
 ): Command {
   const name = words.slice(0, words[1] === "peer" ? 3 : 1);
   return command("ip", ["addr", "del", ...name, "dev", dev], { netns });

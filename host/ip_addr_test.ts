@@ -4,9 +4,9 @@ import { parseCidr } from "./ip.ts";
 import type { AddressOptions } from "./ip_addr.ts";
 import {
   addAddress,
-  addGivenAddress,
+  addConfiguredAddress,
   deleteAddress,
-  parseGivenAddresses,
+  parseConfiguredAddresses,
   replaceAddress,
 } from "./ip_addr.ts";
 
@@ -86,17 +86,17 @@ const shown = [{
   ],
 }];
 
-Deno.test("addGivenAddress() gives what parseGivenAddresses() has read", () => {
-  const given = parseGivenAddresses(JSON.stringify(shown), "dev0");
-  assertEquals(given.map((address) => shellLine(addGivenAddress("dev0", address))), [
+Deno.test("addConfiguredAddress() gives what parseConfiguredAddresses() has read", () => {
+  const given = parseConfiguredAddresses(JSON.stringify(shown), "dev0");
+  assertEquals(given.map((address) => shellLine(addConfiguredAddress("dev0", address))), [
     "ip addr add 10.8.0.1 peer 10.8.0.2/32 scope link dev dev0",
     "ip addr add 10.9.0.5/24 brd 10.9.0.255 label dev0:1 scope global metric 50 noprefixroute dev dev0",
     "ip addr add fd00::1/64 scope global metric 100 nodad dev dev0",
   ]);
 });
 
-Deno.test("parseGivenAddresses() of another link, or of nothing, is nothing", () => {
-  assertEquals(parseGivenAddresses(JSON.stringify(shown), "dev1"), []);
-  assertEquals(parseGivenAddresses("[{}]", "dev0"), []);
-  assertEquals(parseGivenAddresses("", "dev0"), []);
+Deno.test("parseConfiguredAddresses() of another link, or of nothing, is nothing", () => {
+  assertEquals(parseConfiguredAddresses(JSON.stringify(shown), "dev1"), []);
+  assertEquals(parseConfiguredAddresses("[{}]", "dev0"), []);
+  assertEquals(parseConfiguredAddresses("", "dev0"), []);
 });

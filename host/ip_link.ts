@@ -8,7 +8,7 @@ import { command } from "./command.ts";
 import { parseIpJson } from "./ip_json.ts";
 
 /** A namespace a command runs in. */
-export interface In {
+export interface NetnsOption {
   /** The namespace to run in; absent means the plugin's own. */
   readonly netns?: NetnsRef | undefined;
 }
@@ -17,7 +17,7 @@ export interface In {
 export const etherMtu = 1500;
 
 /** What a new bridge is. */
-export interface BridgeSpec extends In {
+export interface BridgeSpec extends NetnsOption {
   /** Name of the bridge. */
   readonly name: string;
   /** Bytes; the kernel's default when 0 or absent. */
@@ -47,7 +47,7 @@ export interface VethEnd {
 }
 
 /** What a new veth pair is. */
-export interface VethSpec extends In {
+export interface VethSpec extends NetnsOption {
   /** The end in the namespace the command runs in. */
   readonly end: VethEnd;
   /** The other end, and the namespace it is made in; absent means the same one. */
@@ -68,7 +68,7 @@ export function addVeth({ end, peer, mtu, netns }: VethSpec): Command {
 }
 
 /** What a new link of any other kind is. */
-export interface LinkSpec extends In {
+export interface LinkSpec extends NetnsOption {
   /** Name of the link. */
   readonly name: string;
   /** Kind and its own words: `macvlan mode bridge`. */
@@ -111,7 +111,7 @@ function attributes(
 }
 
 /** Attributes of a link that can be set; absent ones stay. */
-export interface LinkChange extends In {
+export interface LinkChange extends NetnsOption {
   /** The namespace it moves to. It leaves its addresses behind and goes down. */
   readonly into?: NetnsRef;
   /** The new name; of a link that moves, there. The link must be down. */
@@ -161,7 +161,7 @@ export function setLink(name: string, change: LinkChange): Command {
 /** `ip link set dev PORT type bridge_slave hairpin on|off isolated on|off` */
 export function setBridgePort(
   name: string,
-  { hairpin, isolated, netns }: In & { hairpin: boolean; isolated: boolean },
+  { hairpin, isolated, netns }: NetnsOption & { hairpin: boolean; isolated: boolean },
 ): Command {
   return command("ip", [
     ...["link", "set", "dev", name, "type", "bridge_slave"],
@@ -170,28 +170,28 @@ export function setBridgePort(
 }
 
 /** `ip link set dev BR type bridge vlan_filtering 1` */
-export function enableVlanFiltering(bridge: string, { netns }: In = {}): Command {
+export function enableVlanFiltering(bridge: string, { netns }: NetnsOption = {}): Command {
   const args = ["link", "set", "dev", bridge, "type", "bridge", "vlan_filtering", "1"];
   return command("ip", args, { netns });
 }
 
 /** `ip link del dev X` */
-export function deleteLink(name: string, { netns }: In = {}): Command {
+export function deleteLink(name: string, { netns }: NetnsOption = {}): Command {
   return command("ip", ["link", "del", "dev", name], { netns });
 }
 
 /** `ip -d -j addr show`: every link of a namespace with its details and addresses. */
-export function showLinks({ netns }: In = {}): Command {
+export function showLinks({ netns }: NetnsOption = {}): Command {
   return command("ip", ["-d", "-j", "addr", "show"], { netns });
 }
 
 /** `ip -d -j addr show dev X` */
-export function showLink(name: string, { netns }: In = {}): Command {
+export function showLink(name: string, { netns }: NetnsOption = {}): Command {
   return command("ip", ["-d", "-j", "addr", "show", "dev", name], { netns });
 }
 
 /** `ip -j link show master BR`: the ports of a bridge. */
-export function showPorts(bridge: string, { netns }: In = {}): Command {
+export function showPorts(bridge: string, { netns }: NetnsOption = {}): Command {
   return command("ip", ["-j", "link", "show", "master", bridge], { netns });
 }
 

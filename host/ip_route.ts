@@ -8,7 +8,7 @@ import { command } from "./command.ts";
 import type { Cidr, Family, Ip } from "./ip.ts";
 import { formatCidr, formatIp } from "./ip.ts";
 import { parseIpJson } from "./ip_json.ts";
-import type { In } from "./ip_link.ts";
+import type { NetnsOption } from "./ip_link.ts";
 
 /** Number of the main routing table. */
 export const mainTable = 254;
@@ -17,7 +17,7 @@ export const mainTable = 254;
 export const localTable = 255;
 
 /** A route to add. */
-export interface RouteSpec extends In {
+export interface RouteSpec extends NetnsOption {
   /** Destination. */
   readonly dst: Cidr;
   /** The link that packets leave by. */
@@ -84,12 +84,12 @@ export function getRoute(ip: Ip): Command {
 }
 
 /** `ip -4 -N -j route show table all`: every route of a namespace, numbers unresolved. */
-export function showRoutes(family: Family, { netns }: In = {}): Command {
+export function showRoutes(family: Family, { netns }: NetnsOption = {}): Command {
   return command("ip", [`-${family}`, "-N", "-j", "route", "show", "table", "all"], { netns });
 }
 
 /** `ip -4 -N -j route show default`: the default routes of the main table, the preferred first. */
-export function showDefaultRoutes(family: Family, { netns }: In = {}): Command {
+export function showDefaultRoutes(family: Family, { netns }: NetnsOption = {}): Command {
   return command("ip", [`-${family}`, "-N", "-j", "route", "show", "default"], { netns });
 }
 

@@ -8,7 +8,7 @@ import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import type { Family } from "./ip.ts";
 import { parseIpJson } from "./ip_json.ts";
-import type { In } from "./ip_link.ts";
+import type { NetnsOption } from "./ip_link.ts";
 import { fullPrefix, mainTable } from "./ip_route.ts";
 
 /** A route with every word that adds it again. */
@@ -35,7 +35,7 @@ export interface RestorableRoute {
 /** `ip route append WORDS… table N`: after those of its destination and metric; only an identical route fails. */
 export function appendRoute(
   words: readonly string[],
-  { table, netns }: In & { readonly table: number },
+  { table, netns }: NetnsOption & { readonly table: number },
 ): Command {
   return command("ip", ["route", "append", ...inTable(words, table)], { netns });
 }
@@ -43,7 +43,7 @@ export function appendRoute(
 /** `ip route replace WORDS… table N`: adds a route, or changes the one of that destination and metric. */
 export function replaceRoute(
   words: readonly string[],
-  { table, netns }: In & { readonly table: number },
+  { table, netns }: NetnsOption & { readonly table: number },
 ): Command {
   return command("ip", ["route", "replace", ...inTable(words, table)], { netns });
 }
@@ -51,7 +51,7 @@ export function replaceRoute(
 /** `ip route del WORDS… table N` */
 export function deleteRoute(
   words: readonly string[],
-  { table, netns }: In & { readonly table: number },
+  { table, netns }: NetnsOption & { readonly table: number },
 ): Command {
   return command("ip", ["route", "del", ...inTable(words, table)], { netns });
 }

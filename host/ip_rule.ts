@@ -8,10 +8,10 @@ import { command } from "./command.ts";
 import type { Cidr, Family } from "./ip.ts";
 import { formatCidr } from "./ip.ts";
 import { parseIpJson } from "./ip_json.ts";
-import type { In } from "./ip_link.ts";
+import type { NetnsOption } from "./ip_link.ts";
 
 /** A rule that sends packets from an address to a routing table. */
-export interface RuleSpec extends In {
+export interface RuleSpec extends NetnsOption {
   /** Source prefix. */
   readonly from: Cidr;
   /** Routing table. */

@@ -6,13 +6,13 @@
  */
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
-import type { In } from "./ip_link.ts";
+import type { NetnsOption } from "./ip_link.ts";
 
 /** The device through which tap devices are made and opened. */
 export const tunDevice = "/dev/net/tun";
 
 /** What a new tap device is. It stays until it is deleted, whoever opens and closes it. */
-export interface TapSpec extends In {
+export interface TapSpec extends NetnsOption {
   /** Name of the device. */
   readonly name: string;
   /** Number of the user who may open it without privileges. */

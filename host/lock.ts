@@ -7,7 +7,7 @@ import { ActionError } from "./error.ts";
 import { readProc } from "./proc.ts";
 
 /** A lock, or who has it. */
-export type Locking =
+export type LockOutcome =
   /** Closing the file unlocks it. */
   | { readonly is: "locked"; readonly file: Deno.FsFile }
   /** `process 1234 (/opt/cni/bin/host-local, started 12 s ago)` */
@@ -31,7 +31,7 @@ export interface LockOptions {
 export async function lockFile(
   path: string,
   options: LockOptions,
-): Promise<Locking> {
+): Promise<LockOutcome> {
   return await awaitLock(open(path, options.mode), { path, ...options });
 }
 
@@ -39,7 +39,7 @@ export async function lockFile(
 async function awaitLock(
   file: Deno.FsFile,
   { path, deadline, shared }: Omit<LockOptions, "mode"> & { readonly path: string },
-): Promise<Locking> {
+): Promise<LockOutcome> {
   const locked = file.lock(!shared);
   if (await endsWithin(locked, deadline)) return { is: "locked", file };
   // The wait itself cannot be called off: when it ends, the lock is given back at once.
@@ -54,7 +54,7 @@ async function awaitLock(
 export async function lockExisting(
   path: string,
   { deadline }: Pick<LockOptions, "deadline">,
-): Promise<Locking | undefined> {
+): Promise<LockOutcome | undefined> {
   const file = openExisting(path);
   return file && await awaitLock(file, { path, deadline });
 }

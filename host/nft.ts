@@ -16,7 +16,7 @@ export function nftTransaction(lines: readonly string[]): Command {
  * The same with `nft -a -e -f -`: prints the rules it adds, and those of chains
  * that a `list` line names as they were before, with their handles.
  */
-export function nftShowing(lines: readonly string[]): Command {
+export function nftEcho(lines: readonly string[]): Command {
   return command("nft", ["-a", "-e", "-f", "-"], { stdin: `${lines.join("\n")}\n` });
 }
 
@@ -30,8 +30,8 @@ export interface CommentedRule {
   readonly handle: number;
 }
 
-/** Reads what {@linkcode nftShowing} prints: commented rules that it added and that it listed. */
-export function parseShown(
+/** Reads what {@linkcode nftEcho} prints: commented rules that it added and that it listed. */
+export function parseNftEcho(
   text: string,
 ): { readonly added: CommentedRule[]; readonly listed: CommentedRule[] } {
   const added: CommentedRule[] = [];

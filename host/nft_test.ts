@@ -5,10 +5,10 @@ import {
   emptyListing,
   listTable,
   listTables,
-  nftShowing,
+  nftEcho,
   nftTransaction,
   parseListing,
-  parseShown,
+  parseNftEcho,
 } from "./nft.ts";
 
 const table = { family: "inet", name: "t" } as const;
@@ -19,7 +19,7 @@ Deno.test("transactions and lists are one program each", () => {
     "nft -f - <<'EOF'\nadd table ip t\nflush table ip t\nEOF",
   );
   assertEquals(
-    shellLine(nftShowing(["list chain ip t c"])),
+    shellLine(nftEcho(["list chain ip t c"])),
     "nft -a -e -f - <<'EOF'\nlist chain ip t c\nEOF",
   );
   assertEquals(shellLine(listTables()), "nft -j list tables");
@@ -65,8 +65,8 @@ Deno.test("parseListing() reads what a table holds", () => {
   assertEquals(parseListing(""), emptyListing);
 });
 
-Deno.test("parseShown() tells what was added from what was there", () => {
-  const shown = parseShown(`table inet t {
+Deno.test("parseNftEcho() tells what was added from what was there", () => {
+  const shown = parseNftEcho(`table inet t {
 	chain checks { # handle 1
 		comment "Checks"
 		ip saddr 10.0.0.1 masquerade comment "old, id: one" # handle 6
@@ -86,5 +86,5 @@ add rule inet t other handle 12 drop comment "new, id: two" # handle 13
       { chain: "other", comment: "new, id: two", handle: 13 },
     ],
   });
-  assertEquals(parseShown(""), { added: [], listed: [] });
+  assertEquals(parseNftEcho(""), { added: [], listed: [] });
 });

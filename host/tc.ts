@@ -9,7 +9,7 @@ import { command } from "./command.ts";
 import type { Cidr } from "./ip.ts";
 import { formatCidr, network } from "./ip.ts";
 import { parseIpJson } from "./ip_json.ts";
-import type { In } from "./ip_link.ts";
+import type { NetnsOption } from "./ip_link.ts";
 
 /** A token bucket. */
 export interface Tbf {
@@ -50,7 +50,11 @@ export interface U32Filter {
 }
 
 /** `tc qdisc add dev X root handle 1: tbf rate Nbit burst Nb limit Nb` */
-export function addTbf(dev: string, { rate, burst, limit }: Tbf, { netns }: In = {}): Command {
+export function addTbf(
+  dev: string,
+  { rate, burst, limit }: Tbf,
+  { netns }: NetnsOption = {},
+): Command {
   return command("tc", [
     ...["qdisc", "add", "dev", dev, "root", "handle", "1:", "tbf"],
     ...["rate", `${BigInt(rate) * 8n}bit`, "burst", `${burst}b`, "limit", `${limit}b`],
@@ -58,23 +62,23 @@ export function addTbf(dev: string, { rate, burst, limit }: Tbf, { netns }: In =
 }
 
 /** `tc qdisc add dev X parent 1:1 handle 10: fq_codel`: the queue of a token bucket. */
-export function addFqCodel(dev: string, { netns }: In = {}): Command {
+export function addFqCodel(dev: string, { netns }: NetnsOption = {}): Command {
   const args = ["qdisc", "add", "dev", dev, "parent", "1:1", "handle", "10:", "fq_codel"];
   return command("tc", args, { netns });
 }
 
 /** `tc qdisc del dev X root` */
-export function deleteRoot(dev: string, { netns }: In = {}): Command {
+export function deleteRoot(dev: string, { netns }: NetnsOption = {}): Command {
   return command("tc", ["qdisc", "del", "dev", dev, "root"], { netns });
 }
 
 /** `tc qdisc add dev X ingress|clsact` */
-export function addHook(dev: string, kind: HookKind, { netns }: In = {}): Command {
+export function addHook(dev: string, kind: HookKind, { netns }: NetnsOption = {}): Command {
   return command("tc", ["qdisc", "add", "dev", dev, kind], { netns });
 }
 
 /** `tc qdisc del dev X parent ffff:fff1`: whichever kind it is of, with its filters. */
-export function deleteHook(dev: string, { netns }: In = {}): Command {
+export function deleteHook(dev: string, { netns }: NetnsOption = {}): Command {
   return command("tc", ["qdisc", "del", "dev", dev, "parent", "ffff:fff1"], { netns });
 }
 
@@ -82,7 +86,7 @@ export function deleteHook(dev: string, { netns }: In = {}): Command {
  * `tc filter add dev X ingress protocol ip prio 16 u32 match ip dst 10.0.0.0/8 flowid 1:1
  * [action mirred egress redirect dev Y]`
  */
-export function addFilter(dev: string, filter: U32Filter, { netns }: In = {}): Command {
+export function addFilter(dev: string, filter: U32Filter, { netns }: NetnsOption = {}): Command {
   const { hook, protocol, priority, match, redirect } = filter;
   return command("tc", [
     ...["filter", "add", "dev", dev, hook, "protocol", protocol, "prio", String(priority)],
@@ -98,12 +102,12 @@ function matchWords(match: AddressMatch | undefined): string[] {
 }
 
 /** `tc -raw -j qdisc show`: of every link of a namespace, with exact numbers. */
-export function showQdiscs({ netns }: In = {}): Command {
+export function showQdiscs({ netns }: NetnsOption = {}): Command {
   return command("tc", ["-raw", "-j", "qdisc", "show"], { netns });
 }
 
 /** `tc -j filter show dev X ingress|egress` */
-export function showFilters(dev: string, hook: Hook, { netns }: In = {}): Command {
+export function showFilters(dev: string, hook: Hook, { netns }: NetnsOption = {}): Command {
   return command("tc", ["-j", "filter", "show", "dev", dev, hook], { netns });
 }
 

@@ -24,7 +24,7 @@ import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
 import { showLinks } from "../host/ip_link.ts";
 import { requireChained } from "../recipes/chained.ts";
-import { report, requirePrevResult } from "../recipes/check.ts";
+import { requirePrevResult, throwDifferences } from "../recipes/check.ts";
 import { queryLinks } from "../recipes/links.ts";
 import { staleLinks } from "../recipes/attachment.ts";
 import { removeAll } from "../recipes/removal.ts";
@@ -98,7 +98,7 @@ async function check(req: Request<Conf>): Promise<void> {
   const target = await requireShapedLink(req, { result, names });
   const from = nameToFind(target.links, names);
   const shaping = shapingOf(limits, { target, names, from });
-  report(req.network, compareShaping(shaping, await queryShaping(req.host, target)));
+  throwDifferences(req.network, compareShaping(shaping, await queryShaping(req.host, target)));
 }
 
 async function del(req: Request<Conf>): Promise<void> {

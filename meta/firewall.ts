@@ -124,10 +124,10 @@ async function chooseDriver(
 }
 
 async function check(req: Request<Conf>): Promise<void> {
-  const { report, requirePrevResult } = await import("../recipes/check.ts");
+  const { throwDifferences, requirePrevResult } = await import("../recipes/check.ts");
   const record = await firewallRecords.find(req);
   const attachment = firewallRequest(req, { result: requirePrevResult(req), record });
-  report(req.network, await problemsOf(attachment, record));
+  throwDifferences(req.network, await problemsOf(attachment, record));
 }
 
 /** A line for each thing that is missing in the back end that ADD has used. */

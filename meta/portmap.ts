@@ -162,10 +162,10 @@ export function targetsOf(
 }
 
 async function check(req: Request<Conf>): Promise<void> {
-  const { report, requirePrevResult } = await import("../recipes/check.ts");
+  const { throwDifferences, requirePrevResult } = await import("../recipes/check.ts");
   const targets = targetsOf(req, requirePrevResult(req));
   if (targets.length === 0) return;
-  report(req.network, await problemsOf(req, targets));
+  throwDifferences(req.network, await problemsOf(req, targets));
 }
 
 async function problemsOf(req: Request<Conf>, targets: readonly Cidr[]): Promise<string[]> {

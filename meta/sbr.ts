@@ -28,7 +28,7 @@ import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
 import { formatIp, parseIp } from "../host/ip.ts";
 import { ownAddresses, requireChained } from "../recipes/chained.ts";
-import { report, requirePrevResult } from "../recipes/check.ts";
+import { requirePrevResult, throwDifferences } from "../recipes/check.ts";
 import { containerNetns } from "../recipes/container.ts";
 import { withNetnsLock } from "../recipes/netns_lock.ts";
 import { netnsToRevert, recordedNetns, recordNetns } from "../recipes/recorded_netns.ts";
@@ -107,7 +107,7 @@ async function check(req: Request<Conf>): Promise<void> {
   if (addresses.length === 0) return;
   const facts = await gatherSbrFacts(host, { netns, ifName });
   const known = recordedPlan(await sbrRecords.find(req), recordNetns(req));
-  report(req.network, [
+  throwDifferences(req.network, [
     ...(facts.link ? [] : [`container interface "${ifName}" is missing`]),
     ...(known === emptyPlan
       ? compareUnrecorded(facts, { addresses, table: conf.table })

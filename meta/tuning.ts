@@ -28,7 +28,7 @@ import { CniError, codes } from "../cni/error.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
 import { showLink } from "../host/ip_link.ts";
-import { report, requirePrevResult } from "../recipes/check.ts";
+import { requirePrevResult, throwDifferences } from "../recipes/check.ts";
 import { containerNetns } from "../recipes/container.ts";
 import { queryLinks } from "../recipes/links.ts";
 import { netnsToRevert, recordedNetns, recordNetns } from "../recipes/recorded_netns.ts";
@@ -142,7 +142,7 @@ async function check(req: Request<Conf>): Promise<void> {
   const [link] = hasAny(attributes)
     ? await queryLinks(req.host, showLink(req.ifName, { netns }))
     : [];
-  report(req.network, [
+  throwDifferences(req.network, [
     ...compareVariables(variables, now),
     ...(link ? compareAttributes(link, attributes) : []),
     ...(hasAny(attributes) && !link ? [`container interface "${req.ifName}" is missing`] : []),

@@ -27,7 +27,7 @@ import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
 import { mainTable } from "../host/ip_route.ts";
 import { ownAddresses } from "../recipes/chained.ts";
-import { report } from "../recipes/check.ts";
+import { throwDifferences } from "../recipes/check.ts";
 import { containerNetns } from "../recipes/container.ts";
 import { withNetnsLock } from "../recipes/netns_lock.ts";
 import { removeRecord } from "../recipes/record.ts";
@@ -122,7 +122,7 @@ async function check(req: Request<Conf>): Promise<void> {
   requireEarlier(req);
   const facts = await gatherVrfFacts(host, { netns: containerNetns(req), ifName });
   const found = (await vrfRecords.find(req))?.data;
-  report(
+  throwDifferences(
     network,
     compareMembership({ name: conf.vrfname!, table: conf.table, ifName, found }, facts),
   );

@@ -42,7 +42,7 @@ import { queryLinks } from "../recipes/links.ts";
 import { requestedMac } from "../recipes/mac.ts";
 import { masquerade } from "../recipes/masquerade.ts";
 import { attachmentNames, sharedMac } from "../recipes/attachment.ts";
-import { whileJoining } from "../recipes/shared_link.ts";
+import { holdSharedLink } from "../recipes/shared_link.ts";
 import { spoofCheck } from "../recipes/spoof_check.ts";
 import { requireTools } from "../recipes/status.ts";
 import { gcVeths, removeVeth } from "../recipes/veth.ts";
@@ -75,7 +75,7 @@ export const plugin = definePlugin<Conf>({
 
 async function add(req: Request<Conf>): Promise<Result> {
   const netns = containerNetns(req);
-  using _ = await whileJoining(req.host, req.conf.bridge);
+  using _ = await holdSharedLink(req.host, req.conf.bridge);
   const facts = await gather(req, netns);
   const early = await needsInterface(req);
   if (early) await req.host.apply(planEarly(req.conf, facts));
@@ -164,7 +164,7 @@ export function planContainer(conf: Conf, facts: Facts & { result: Result }): St
 }
 
 async function check(req: Request<Conf>): Promise<void> {
-  const { compareContainer, gatherCheck, report } = await import("../recipes/check.ts");
+  const { compareContainer, gatherCheck, throwDifferences } = await import("../recipes/check.ts");
   const { compareBridge, comparePort } = await import("./bridge/check.ts");
   if (req.conf.ipam.type) await req.ipam.check();
   const { result, facts } = await gatherCheck(req);
@@ -173,7 +173,7 @@ async function check(req: Request<Conf>): Promise<void> {
   const vlans = usesVlans(req.conf)
     ? parseVlans(await req.host.query(showVlans()) ?? "")
     : undefined;
-  report(req.network, [
+  throwDifferences(req.network, [
     ...compareBridge(req.conf, { result, links }),
     ...comparePort(req.conf, { result, links, own, inside: facts.link, vlans }),
     ...compareContainer(req, facts, { result, kind: "veth" }),

@@ -24,10 +24,10 @@ import { serve } from "../cni/serve.ts";
 import { etherMtu } from "../host/ip_link.ts";
 import { containerNetns } from "../recipes/container.ts";
 import {
-  attach,
+  addContainerLink,
   checkContainerLink,
   compareUp,
-  createInside,
+  createInContainer,
   delContainerLink,
   gcContainerLink,
 } from "../recipes/container_link.ts";
@@ -66,7 +66,7 @@ async function add(req: Request<Conf>): Promise<Result> {
   const netns = containerNetns(req);
   const own = await attachmentNames(req);
   const mac = own.containerMac;
-  const create = createInside({
+  const create = createInContainer({
     own,
     netns,
     ifName,
@@ -74,7 +74,7 @@ async function add(req: Request<Conf>): Promise<Result> {
     mac,
     meaning: { unsupported: 'the kernel has no links of type dummy: load its module "dummy"' },
   });
-  return await attach(req, { create, mac, mtu: etherMtu, dad: false });
+  return await addContainerLink(req, { create, mac, mtu: etherMtu, dad: false });
 }
 
 async function check(req: Request<Conf>): Promise<void> {

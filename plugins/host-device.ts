@@ -23,10 +23,15 @@ import type { DeviceRecord } from "./host-device/record.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
 import { parseLinks, setLink, showLink } from "../host/ip_link.ts";
-import { compareContainer, gatherCheck, report, requirePrevResult } from "../recipes/check.ts";
+import {
+  compareContainer,
+  gatherCheck,
+  requirePrevResult,
+  throwDifferences,
+} from "../recipes/check.ts";
 import { bringUp, waitForDetection } from "../recipes/configure.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
-import { compareUp, configured } from "../recipes/container_link.ts";
+import { compareUp, configureContainerLink } from "../recipes/container_link.ts";
 import { overrideDns } from "../recipes/dns.ts";
 import { addAddresses, needsInterface } from "../recipes/ipam.ts";
 import { attachmentNames } from "../recipes/attachment.ts";
@@ -80,19 +85,19 @@ function pciIdOf({ hardware }: Link, selection: DeviceSelection): Pick<Interface
 }
 
 /** A device that moves into the container. */
-interface Attaching {
+interface DeviceToMove {
   readonly entry: Interface;
   readonly record: DeviceRecord;
   readonly netns: NetnsRef;
 }
 
 /** Takes the device and configures it: up, with the addresses and routes of IPAM, if there is one. */
-async function attach(req: Request<Conf>, device: Attaching): Promise<Result> {
+async function attach(req: Request<Conf>, device: DeviceToMove): Promise<Result> {
   const target = { netns: device.netns, ifName: req.ifName };
   const early = await needsInterface(req);
   if (early) await take(req, device, bringUp(target));
   const result = resultOf(req, device.entry, await addAddresses(req));
-  const steps = configured({ ...target, result, dad: true });
+  const steps = configureContainerLink({ ...target, result, dad: true });
   if (early) await req.host.apply(steps);
   else await take(req, device, steps);
   if (result.ips.some(({ address }) => address.includes(":"))) {
@@ -104,7 +109,7 @@ async function attach(req: Request<Conf>, device: Attaching): Promise<Result> {
 /** From here on a rollback gives the device back; what comes after needs no undo of its own. */
 async function take(
   { host }: Request<Conf>,
-  { record, netns }: Attaching,
+  { record, netns }: DeviceToMove,
   steps: readonly Step[],
 ): Promise<void> {
   const { device } = record.data;
@@ -156,7 +161,7 @@ async function check(req: Request<Conf>): Promise<void> {
   if (selectDevice(req.conf).userSpace) return void requirePrevResult(req);
   const { result, facts } = await gatherCheck(req);
   const record = await deviceRecords.find(req);
-  report(req.network, [
+  throwDifferences(req.network, [
     ...compareContainer(req, facts, { result }),
     ...(facts.link ? [...compareUp(facts.link), ...compareMark(facts.link, record)] : []),
   ]);

@@ -10,7 +10,7 @@ import { processes } from "../host/fold.ts";
 import { describe } from "../host/step.ts";
 import type { FakeAnswer } from "../ns/testing.ts";
 import { FakeHost, testLink } from "../ns/testing.ts";
-import { configured } from "../recipes/container_link.ts";
+import { configureContainerLink } from "../recipes/container_link.ts";
 import { attachmentNames } from "../recipes/attachment.ts";
 import { deviceFromLink, newDeviceRecord } from "./host-device/record.ts";
 import { planTake, plugin } from "./host-device.ts";
@@ -50,7 +50,7 @@ Deno.test("an ADD starts two processes after its look, and nothing in it is undo
   const result = { ...emptyResult(), ips: [{ address: "10.1.1.2/24", gateway: "10.1.1.1" }] };
   const steps = [
     ...planTake(record, netns),
-    ...configured({ netns, ifName: "eth0", result, dad: true }),
+    ...configureContainerLink({ netns, ifName: "eth0", result, dad: true }),
   ];
   assertEquals(processes(steps), 2);
   assertEquals(steps.filter(({ undo }) => undo), []);

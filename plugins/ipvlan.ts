@@ -28,9 +28,9 @@ import { dnsDecoder, ipamDecoder } from "../cni/sections.ts";
 import { serve } from "../cni/serve.ts";
 import { containerNetns } from "../recipes/container.ts";
 import {
-  attach,
+  addContainerLink,
   checkContainerLink,
-  createBelow,
+  createOnMaster,
   delContainerLink,
   gcContainerLink,
 } from "../recipes/container_link.ts";
@@ -99,7 +99,7 @@ async function add(req: Request<Conf>): Promise<Result> {
   const own = await attachmentNames(req);
   const master = await findMaster(req, conf.master || chainedMaster(req));
   const mtu = mtuBelow(master, conf);
-  return await attach(req, {
+  return await addContainerLink(req, {
     create: planLink(conf, { own, netns, ifName, mtu: conf.mtu, master }),
     mac: master.link.mac,
     mtu,
@@ -139,7 +139,7 @@ export function planLink({ mode }: Pick<Conf, "mode">, { master, ...link }: Link
     busy: takenMaster(master.link, "macvlan"),
     invalid: `"${master.link.name}" must be an Ethernet link`,
   };
-  return createBelow(master, { ...link, type, meaning });
+  return createOnMaster(master, { ...link, type, meaning });
 }
 
 async function check(req: Request<Conf>): Promise<void> {

@@ -11,7 +11,7 @@ import { processes } from "../host/fold.ts";
 import { describe } from "../host/step.ts";
 import type { FakeAnswer } from "../ns/testing.ts";
 import { FakeHost, testLink } from "../ns/testing.ts";
-import { configured } from "../recipes/container_link.ts";
+import { configureContainerLink } from "../recipes/container_link.ts";
 import { attachmentNames } from "../recipes/attachment.ts";
 import { planLink, plugin } from "./ipvlan.ts";
 
@@ -99,7 +99,7 @@ Deno.test("an ADD starts one process on the host and one in the container", () =
   const result = { ...emptyResult(), ips, routes: [{ dst: "0.0.0.0/0" }] };
   const steps = planLink({ mode: "l2" }, { ...facts, master: { link, netns: undefined } });
   assertEquals(
-    processes([...steps, ...configured({ netns, ifName: "eth0", dad: true, result })]),
+    processes([...steps, ...configureContainerLink({ netns, ifName: "eth0", dad: true, result })]),
     2,
   );
 });

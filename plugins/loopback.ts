@@ -22,7 +22,7 @@ import { definePlugin } from "../cni/plugin.ts";
 import { serve } from "../cni/serve.ts";
 import { contains, formatCidr, parseCidr, parseIp } from "../host/ip.ts";
 import { parseLinks, setLink, showLink } from "../host/ip_link.ts";
-import { report } from "../recipes/check.ts";
+import { throwDifferences } from "../recipes/check.ts";
 import { containerNetns, liveNetns } from "../recipes/container.ts";
 import { requireTools } from "../recipes/status.ts";
 import { queryLinks } from "../recipes/links.ts";
@@ -110,7 +110,7 @@ function status(): Promise<void> {
 async function check(req: Request<Conf>): Promise<void> {
   const netns = containerNetns(req);
   const [link] = await queryLinks(req.host, showLink(ifName, { netns }));
-  report(req.network, link?.up ? [] : ["loopback interface is down"]);
+  throwDifferences(req.network, link?.up ? [] : ["loopback interface is down"]);
 }
 
 async function del(req: Request<Conf>): Promise<void> {

@@ -29,9 +29,9 @@ import { serve } from "../cni/serve.ts";
 import { setLink } from "../host/ip_link.ts";
 import { containerNetns } from "../recipes/container.ts";
 import {
-  attach,
+  addContainerLink,
   checkContainerLink,
-  createBelow,
+  createOnMaster,
   delContainerLink,
   gcContainerLink,
 } from "../recipes/container_link.ts";
@@ -92,7 +92,7 @@ async function add(req: Request<Conf>): Promise<Result> {
   const mac = asked ?? (conf.mode === "passthru" ? master.link.mac : own.containerMac);
   const create = planLink(conf, { ...plan, master });
   const refusals = { exists: `another link on "${master.link.name}" has ${mac}` };
-  return await attach(req, { create, mac, mtu, dad: true, refusals });
+  return await addContainerLink(req, { create, mac, mtu, dad: true, refusals });
 }
 
 type LinkFacts = Omit<ContainerLink, "type"> & { readonly master: Master };
@@ -106,11 +106,16 @@ export function planLink({ mode, bcqueuelen }: Conf, { master, ...link }: LinkFa
   const type = ["macvlan", "mode", mode, ...bcqueuelen > 0 ? ["bcqueuelen", `${bcqueuelen}`] : []];
   if (mode !== "passthru") {
     const mac = link.mac ?? link.own.containerMac;
-    return createBelow(master, { ...link, mac, type, meaning: refusals(master.link, mode) });
+    return createOnMaster(master, { ...link, mac, type, meaning: refusals(master.link, mode) });
   }
   const { ifName, netns } = link;
   return [
-    ...createBelow(master, { ...link, mac: undefined, type, meaning: refusals(master.link, mode) }),
+    ...createOnMaster(master, {
+      ...link,
+      mac: undefined,
+      type,
+      meaning: refusals(master.link, mode),
+    }),
     ...(link.mac === undefined ? [] : [{
       why: `set hardware address of container interface "${ifName}"`,
       do: setLink(ifName, { address: link.mac, netns }),

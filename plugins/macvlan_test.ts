@@ -11,7 +11,7 @@ import { processes } from "../host/fold.ts";
 import type { Step } from "../host/step.ts";
 import { describe } from "../host/step.ts";
 import { FakeHost, testLink } from "../ns/testing.ts";
-import { configured } from "../recipes/container_link.ts";
+import { configureContainerLink } from "../recipes/container_link.ts";
 import type { Master } from "../recipes/master.ts";
 import { attachmentNames } from "../recipes/attachment.ts";
 import { planLink, plugin } from "./macvlan.ts";
@@ -148,7 +148,7 @@ Deno.test("an ADD starts one process on the host and one in the container, of an
   const count = (result: Result, master = onHost) => {
     const steps = planLink(configuration(), { ...facts, master });
     const target = { netns, ifName: "eth0", dad: true };
-    return processes([...steps, ...configured({ ...target, result })]);
+    return processes([...steps, ...configureContainerLink({ ...target, result })]);
   };
   assertEquals(count({ ...emptyResult(), ips, routes }), 2);
   assertEquals(count(emptyResult()), 2);

@@ -39,8 +39,8 @@ import {
   compareContainer,
   compareLink,
   gatherCheck,
-  report,
   requirePrevResult,
+  throwDifferences,
 } from "../recipes/check.ts";
 import {
   addressesOf,
@@ -57,7 +57,13 @@ import { masquerade, masqueradeField } from "../recipes/masquerade.ts";
 import { attachmentNames } from "../recipes/attachment.ts";
 import { requireTools } from "../recipes/status.ts";
 import { queryLinks } from "../recipes/links.ts";
-import { createVeth, distrust, enableFamilies, gcVeths, removeVeth } from "../recipes/veth.ts";
+import {
+  createVeth,
+  enableFamilies,
+  gcVeths,
+  refuseAdvertisements,
+  removeVeth,
+} from "../recipes/veth.ts";
 
 /** An ADD needs an IPAM plugin; a DEL without one still removes the pair. */
 const conf = refine(
@@ -164,7 +170,7 @@ export function planEarly(pair: VethPlan): Step[] {
 }
 
 function planPair(pair: VethPlan): Step[] {
-  return [...createVeth(pair), ...distrust(pair.own.hostVeth)];
+  return [...createVeth(pair), ...refuseAdvertisements(pair.own.hostVeth)];
 }
 
 /** Plans addresses and routes of both ends, which may be up already. */
@@ -227,7 +233,7 @@ async function check(req: Request<Conf>): Promise<void> {
   await req.ipam.check();
   const { result, facts } = await gatherCheck(req);
   const own = await attachmentNames(req);
-  report(req.network, [
+  throwDifferences(req.network, [
     ...compareContainer(req, facts, { result, kind: "veth" }),
     ...await compareHostEnd(req, { result, own }),
     ...(req.conf.ipMasq ? await masquerade(req).check(knownAddresses(result, undefined)!) : []),

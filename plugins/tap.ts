@@ -35,17 +35,17 @@ import { isIfName } from "../cni/names.ts";
 import { definePlugin } from "../cni/plugin.ts";
 import { dnsDecoder, ipamDecoder } from "../cni/sections.ts";
 import { serve } from "../cni/serve.ts";
-import { accountNumber } from "../host/accounts.ts";
+import { accountId } from "../host/accounts.ts";
 import { etherMtu, setLink, showLinks } from "../host/ip_link.ts";
 import { addTap, tunDevice } from "../host/ip_tuntap.ts";
 import { statProcs } from "../host/proc.ts";
 import { underContext } from "../host/selinux.ts";
 import { containerNetns } from "../recipes/container.ts";
 import {
-  attach,
+  addContainerLink,
   checkContainerLink,
   compareUp,
-  createBy,
+  createLinkBy,
   delContainerLink,
   gcContainerLink,
 } from "../recipes/container_link.ts";
@@ -111,7 +111,7 @@ async function add(req: Request<Conf>): Promise<Result> {
   const mac = requestedMac(req) ?? own.containerMac;
   if (conf.bridge) await requireBridge(req, netns);
   const create = planTap(conf, { own, netns, ifName, mac });
-  return await attach(req, { create, mac, mtu: conf.mtu || etherMtu, dad: true });
+  return await addContainerLink(req, { create, mac, mtu: conf.mtu || etherMtu, dad: true });
 }
 
 /** The bridge must be there, in the container. Throws codes 103 and 7. */
@@ -141,7 +141,7 @@ export function planTap(conf: Conf, { mac, ...link }: TapFacts): Step[] {
   const make = addTap({ ...conf, ...headers(conf), name: ifName, netns });
   const { selinuxContext: context, mtu, bridge } = conf;
   return [
-    ...createBy(context ? underContext(context, make) : make, { ...link, meaning }),
+    ...createLinkBy(context ? underContext(context, make) : make, { ...link, meaning }),
     {
       why: `set ${mtu ? `MTU ${mtu} and ` : ""}address ${mac} of container interface "${ifName}"`,
       do: setLink(ifName, { mtu, address: mac, netns }),
@@ -201,7 +201,7 @@ function accountOf(
   { found, wanted }: { found: TunLink["owner"]; wanted: number | undefined },
 ): number | string | undefined {
   if (typeof found !== "string" || wanted === undefined) return found;
-  return accountNumber(kind, found) ?? wanted;
+  return accountId(kind, found) ?? wanted;
 }
 
 async function status(req: Request<Conf>): Promise<void> {

@@ -29,9 +29,9 @@ import { dnsDecoder, ipamDecoder } from "../cni/sections.ts";
 import { serve } from "../cni/serve.ts";
 import { containerNetns } from "../recipes/container.ts";
 import {
-  attach,
+  addContainerLink,
   checkContainerLink,
-  createBelow,
+  createOnMaster,
   delContainerLink,
   gcContainerLink,
 } from "../recipes/container_link.ts";
@@ -96,7 +96,7 @@ async function add(req: Request<Conf>): Promise<Result> {
   const mtu = mtuBelow(master, conf);
   requireUp(master.link);
   const create = planLink(conf, { own, netns, ifName, mtu: conf.mtu, master });
-  return await attach(req, { create, mac: master.link.mac, mtu, dad: true });
+  return await addContainerLink(req, { create, mac: master.link.mac, mtu, dad: true });
 }
 
 /** The kernel sets no VLAN up on a master that is down. */
@@ -115,7 +115,7 @@ export function planLink({ vlanId }: Pick<Conf, "vlanId">, { master, ...link }: 
     exists:
       `"${name}" carries one link for VLAN ${vlanId} and no second: choose another vlanId, or share the VLAN by making it on the host and using it as the master of macvlan`,
   };
-  return createBelow(master, { ...link, type, meaning });
+  return createOnMaster(master, { ...link, type, meaning });
 }
 
 async function check(req: Request<Conf>): Promise<void> {

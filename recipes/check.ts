@@ -151,7 +151,7 @@ function hasGateway(
 }
 
 /** Throws code 105 with every difference, if there is one. */
-export function report(network: string, problems: readonly string[]): void {
+export function throwDifferences(network: string, problems: readonly string[]): void {
   if (problems.length === 0) return;
   throw new CniError(
     codes.checkFailed,

@@ -13,8 +13,8 @@ import {
   containerEntry,
   containerFacts,
   gatherCheck,
-  report,
   requirePrevResult,
+  throwDifferences,
 } from "./check.ts";
 
 const netns = { path: "/run/netns/c1" };
@@ -306,9 +306,12 @@ Deno.test("requirePrevResult() wants what the ADD has recorded", () => {
   });
 });
 
-Deno.test("report() throws every difference at once, if there is one", () => {
-  report("net", []);
-  const error = assertThrows(() => report("net", ["a is missing", "b is down"]), CniError);
+Deno.test("throwDifferences() throws every difference at once, if there is one", () => {
+  throwDifferences("net", []);
+  const error = assertThrows(
+    () => throwDifferences("net", ["a is missing", "b is down"]),
+    CniError,
+  );
   assertEquals(error.toJson(), {
     code: codes.checkFailed,
     msg: 'Cannot confirm attachment to network "net": a is missing; b is down',

@@ -11,7 +11,7 @@ import type { Command, NetnsRef } from "../host/command.ts";
 import type { Link } from "../host/ip_link.ts";
 import { addLink, deleteLink, setLink, showLinks } from "../host/ip_link.ts";
 import type { Step } from "../host/step.ts";
-import { compareContainer, gatherCheck, report } from "./check.ts";
+import { compareContainer, gatherCheck, throwDifferences } from "./check.ts";
 import { addRoutes, bringUp, configureInterface, waitForDetection } from "./configure.ts";
 import { containerNetns, liveNetns } from "./container.ts";
 import { overrideDns } from "./dns.ts";
@@ -51,7 +51,7 @@ export interface ContainerLink {
  * Makes a link below a master: under a temporary name, for it may be made from a
  * namespace that has a link of the wanted name; then named and marked.
  */
-export function createBelow(master: Master, link: ContainerLink): Step[] {
+export function createOnMaster(master: Master, link: ContainerLink): Step[] {
   const { own: { temporaryName }, netns, type, mtu, mac: address, meaning } = link;
   const parent = master.link.name;
   return [
@@ -72,12 +72,12 @@ export function createBelow(master: Master, link: ContainerLink): Step[] {
         ...meaning,
       },
     },
-    ...adopt(temporaryName, link),
+    ...nameAndMark(temporaryName, link),
   ];
 }
 
 /** Gives a link inside the container its name and mark at once. */
-export function adopt(
+export function nameAndMark(
   name: string,
   { own, netns, ifName }: Pick<ContainerLink, "own" | "netns" | "ifName">,
 ): Step[] {
@@ -95,13 +95,13 @@ const taken: NonNullable<Step["meaning"]> = {
 };
 
 /** Makes a link inside the container that stands on nothing. */
-export function createInside({ mtu, mac, type, ...link }: ContainerLink): Step[] {
+export function createInContainer({ mtu, mac, type, ...link }: ContainerLink): Step[] {
   const { ifName, netns } = link;
-  return createBy(addLink({ name: ifName, mtu, address: mac, type, netns }), link);
+  return createLinkBy(addLink({ name: ifName, mtu, address: mac, type, netns }), link);
 }
 
 /** Makes a link inside the container by another command than `ip link add`. */
-export function createBy(
+export function createLinkBy(
   make: Command,
   { own, netns, ifName, meaning }: Omit<ContainerLink, "type" | "mtu" | "mac">,
 ): Step[] {
@@ -120,7 +120,7 @@ export function createBy(
 }
 
 /** A container's interface that is about to be. */
-export interface Attaching {
+export interface ContainerLinkSpec {
   /** Makes the link, and leaves it down. */
   readonly create: readonly Step[];
   /** Hardware address. */
@@ -136,7 +136,10 @@ export interface Attaching {
 }
 
 /** Makes the link and configures it: up, with the addresses and routes of IPAM, if there is one. */
-export async function attach(req: Request<ContainerLinkConf>, link: Attaching): Promise<Result> {
+export async function addContainerLink(
+  req: Request<ContainerLinkConf>,
+  link: ContainerLinkSpec,
+): Promise<Result> {
   const { ifName } = req;
   const target = { netns: containerNetns(req), ifName, refusals: link.refusals };
   let create = link.create;
@@ -146,7 +149,10 @@ export async function attach(req: Request<ContainerLinkConf>, link: Attaching): 
   }
   const ipam = link.addresses ?? await addAddresses(req);
   const result = resultOf(req, { link, ipam });
-  await req.host.apply([...create, ...configured({ ...target, result, dad: link.dad })]);
+  await req.host.apply([
+    ...create,
+    ...configureContainerLink({ ...target, result, dad: link.dad }),
+  ]);
   if (link.dad && ipam.ips.some(({ address }) => address.includes(":"))) {
     await waitForDetection(req.host, target);
   }
@@ -155,7 +161,7 @@ export async function attach(req: Request<ContainerLinkConf>, link: Attaching): 
 
 function resultOf(
   { conf, ifName, netns }: Request<ContainerLinkConf>,
-  { link: { mac, mtu }, ipam }: { link: Attaching; ipam: Result },
+  { link: { mac, mtu }, ipam }: { link: ContainerLinkSpec; ipam: Result },
 ): Result {
   return {
     interfaces: [{ name: ifName, mac, ...(mtu > 0 && { mtu }), sandbox: netns }],
@@ -166,7 +172,7 @@ function resultOf(
 }
 
 /** Up, and with addresses and routes where there are any. */
-export function configured(plan: Parameters<typeof configureInterface>[0]): Step[] {
+export function configureContainerLink(plan: Parameters<typeof configureInterface>[0]): Step[] {
   if (plan.result.ips.length === 0) return bringUp(plan);
   return [...configureInterface(plan), ...addRoutes(plan)];
 }
@@ -191,7 +197,7 @@ export async function checkContainerLink(
 ): Promise<void> {
   if (req.conf.ipam.type) await req.ipam.check();
   const { result, facts } = await gatherCheck(req);
-  report(req.network, [
+  throwDifferences(req.network, [
     ...compareContainer(req, facts, { result, kind }),
     ...(facts.link ? await compare(facts.link) : []),
   ]);

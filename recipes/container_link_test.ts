@@ -10,12 +10,12 @@ import { describe } from "../host/step.ts";
 import type { NetnsState } from "../ns/netns.ts";
 import type { FakeAnswer } from "../ns/testing.ts";
 import { FakeHost, testLink } from "../ns/testing.ts";
-import type { Attaching, ContainerLink, ContainerLinkConf } from "./container_link.ts";
+import type { ContainerLink, ContainerLinkConf, ContainerLinkSpec } from "./container_link.ts";
 import {
-  attach,
+  addContainerLink,
   checkContainerLink,
-  createBelow,
-  createInside,
+  createInContainer,
+  createOnMaster,
   delContainerLink,
   gcContainerLink,
 } from "./container_link.ts";
@@ -41,8 +41,8 @@ function undos(steps: readonly Step[]): (string | undefined)[] {
 
 const adopted = `${inside}ip link set dev ${own.temporaryName} name eth0 alias cni:net/c1/eth0`;
 
-Deno.test("createBelow() makes a link in place under a temporary name, then names and marks it", () => {
-  const steps = createBelow(master, link({ mtu: 1400, mac: "02:00:00:00:00:07" }));
+Deno.test("createOnMaster() makes a link in place under a temporary name, then names and marks it", () => {
+  const steps = createOnMaster(master, link({ mtu: 1400, mac: "02:00:00:00:00:07" }));
   assertEquals(lines(steps), [
     `ip link add link out0 name ${own.temporaryName} mtu 1400 address 02:00:00:00:00:07 ` +
     "netns /run/netns/c1 type macvlan mode bridge",
@@ -55,8 +55,8 @@ Deno.test("createBelow() makes a link in place under a temporary name, then name
   assertEquals(processes(steps), 2);
 });
 
-Deno.test("createBelow() makes a link on a master of the container inside it", () => {
-  const steps = createBelow({ ...master, netns }, link());
+Deno.test("createOnMaster() makes a link on a master of the container inside it", () => {
+  const steps = createOnMaster({ ...master, netns }, link());
   assertEquals(lines(steps), [
     `${inside}ip link add link out0 name ${own.temporaryName} type macvlan mode bridge`,
     adopted,
@@ -64,8 +64,8 @@ Deno.test("createBelow() makes a link on a master of the container inside it", (
   assertEquals(processes(steps), 1);
 });
 
-Deno.test("createBelow() says what refusals mean", () => {
-  const [create, name] = createBelow(master, link({ meaning: { busy: "it is taken" } }));
+Deno.test("createOnMaster() says what refusals mean", () => {
+  const [create, name] = createOnMaster(master, link({ meaning: { busy: "it is taken" } }));
   assertEquals(create!.meaning, {
     unsupported: 'the kernel lacks the module for it, or "out0" takes none',
     busy: "it is taken",
@@ -73,8 +73,8 @@ Deno.test("createBelow() says what refusals mean", () => {
   assertEquals(name!.meaning, { exists: "the container has an interface of that name already" });
 });
 
-Deno.test("createInside() makes a link of that name and marks it", () => {
-  const steps = createInside(link({ type: ["dummy"], mac: "02:00:00:00:00:07" }));
+Deno.test("createInContainer() makes a link of that name and marks it", () => {
+  const steps = createInContainer(link({ type: ["dummy"], mac: "02:00:00:00:00:07" }));
   assertEquals(lines(steps), [
     `${inside}ip link add name eth0 address 02:00:00:00:00:07 type dummy`,
     `${inside}ip link set dev eth0 alias cni:net/c1/eth0`,
@@ -138,16 +138,16 @@ function request(test: TestRequest = {}) {
   return { req, host, events };
 }
 
-const create: Step[] = createBelow(master, link());
+const create: Step[] = createOnMaster(master, link());
 const made = lines(create);
 const up = `${inside}ip link set dev eth0 up`;
 const ip4 = { address: "10.1.2.2/24", gateway: "10.1.2.1" };
 const added = `${inside}ip addr add 10.1.2.2/24 brd + dev eth0`;
-const attaching: Attaching = { create, mac: "02:00:00:00:00:07", mtu: 1500, dad: true };
+const attaching: ContainerLinkSpec = { create, mac: "02:00:00:00:00:07", mtu: 1500, dad: true };
 
-Deno.test("attach() asks IPAM before it makes the link, where IPAM needs none", async () => {
+Deno.test("addContainerLink() asks IPAM before it makes the link, where IPAM needs none", async () => {
   const { req, events } = request({ type: "host-local", ips: [ip4] });
-  const result = await attach(req, attaching);
+  const result = await addContainerLink(req, attaching);
   assertEquals(events, ["ipam add", ...made, added, up]);
   assertEquals(result, {
     interfaces: [{ name: "eth0", mac: attaching.mac, mtu: 1500, sandbox: netns.path }],
@@ -157,61 +157,61 @@ Deno.test("attach() asks IPAM before it makes the link, where IPAM needs none", 
   });
 });
 
-Deno.test("attach() asks any other IPAM plugin when the link is up", async () => {
+Deno.test("addContainerLink() asks any other IPAM plugin when the link is up", async () => {
   const { req, events } = request({ type: "dhcp", ips: [ip4] });
-  await attach(req, attaching);
+  await addContainerLink(req, attaching);
   assertEquals(events, [...made, up, "ipam add", added, up]);
 });
 
-Deno.test("attach() takes addresses from elsewhere, and then asks no IPAM plugin", async () => {
+Deno.test("addContainerLink() takes addresses from elsewhere, and then asks no IPAM plugin", async () => {
   const { req, events } = request();
   const addresses = { ...emptyResult(), ips: [ip4], dns: { domain: "example.com" } };
-  const result = await attach(req, { ...attaching, addresses });
+  const result = await addContainerLink(req, { ...attaching, addresses });
   assertEquals(events, [...made, added, up]);
   assertEquals([result.ips, result.dns], [[{ ...ip4, interface: 0 }], { domain: "example.com" }]);
 });
 
-Deno.test("attach() of layer 2 only sets the link up: two processes", async () => {
+Deno.test("addContainerLink() of layer 2 only sets the link up: two processes", async () => {
   const { req, host, events } = request();
-  const result = await attach(req, { ...attaching, mtu: 0 });
+  const result = await addContainerLink(req, { ...attaching, mtu: 0 });
   assertEquals(events, [...made, up]);
   assertEquals(processes(host.steps), 2);
   assertEquals(result.interfaces, [{ name: "eth0", mac: attaching.mac, sandbox: netns.path }]);
 });
 
-Deno.test("attach() keeps IPAM's dns unless the configuration has its own", async () => {
+Deno.test("addContainerLink() keeps IPAM's dns unless the configuration has its own", async () => {
   const ipamDns = { nameservers: ["10.1.2.1"] };
   const given = { type: "static", ips: [ip4], ipamDns };
-  assertEquals((await attach(request(given).req, attaching)).dns, ipamDns);
+  assertEquals((await addContainerLink(request(given).req, attaching)).dns, ipamDns);
   const dns = { nameservers: ["192.0.2.1"] };
-  assertEquals((await attach(request({ ...given, dns }).req, attaching)).dns, dns);
+  assertEquals((await addContainerLink(request({ ...given, dns }).req, attaching)).dns, dns);
 });
 
-Deno.test("attach() waits for the detection of IPv6 duplicates where it is on", async () => {
+Deno.test("addContainerLink() waits for the detection of IPv6 duplicates where it is on", async () => {
   const show = `${inside}ip -d -j addr show dev eth0`;
   const ips = [{ address: "2001:db8::2/64" }];
   const answers = { [show]: [raw("eth0")] };
   const { req, host } = request({ type: "static", ips, answers });
-  await attach(req, attaching);
+  await addContainerLink(req, attaching);
   assertEquals(host.asked, [show]);
   const other = request({ type: "static", ips });
-  await attach(other.req, { ...attaching, dad: false });
+  await addContainerLink(other.req, { ...attaching, dad: false });
   assertEquals(other.host.asked, []);
 });
 
-Deno.test("attach() says what it means when the link cannot be set up", async () => {
+Deno.test("addContainerLink() says what it means when the link cannot be set up", async () => {
   const refusals = { exists: "another has this address" };
   for (const type of ["", "static", "dhcp"]) {
     const { req, host } = request({ type, ips: type ? [ip4] : [] });
-    await attach(req, { ...attaching, refusals });
+    await addContainerLink(req, { ...attaching, refusals });
     const steps = host.steps.filter(({ do: action }) => describe(action) === up);
     assertEquals(steps.map(({ meaning }) => meaning), steps.map(() => refusals));
   }
 });
 
-Deno.test("attach() wants a namespace before it asks anybody", async () => {
+Deno.test("addContainerLink() wants a namespace before it asks anybody", async () => {
   const { req, events } = request({ type: "host-local", sandbox: gone });
-  const error = await assertRejects(() => attach(req, attaching), CniError);
+  const error = await assertRejects(() => addContainerLink(req, attaching), CniError);
   assertEquals([error.code, events], [codes.invalidNetns, []]);
 });
 

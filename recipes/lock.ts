@@ -4,14 +4,14 @@
  * @module
  */
 import { CniError, codes } from "../cni/error.ts";
-import type { Locking } from "../host/lock.ts";
+import type { LockOutcome } from "../host/lock.ts";
 
 /**
  * The locked file; closing it unlocks. Throws code 11 that names who has had it for `deadline`
  * milliseconds.
  */
 export function requireLock(
-  locking: Locking,
+  locking: LockOutcome,
   { path, deadline }: { readonly path: string; readonly deadline: number },
 ): Deno.FsFile {
   if (locking.is === "locked") return locking.file;

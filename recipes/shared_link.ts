@@ -27,7 +27,7 @@ const nothing: Disposable = { [Symbol.dispose]() {} };
  * then the link must have the caller's port. Throws code 11 when the wait is over.
  * On a host where no lock can be made nobody can have it for an undo either.
  */
-export async function whileJoining(host: Host, name: string): Promise<Disposable> {
+export async function holdSharedLink(host: Host, name: string): Promise<Disposable> {
   if (host.dryRun) return nothing;
   const path = sharedLinkLock(name);
   const locking = await openLock(path);

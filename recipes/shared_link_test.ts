@@ -1,12 +1,12 @@
 import { assertEquals } from "@std/assert";
 import { DryRun } from "../ns/machine.ts";
-import { sharedLinkLock, whileJoining } from "./shared_link.ts";
+import { holdSharedLink, sharedLinkLock } from "./shared_link.ts";
 
 Deno.test("sharedLinkLock() gives every link a file of its own", () => {
   assertEquals(sharedLinkLock("cni0"), "/run/cni/denocni/links/cni0.lock");
 });
 
-Deno.test("whileJoining() makes nothing in a dry run", async () => {
+Deno.test("holdSharedLink() makes nothing in a dry run", async () => {
   const read = () => {
     try {
       return [...Deno.readDirSync("/run/cni/denocni/links")].map(({ name }) => name);
@@ -15,6 +15,6 @@ Deno.test("whileJoining() makes nothing in a dry run", async () => {
     }
   };
   const before = read();
-  using _ = await whileJoining(new DryRun(), "dry-run-only0");
+  using _ = await holdSharedLink(new DryRun(), "dry-run-only0");
   assertEquals(read(), before);
 });

@@ -11,9 +11,9 @@ import type { NftListing, NftRule, TableName } from "../host/nft.ts";
 import {
   comment,
   commentText,
-  nftShowing,
+  nftEcho,
   nftTransaction,
-  parseShown,
+  parseNftEcho,
   tableWords,
 } from "../host/nft.ts";
 import type { Step } from "../host/step.ts";
@@ -91,7 +91,7 @@ async function add(
   port: { readonly hostVeth: string; readonly mac: string },
 ): Promise<void> {
   const names = spoofCheckNames(req);
-  const { added, listed } = parseShown(await req.host.apply(planSpoofCheck(names, port)));
+  const { added, listed } = parseNftEcho(await req.host.apply(planSpoofCheck(names, port)));
   deleteOnRollback(req.host, {
     why: `check the source addresses of "${port.hostVeth}"`,
     chain: where,
@@ -121,7 +121,7 @@ export function planSpoofCheck(
     `add rule ${table} ${names.mac} drop ${remark}`,
     `list chain ${where}`,
   ];
-  return [{ why: `check the source addresses of "${hostVeth}"`, do: nftShowing(lines) }];
+  return [{ why: `check the source addresses of "${hostVeth}"`, do: nftEcho(lines) }];
 }
 
 async function check(req: SpoofCheckRequest): Promise<string[]> {

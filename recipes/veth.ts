@@ -57,7 +57,7 @@ export function createVeth({ own, mac, ifName, netns, mtu }: VethPlan): Step[] {
  * A link on the host takes no router advertisements and no redirects from a
  * container (CVE-2020-10749); written before the link is up.
  */
-export function distrust(dev: string): Step[] {
+export function refuseAdvertisements(dev: string): Step[] {
   return [
     `net/ipv6/conf/${dev}/accept_ra`,
     `net/ipv6/conf/${dev}/accept_redirects`,
@@ -110,12 +110,12 @@ export async function findVeth(
   if (!netns) return undefined;
   const [inside] = await queryLinks(host, showLink(ifName, { netns }));
   if (!inside || inside.kind !== "veth") return undefined;
-  const link = (await queryLinks(host, showLinks())).find((link) => isPair(link, inside));
+  const link = (await queryLinks(host, showLinks())).find((link) => isVethPair(link, inside));
   return link && !isForeign(link, inside, search) ? { link, inside } : undefined;
 }
 
 /** Whether these are the host's and the container's end of one pair. */
-export function isPair(link: Link, inside: Link): boolean {
+export function isVethPair(link: Link, inside: Link): boolean {
   return link.kind === "veth" && link.index === inside.linkIndex &&
     link.linkIndex === inside.index;
 }

@@ -9,7 +9,14 @@ import { FakeHost } from "../ns/testing.ts";
 import { attachmentNames } from "./attachment.ts";
 import type { FoundVeth } from "./veth.ts";
 import { queryLinks } from "./links.ts";
-import { createVeth, distrust, enableFamilies, findVeth, gcVeths, removeVeth } from "./veth.ts";
+import {
+  createVeth,
+  enableFamilies,
+  findVeth,
+  gcVeths,
+  refuseAdvertisements,
+  removeVeth,
+} from "./veth.ts";
 
 const own = await attachmentNames({ network: "net", containerId: "c1", ifName: "eth0" });
 const netns = { path: "/run/netns/c1" };
@@ -59,8 +66,8 @@ Deno.test("createVeth() quotes hostile names for people and gives them to ip as 
   assertEquals(processes(steps), 2);
 });
 
-Deno.test("distrust() closes a host link to advertisements and redirects", () => {
-  const steps = distrust("eth0.1");
+Deno.test("refuseAdvertisements() closes a host link to advertisements and redirects", () => {
+  const steps = refuseAdvertisements("eth0.1");
   assertEquals(lines(steps), [
     "echo 0 > /proc/sys/net/ipv6/conf/eth0.1/accept_ra",
     "echo 0 > /proc/sys/net/ipv6/conf/eth0.1/accept_redirects",

@@ -11,8 +11,8 @@ const shipped =
   /(^|\/)(host|ns|cni|recipes|plugins|ipam|meta|cli)\/[^_]|(^|\/)(registry|main)\.ts$/;
 const plugin = /(^|\/)(plugins|ipam|meta)\//;
 const test = /(_test\.ts$)|(^|\/)tests\//;
-/** One place starts programs for the project, one those that it listens to, and one those of its tests. */
-const spawner = /(^|\/)(host\/(spawn|listen)|tests\/harness\/process)\.ts$/;
+/** One place starts programs for the project, one those that it monitors, and one those of its tests. */
+const spawner = /(^|\/)(host\/(spawn|monitor)|tests\/harness\/process)\.ts$/;
 
 /** Longest function, in lines. */
 export const longest = 40;
@@ -37,7 +37,7 @@ const oneSpawner = onlyIn((file) => !spawner.test(file), (context) => ({
   "MemberExpression[object.name='Deno'][property.name='Command']"(node: Deno.lint.Node) {
     context.report({
       node,
-      message: "programs are started by host/spawn.ts and host/listen.ts alone",
+      message: "programs are started by host/spawn.ts and host/monitor.ts alone",
     });
   },
 }));

@@ -11,7 +11,7 @@ import type { NetnsInterface } from "./lease/interface_plan.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { command } from "../../host/command.ts";
 import { parseLinks } from "../../host/ip_link.ts";
-import { Listening } from "../../host/listen.ts";
+import { MonitorProcess } from "../../host/monitor.ts";
 import { sysctl } from "../../host/step.ts";
 import { argv } from "../../ns/enter.ts";
 import { bringUp } from "../../recipes/configure.ts";
@@ -136,7 +136,7 @@ export async function awaitSlaacAddress(
 ): Promise<Result> {
   const end = performance.now() + within;
   const watch = argv(command("sh", ["-c", watchScript], { netns }));
-  await using changes = new Listening(...watch);
+  await using changes = new MonitorProcess(...watch);
   for (;;) {
     const state = await lookAt(host, { netns, ifName });
     if (state.kind === "ready") return { interfaces: [], ips: [...state.ips], routes: [], dns: {} };

@@ -14,7 +14,7 @@ import type { Host } from "../../ns/machine.ts";
 import { containerNetns, liveNetns } from "../../recipes/container.ts";
 import { queryLinks } from "../../recipes/links.ts";
 import { contradictsResult } from "../../recipes/attachment.ts";
-import { isPair } from "../../recipes/veth.ts";
+import { isVethPair } from "../../recipes/veth.ts";
 import type { IfbNames } from "./names.ts";
 import { isOwnIfb, isReferenceIfb } from "./names.ts";
 import type { KernelShaping, ShapedLink, ShapingLeftovers } from "./plan.ts";
@@ -67,7 +67,7 @@ function findPeer(
   { inside, names }: { inside: Link; names: IfbNames },
 ): Link | undefined {
   if (inside.kind !== "veth") return undefined;
-  return links.find((link) => isPair(link, inside) && !isForeign(link, names));
+  return links.find((link) => isVethPair(link, inside) && !isForeign(link, names));
 }
 
 function isForeign({ alias }: Link, names: IfbNames): boolean {

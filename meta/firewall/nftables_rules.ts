@@ -8,7 +8,7 @@
 import type { Cidr, Family } from "../../host/ip.ts";
 import { formatIp } from "../../host/ip.ts";
 import type { NftElement, NftListing, TableName } from "../../host/nft.ts";
-import { comment, nftShowing, nftTransaction, tableWords } from "../../host/nft.ts";
+import { comment, nftEcho, nftTransaction, tableWords } from "../../host/nft.ts";
 import type { Step } from "../../host/step.ts";
 import type { NftOwner, ValidIdentities } from "../../recipes/nft_owner.ts";
 import { isOwnedBy, staleIdentities } from "../../recipes/nft_owner.ts";
@@ -282,7 +282,7 @@ export function replanNftFirewall(plan: NftFirewall, listings: NftListings): Ste
   const undo = created.map(({ element }) => `delete element ${text(element)}`);
   return [{
     why: `let packets of ${addresses.map(formatIp).join(", ")} pass`,
-    do: insertInto.length > 0 ? nftShowing([...lines, ...shown]) : nftTransaction(lines),
+    do: insertInto.length > 0 ? nftEcho([...lines, ...shown]) : nftTransaction(lines),
     ...(undo.length > 0 && { undo: nftTransaction(undo) }),
     ...(insertInto.length > 0 && {
       meaning: { missing: "are the tables and chains of insertInto there?" },

@@ -22,7 +22,7 @@ import {
 import { addressesOf } from "../../recipes/configure.ts";
 import { enableForwarding } from "../../recipes/forwarding.ts";
 import { sharedLinkLock } from "../../recipes/shared_link.ts";
-import { createVeth, distrust, enableFamilies } from "../../recipes/veth.ts";
+import { createVeth, enableFamilies, refuseAdvertisements } from "../../recipes/veth.ts";
 import { gatewayCidrs, holdGateways } from "./gateway.ts";
 import { createVlanGateway, joinVlans, trunkIds } from "./vlan.ts";
 
@@ -58,7 +58,7 @@ export function planHost(conf: Conf, facts: Facts & { result: Result }): Step[] 
     ...joinBridge(port, conf),
     ...joinVlans(port, portVlans(conf, facts.bridge)),
     ...(vlanGateway ? ensureVlanGateway(conf, { ...facts, vlanGateway, families }) : []),
-    ...distrust(port),
+    ...refuseAdvertisements(port),
     { why: `set port "${port}" up`, do: setLink(port, { up: true }) },
     ...(vlanGateway ? holdGateways({ ...target, ...vlanGateway }, gateways) : []),
     ...enableForwarding(families),
@@ -116,7 +116,7 @@ function ensureBridge(conf: Conf, facts: Facts & { families: readonly Family[] }
       undoLock: sharedLinkLock(name),
       tolerate: ["exists"] as const,
     }]),
-    ...distrust(name),
+    ...refuseAdvertisements(name),
     ...enableFamilies(name, facts.families),
     ...(bridge && bridge.mac !== ownMac
       ? [{ why: `pin the hardware address of bridge "${name}"`, do: setLink(name, { address }) }]

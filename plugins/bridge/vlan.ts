@@ -12,7 +12,7 @@ import type { Link } from "../../host/ip_link.ts";
 import type { Step } from "../../host/step.ts";
 import { sharedMac } from "../../recipes/attachment.ts";
 import { sha512 } from "../../recipes/names.ts";
-import { distrust, enableFamilies } from "../../recipes/veth.ts";
+import { enableFamilies, refuseAdvertisements } from "../../recipes/veth.ts";
 
 const highest = 4094;
 
@@ -177,9 +177,9 @@ export function createVlanGateway(
       do: setBridgePort(port, { hairpin: false, isolated: false }),
     },
     ...joinVlans(port, { ...vlans, trunk: [] }),
-    ...distrust(name),
+    ...refuseAdvertisements(name),
     ...enableFamilies(name, families),
-    ...distrust(port),
+    ...refuseAdvertisements(port),
     { why: `set port "${port}" up`, do: setLink(port, { up: true }) },
     { why: `set VLAN gateway link "${name}" up`, do: setLink(name, { up: true }) },
   ];

@@ -8,8 +8,8 @@ import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import { isSameAttachment } from "../../cni/attachment_key.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import type { Command } from "../../host/command.ts";
-import type { GivenAddress } from "../../host/ip_addr.ts";
-import { parseGivenAddresses } from "../../host/ip_addr.ts";
+import type { ConfiguredAddress } from "../../host/ip_addr.ts";
+import { parseConfiguredAddresses } from "../../host/ip_addr.ts";
 import type { Link } from "../../host/ip_link.ts";
 import { parseLinks, showLink, showLinks } from "../../host/ip_link.ts";
 import { inspectNetns, sameNetns } from "../../ns/netns.ts";
@@ -24,7 +24,7 @@ import { deviceRecords, findRecorded, permanentAddress, recordForLink } from "./
 /** A device on the host. */
 export interface HostDevice {
   readonly link: Link;
-  readonly addresses: readonly GivenAddress[];
+  readonly addresses: readonly ConfiguredAddress[];
 }
 
 /** The device that is selected, if the host has it. */
@@ -38,7 +38,7 @@ async function findDevice(host: Host, selection: DeviceSelection): Promise<HostD
     ? links.find(({ mac }) => mac === value) ??
       links.find((link) => permanentAddress(link) === value)
     : links[0];
-  return link && { link, addresses: parseGivenAddresses(text, link.name) };
+  return link && { link, addresses: parseConfiguredAddresses(text, link.name) };
 }
 
 async function query(host: Host, show: Command): Promise<string> {

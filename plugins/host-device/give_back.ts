@@ -8,7 +8,7 @@ import type { Request } from "../../cni/plugin.ts";
 import { CniError, codes } from "../../cni/error.ts";
 import { isIfName } from "../../cni/names.ts";
 import type { NetnsRef } from "../../host/command.ts";
-import { addGivenAddress } from "../../host/ip_addr.ts";
+import { addConfiguredAddress } from "../../host/ip_addr.ts";
 import type { Link, LinkChange } from "../../host/ip_link.ts";
 import { setLink, showLinks } from "../../host/ip_link.ts";
 import type { Step } from "../../host/step.ts";
@@ -150,7 +150,7 @@ function remaining(device: Device, link: Pick<Link, "addresses" | "master">): St
     ...enableFamilies(name, ipv6 ? [6] : []),
     ...lost.map((given): Step => ({
       why: `give "${name}" address ${given.address}/${given.prefix} again`,
-      do: addGivenAddress(name, given),
+      do: addConfiguredAddress(name, given),
       tolerate: ["exists"],
     })),
     ...(master && link.master !== master

@@ -7,7 +7,7 @@
  */
 import type { AttachmentKey } from "../../cni/attachment_key.ts";
 import type { Decoder } from "../../cni/decode.ts";
-import type { GivenAddress } from "../../host/ip_addr.ts";
+import type { ConfiguredAddress } from "../../host/ip_addr.ts";
 import type { Link } from "../../host/ip_link.ts";
 import type { Step } from "../../host/step.ts";
 import type { NetnsState } from "../../ns/netns.ts";
@@ -46,7 +46,7 @@ export interface Device extends
     | "alias"
     | "master"
   > {
-  readonly addresses: readonly GivenAddress[];
+  readonly addresses: readonly ConfiguredAddress[];
 }
 
 /** A device that a container has, and the namespace that it went to. */
@@ -68,7 +68,7 @@ const linkName = stringThat("name of a link", isIfName);
 /** As iproute2 writes it. */
 const address = stringThat("IP address", (text) => parseIp(text) !== undefined);
 
-const givenAddress: Decoder<GivenAddress> = map(
+const givenAddress: Decoder<ConfiguredAddress> = map(
   object({
     address: required(address, "The address."),
     prefix: required(integer({ min: 0, max: 128 }), "Its prefix length."),
@@ -80,7 +80,7 @@ const givenAddress: Decoder<GivenAddress> = map(
     nodad: optional(boolean(), "Used without duplicate address detection."),
     noprefixroute: optional(boolean(), "Without a route to its prefix."),
   }),
-  (fields) => Object.fromEntries(present(fields)) as unknown as GivenAddress,
+  (fields) => Object.fromEntries(present(fields)) as unknown as ConfiguredAddress,
 );
 
 function present(fields: object): [string, unknown][] {
@@ -130,7 +130,7 @@ export function writeDeviceRecord(record: DeviceRecord): Step[] {
 }
 
 /** A link as a device to be recorded. */
-export function deviceFromLink(link: Link, addresses: readonly GivenAddress[]): Device {
+export function deviceFromLink(link: Link, addresses: readonly ConfiguredAddress[]): Device {
   const { name, kind, mac, permanentMac, hardware, mtu, up, promisc, alias, master } = link;
   return { name, kind, mac, permanentMac, hardware, mtu, up, promisc, alias, master, addresses };
 }

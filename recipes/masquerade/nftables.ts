@@ -14,7 +14,7 @@ import {
   sameIp,
 } from "../../host/ip.ts";
 import type { NftListing, NftRule, TableName } from "../../host/nft.ts";
-import { comment, nftShowing, nftTransaction, parseShown, tableWords } from "../../host/nft.ts";
+import { comment, nftEcho, nftTransaction, parseNftEcho, tableWords } from "../../host/nft.ts";
 import type { Step } from "../../host/step.ts";
 import type { Host } from "../../ns/machine.ts";
 import type { AddRequest } from "../backend.ts";
@@ -46,7 +46,7 @@ async function add(
 ): Promise<readonly Cidr[]> {
   const owner = await nftOwner(req);
   const why = `masquerade ${addresses.map(formatIp).join(", ")}`;
-  const shown = parseShown(await req.host.apply(planNftMasquerade(owner, addresses)));
+  const shown = parseNftEcho(await req.host.apply(planNftMasquerade(owner, addresses)));
   deleteOnRollback(req.host, { why, chain: where, rules: shown.added });
   const stale = shown.listed.filter((rule) => isOwnedBy(rule, owner.identity));
   await req.host.apply(removal(stale));
@@ -68,7 +68,7 @@ export function planNftMasquerade(owner: NftOwner, addresses: readonly Cidr[]): 
     ),
     `list chain ${where}`,
   ];
-  return [{ why: `masquerade ${addresses.map(formatIp).join(", ")}`, do: nftShowing(lines) }];
+  return [{ why: `masquerade ${addresses.map(formatIp).join(", ")}`, do: nftEcho(lines) }];
 }
 
 function ruleText(address: Cidr): string {

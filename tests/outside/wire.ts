@@ -24,12 +24,11 @@ import {
   attachmentNames,
   boolean,
   compareContainer,
-  configured,
+  configureContainerLink,
   containerNetns,
   createVeth,
   definePlugin,
   delWithIpam,
-  distrust,
   gatherCheck,
   gcVeths,
   gcWithIpam,
@@ -37,10 +36,11 @@ import {
   ipamDecoder,
   liveNetns,
   object,
+  refuseAdvertisements,
   removeVeth,
-  report,
   requireTools,
   serve,
+  throwDifferences,
   withDefault,
 } from "@denocni/denocni/plugin";
 
@@ -95,10 +95,10 @@ export interface AddFacts {
 export function planAdd({ own, netns, ifName, mtu, checksums, result }: AddFacts): Step[] {
   return [
     ...createVeth({ own, netns, ifName, mtu }),
-    ...distrust(own.hostVeth),
+    ...refuseAdvertisements(own.hostVeth),
     { why: `set host interface "${own.hostVeth}" up`, do: setLink(own.hostVeth, { up: true }) },
     ...(checksums ? [completeChecksums(ifName, netns)] : []),
-    ...configured({ netns, ifName, result, dad: false }),
+    ...configureContainerLink({ netns, ifName, result, dad: false }),
   ];
 }
 
@@ -117,7 +117,7 @@ function showFeatures(ifName: string, netns: NetnsRef): Command {
 async function check(req: Request<Conf>): Promise<void> {
   if (req.conf.ipam.type) await req.ipam.check();
   const { result, facts } = await gatherCheck(req);
-  report(req.network, [
+  throwDifferences(req.network, [
     ...compareContainer(req, facts, { result, kind: "veth" }),
     ...(req.conf.checksums && facts.link ? await compareChecksums(req, facts.netns) : []),
   ]);

@@ -20,7 +20,7 @@ import { cidr, expected, ip, object, optional, refine, withDefault } from "../..
 import { definePlugin } from "../../../cni/plugin.ts";
 import { serve } from "../../../cni/serve.ts";
 import { emptyResult } from "../../../cni/types.ts";
-import { report, requirePrevResult } from "../../../recipes/check.ts";
+import { requirePrevResult, throwDifferences } from "../../../recipes/check.ts";
 
 const ipam = object({
   address: optional(cidr(), "Address to give, with its prefix length; required."),
@@ -68,7 +68,7 @@ function add({ conf: { ipam: { address, gateway } } }: Request<Conf>): Promise<R
 function check(req: Request<Conf>): Promise<void> {
   const { address } = req.conf.ipam;
   const has = requirePrevResult(req).ips.some((ip) => ip.address === address);
-  report(req.network, has ? [] : [`the result of ADD has no address ${address}`]);
+  throwDifferences(req.network, has ? [] : [`the result of ADD has no address ${address}`]);
   return Promise.resolve();
 }
 

@@ -23,7 +23,7 @@ import { definePlugin } from "../../../cni/plugin.ts";
 import { serve } from "../../../cni/serve.ts";
 import { setLink, showLink } from "../../../host/ip_link.ts";
 import { requireChained } from "../../../recipes/chained.ts";
-import { report, requirePrevResult } from "../../../recipes/check.ts";
+import { requirePrevResult, throwDifferences } from "../../../recipes/check.ts";
 import { containerNetns, liveNetns } from "../../../recipes/container.ts";
 import { queryLinks } from "../../../recipes/links.ts";
 import { contradictsResult } from "../../../recipes/attachment.ts";
@@ -91,7 +91,7 @@ async function check(req: Request<Conf>): Promise<void> {
   requirePrevResult(req);
   const link = await findLink(req, containerNetns(req));
   const own = `container interface "${req.ifName}"`;
-  report(req.network, [
+  throwDifferences(req.network, [
     ...(link ? [] : [`${own} is missing`]),
     ...(link?.promiscuity === 0 && req.conf.promisc ? [`${own} takes no packets for others`] : []),
   ]);

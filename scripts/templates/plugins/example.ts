@@ -25,10 +25,10 @@ import { serve } from "../../../cni/serve.ts";
 import { etherMtu } from "../../../host/ip_link.ts";
 import { containerNetns } from "../../../recipes/container.ts";
 import {
-  attach,
+  addContainerLink,
   checkContainerLink,
   compareUp,
-  createInside,
+  createInContainer,
   delContainerLink,
   gcContainerLink,
 } from "../../../recipes/container_link.ts";
@@ -69,12 +69,12 @@ async function add(req: Request<Conf>): Promise<Result> {
   const own = await attachmentNames(req);
   const mac = requestedMac(req) ?? own.containerMac;
   const create = planLink(conf, { own, netns, ifName, mac });
-  return await attach(req, { create, mac, mtu: conf.mtu || etherMtu, dad: false });
+  return await addContainerLink(req, { create, mac, mtu: conf.mtu || etherMtu, dad: false });
 }
 
 /** A plan is a pure function: its test compares shell lines. Every step that makes something has its undo. */
 export function planLink({ mtu }: Conf, link: Omit<ContainerLink, "type">): Step[] {
-  return createInside({ ...link, mtu, type: [kind] });
+  return createInContainer({ ...link, mtu, type: [kind] });
 }
 
 async function check(req: Request<Conf>): Promise<void> {

@@ -1,15 +1,15 @@
 /**
- * Programs that are listened to while they run.
+ * Programs that print a line for each event, as `ip monitor` does.
  *
  * @module
  */
 import { toolEnv } from "./spawn.ts";
 
 /**
- * A program that says something whenever something happens, and ends when its stdin does. It is
- * started at once.
+ * A program that prints a line for each event and ends when its stdin is closed. The constructor
+ * starts it.
  */
-export class Listening implements AsyncDisposable {
+export class MonitorProcess implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   #news = Promise.withResolvers<void>();
   readonly #over: Promise<void>;
