@@ -32,6 +32,9 @@ read -r target <$state/target
 lines=1
 batch=
 args=$*
+# Of a script the first line.
+first=\${args%%
+*}
 case " $* " in
 *" -batch - "*)
   batch=$(cat)
@@ -43,7 +46,7 @@ case " $* " in
   ;;
 esac
 echo $((seen + lines)) >$state/seen
-echo "${real} $args" >>$state/log
+printf '%s\\n' "${real} $first" >>$state/log
 broken=$((target - seen))
 if [ $broken -lt 1 ] || [ $broken -gt $lines ]; then
   exec 9>&-
@@ -190,7 +193,7 @@ export class Faults implements AsyncDisposable {
     return exists(`${stateDir}/fired`);
   }
 
-  /** The programs run since the last {@linkcode arm}. */
+  /** The programs run since the last {@linkcode arm}, one a line. */
   get log(): string {
     return exists(`${stateDir}/log`) ? Deno.readTextFileSync(`${stateDir}/log`) : "";
   }
