@@ -115,7 +115,8 @@ async function runDeno({ name, args }: Check): Promise<Outcome> {
   return {
     name,
     passed: output.code === 0,
-    output: `${output.stdout}${output.stderr}`,
+    // What it says at last stands on stdout, if it says anything there.
+    output: `${output.stderr}${output.stdout}`,
     seconds: (performance.now() - start) / 1000,
   };
 }
