@@ -10,7 +10,9 @@ import { Random } from "./harness/random.ts";
 import { kernelTest } from "./harness/need.ts";
 import { execute, Running } from "./harness/process.ts";
 import { outsideNet } from "./harness/sandbox.ts";
-import { assertSame, difference, isUsable, snapshot } from "./harness/state.ts";
+import type { LinkAddress } from "./harness/kernel_lines.ts";
+import { isUsable } from "./harness/kernel_lines.ts";
+import { assertSame, difference, snapshot } from "./harness/state.ts";
 
 Deno.test("Random gives the same numbers for the same seed", () => {
   const draw = (seed: number) => {
@@ -22,59 +24,82 @@ Deno.test("Random gives the same numbers for the same seed", () => {
 });
 
 Deno.test("a state is usable when IPv6 addresses have their routes", () => {
-  const address = { family: "inet6", local: "2001:db8::1", prefixlen: 64, scope: "global" };
-  const looks = (flags: string[], more: object, routes: string) =>
-    isUsable([
-      [
-        "links",
-        JSON.stringify([{}, { ifname: "eth0", flags, addr_info: [{ ...address, ...more }] }]),
-      ],
-      ["routes", routes],
-    ]);
-  assertEquals(looks(["UP"], {}, "local 2001:db8::1 dev eth0 table local"), true);
-  assertEquals(looks(["UP"], {}, "2001:db8::/64 dev eth0"), false);
-  assertEquals(looks(["UP"], {}, "local 2001:db8::1 dev eth1 table local"), false);
-  assertEquals(looks(["BROADCAST"], {}, ""), true);
-  assertEquals(looks(["UP"], { tentative: true }, ""), true);
-  assertEquals(looks(["UP"], { family: "inet" }, ""), true);
+  const looks = (more: Partial<LinkAddress>, ...routes: readonly string[]) =>
+    isUsable([{ ...someAddress, ...more }], routes);
+  assertEquals(looks({}, "local 2001:db8::1/128 dev eth0 table 255"), true);
+  assertEquals(looks({}, "2001:db8::/64 dev eth0"), false);
+  assertEquals(looks({}, "local 2001:db8::1/128 dev eth1 table 255"), false);
+  assertEquals(looks({ linkIsUp: false }), true);
+  assertEquals(looks({ isTentative: true }), true);
+  assertEquals(looks({ family: "inet" }), true);
 });
 
+const someAddress: LinkAddress = {
+  dev: "eth0",
+  family: "inet6",
+  local: "2001:db8::1",
+  length: 64,
+  scope: "global",
+  broadcast: undefined,
+  isTentative: false,
+  linkIsUp: true,
+};
+
 kernelTest("a state sees every kind of change", {
-  needs: ["link:bridge", "tool:nft", "iptables-nat"],
+  needs: ["link:bridge", "link:macvlan", "tool:nft", "iptables-nat"],
 }, async (sandbox, test) => {
-  const changes: Record<string, readonly [change: string, back: string]> = {
-    "host/links": [
-      "ip link add name x0 type bridge",
-      "ip link del x0",
+  await sandbox.ip(sandbox.host, [
+    "link add br0 type bridge",
+    "link add p0 master br0 type veth peer name p1",
+    "link set dev p0 up",
+    "link set dev p1 up",
+  ]);
+  const changes: readonly (readonly [section: string, change: string, back: string])[] = [
+    ["host/links", "ip link add name x0 type bridge", "ip link del x0"],
+    ["host/links", "ip link set p1 mtu 1400", "ip link set p1 mtu 1500"],
+    ["host/links", "ip link set p1 alias name", 'ip link set p1 alias ""'],
+    ["host/links", "ip link set p1 txqueuelen 7", "ip link set p1 txqueuelen 1000"],
+    ["host/links", "ip link set p1 promisc on", "ip link set p1 promisc off"],
+    ["host/links", "ip link set p1 allmulticast on", "ip link set p1 allmulticast off"],
+    ["host/links", "bridge link set dev p0 hairpin on", "bridge link set dev p0 hairpin off"],
+    ["host/links", "bridge link set dev p0 isolated on", "bridge link set dev p0 isolated off"],
+    ["host/links", "ip link add x0 link p1 type macvlan mode bridge", "ip link del x0"],
+    ["host/addresses", "ip addr add 10.0.0.1/24 dev lo", "ip addr del 10.0.0.1/24 dev lo"],
+    [
+      "host/addresses",
+      "ip addr add 2001:db8::1/64 dev lo nodad",
+      "ip addr del 2001:db8::1/64 dev lo",
     ],
-    "host/addresses": [
-      "ip addr add 10.0.0.1/24 dev lo",
-      "ip addr del 10.0.0.1/24 dev lo",
-    ],
-    "host/routes": [
-      "ip route add 10.9.0.0/16 dev lo table 77",
-      "ip route del 10.9.0.0/16 dev lo table 77",
-    ],
-    "host/rules": [
-      "ip rule add from 10.0.0.1 table 77",
-      "ip rule del from 10.0.0.1 table 77",
-    ],
-    "host/qdiscs": [
+    ["host/routes", ...both("route add 10.9.0.0/16 dev lo table 77")],
+    ["host/routes", ...both("route add 10.9.0.0/16 dev lo mtu 1300")],
+    ["host/routes", ...both("route add blackhole 10.9.0.0/16")],
+    ["host/routes", ...both("route add 10.9.0.0/16 nexthop dev p1 nexthop dev lo")],
+    ["host/routes", ...both("-6 route add 2001:db8:9::/64 dev lo metric 7")],
+    ["host/rules", ...both("rule add from 10.0.0.1 table 77")],
+    ["host/rules", ...both("rule add fwmark 7 iif lo table 77")],
+    ["host/rules", ...both("-6 rule add to 2001:db8::/64 unreachable")],
+    ["host/neighbours", ...both("neigh add 10.0.0.9 lladdr 02:00:00:00:00:01 dev p1")],
+    [
+      "host/qdiscs",
       "tc qdisc add dev lo root tbf rate 1mbit burst 10k latency 10ms",
       "tc qdisc del dev lo root",
     ],
-    "host/nft": ["nft add table inet x0", "nft delete table inet x0"],
-    "host/sysctls": [
+    ["host/qdiscs", "tc qdisc add dev p1 ingress", "tc qdisc del dev p1 ingress"],
+    ["host/nft", "nft add table inet x0", "nft delete table inet x0"],
+    [
+      "host/sysctls",
       "echo 1 >/proc/sys/net/ipv4/ip_forward",
       "echo 0 >/proc/sys/net/ipv4/ip_forward",
     ],
-    files: [
-      `mkdir ${sandbox.dir}/x0`,
-      `rmdir ${sandbox.dir}/x0`,
+    [
+      "host/sysctls",
+      "echo 1 >/proc/sys/net/ipv4/conf/p1/proxy_arp",
+      "echo 0 >/proc/sys/net/ipv4/conf/p1/proxy_arp",
     ],
-  };
-  for (const [section, [change, back]] of Object.entries(changes)) {
-    await test.step(section, async () => {
+    ["files", `mkdir ${sandbox.dir}/x0`, `rmdir ${sandbox.dir}/x0`],
+  ];
+  for (const [section, change, back] of changes) {
+    await test.step(change, async () => {
       const before = await snapshot(sandbox);
       await sandbox.inside(sandbox.host, ["sh", "-c", change]);
       const changed = await snapshot(sandbox);
@@ -96,6 +121,36 @@ kernelTest("a state sees every kind of change", {
     await sandbox.inside(sandbox.host, ["sh", "-c", rule.replace("-A", "-D")]);
     assertSame(before, await snapshot(sandbox), { allow });
   });
+});
+
+/** Adds something by `ip`, and takes it away again. */
+function both(words: string): [change: string, back: string] {
+  return [`ip ${words}`, `ip ${words.replace(" add ", " del ")}`];
+}
+
+interface ShownLink {
+  readonly ifname: string;
+  readonly address: string;
+  readonly addr_info: readonly { readonly local: string; readonly prefixlen: number }[];
+}
+
+kernelTest("a state names what `ip` names", { needs: ["link:veth"] }, async (sandbox) => {
+  await sandbox.outside();
+  const state = await snapshot(sandbox);
+  const shown = await sandbox.ipJson<ShownLink>(sandbox.host, "address show");
+  const first = (section: string, pattern: RegExp) =>
+    state.get(section)!.map((line) => pattern.exec(line)!.slice(1).join(" "));
+  assertEquals(
+    first("host/links", /^(\S+) .* mac (\S+)/),
+    shown.map(({ ifname, address }) => `${ifname} ${address}`).sort(),
+  );
+  assertEquals(
+    first("host/addresses", /^(\S+) \S+ (\S+)/).sort(),
+    shown.flatMap(({ ifname, addr_info }) =>
+      addr_info.filter(({ local }) => !local.startsWith("fe80:"))
+        .map(({ local, prefixlen }) => `${ifname} ${local}/${prefixlen}`)
+    ).sort(),
+  );
 });
 
 kernelTest("packets arrive where somebody answers", {

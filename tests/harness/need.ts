@@ -6,6 +6,7 @@
  */
 import { cacheFolder, kernelPackage, platforms } from "../../scripts/guest/kernel.ts";
 import { isChosen, isGuest, isInOneProcess, isListing, list } from "./guest.ts";
+import { prepareNetlink } from "./netlink.ts";
 import { Sandbox } from "./sandbox.ts";
 import { executeSync } from "./process.ts";
 import { binDir, peerDir } from "./plugin.ts";
@@ -50,6 +51,7 @@ export function kernelTest(
 ): void {
   const { needs = [], quickDad = false } = options;
   const inOneProcess = isInOneProcess(options);
+  prepareNetlink();
   testWith(name, ["private", ...needs], async (test) => {
     await using sandbox = await Sandbox.create({ inOneProcess, quickDad });
     await body(sandbox, test);

@@ -133,10 +133,16 @@ export class StandingHost {
 
   /** Gives what it cannot take away. */
   async #clean(): Promise<string[]> {
+    if ((await this.#left()).length === 0) return [];
     const links = [...linksOf(this.#worker.pid)];
     const lines = [...links.map((name) => `link del dev ${name}\n`), "link set dev lo up\n"];
-    const state = await stateOf("host", this.netns, { script: clean, stdin: lines.join("") });
-    return difference(this.#pristine, state);
+    const argv = ["nsenter", `--net=${this.netns}`, "--", "sh", "-c", clean];
+    await must(argv, { stdin: lines.join("") });
+    return await this.#left();
+  }
+
+  async #left(): Promise<string[]> {
+    return difference(this.#pristine, await stateOf("host", this.netns));
   }
 }
 

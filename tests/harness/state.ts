@@ -5,6 +5,9 @@
  *
  * @module
  */
+import type { KernelLines } from "./kernel_lines.ts";
+import { kernelLines } from "./kernel_lines.ts";
+import { inNetns } from "./netlink.ts";
 import { must } from "./process.ts";
 import type { ResidueId } from "./residue.ts";
 import { residueReason } from "./residue.ts";
@@ -20,39 +23,16 @@ export interface SameOptions {
   readonly only?: RegExp;
 }
 
-/**
- * Everything of one namespace by as few programs as can be, for in a guest kernel
- * each costs tens of milliseconds. iptables has nothing to show where nft shows no
- * table and the kernel no older one. The tools are found past the wrappers of `fault.ts`.
- */
-const script = `export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
-at() { printf '\\n@@@ %s\\n' "$1"; }
-links=$(ip -d -j address)
-at links; echo "$links"
-at routes; ip -6 rule; ip -batch - <<END
-rule
-route show table all
-neigh show nud permanent
-END
-case $links in *'"bridge"'*) at vlans; bridge -j vlan show ;; esac
-at qdiscs; tc qdisc show
-legacy=
-for names in ip ip6; do
-  { read -r _ </proc/net/\${names}_tables_names; } 2>/dev/null && legacy=1
-done
-nft=$(nft -j list ruleset) || nft='"table"'
-case $nft$legacy in
-*'"table"'* | *1) at iptables; iptables-save; ip6tables-save ;;
-esac
-[ -z "$legacy" ] || { at iptables-legacy; iptables-legacy-save; ip6tables-legacy-save; }
-case $nft in '{'*) at nft; echo "$nft" ;; esac
-at sysctls
-cd /proc/sys
-grep -s '' net/ipv4/ip_forward net/ipv6/conf/all/forwarding \\
-  net/ipv4/conf/*/route_localnet net/ipv4/conf/*/proxy_arp net/ipv4/conf/*/rp_filter \\
-  net/ipv6/conf/*/accept_ra net/ipv6/conf/*/disable_ipv6
-at end
-`;
+/** Programs that show what netlink alone does not tell, by the section that they fill. */
+const programs = {
+  vlans: "bridge -j vlan show",
+  qdiscs: "tc qdisc show",
+  iptables: "iptables-save; ip6tables-save",
+  "iptables-legacy": "iptables-legacy-save; ip6tables-legacy-save",
+  nft: "nft -j list ruleset",
+} as const;
+
+type Section = keyof typeof programs;
 
 /** The namespaces and the folder of a test. */
 export interface TestHost {
@@ -74,147 +54,116 @@ export async function snapshot(sandbox: TestHost): Promise<State> {
   return state;
 }
 
-/** Takes the state of one namespace, in which a script may run before. */
-export async function stateOf(
-  name: string,
-  path: string,
-  before: { script?: string; stdin?: string } = {},
-): Promise<State> {
-  const inside = (lines: string, stdin?: string) =>
-    must(["nsenter", `--net=${path}`, "--", "sh", "-c", lines], { stdin });
-  let found = sections(await inside(`${before.script ?? ""}\n${script}`, before.stdin));
-  for (let tries = 0; tries < 50 && !isUsable(found); tries++) {
+/** Takes the state of one namespace. */
+export async function stateOf(name: string, path: string): Promise<State> {
+  const { kernel, variables, legacy } = await lookWhenUsable(path);
+  const shown = await show(path, [
+    ...(kernel.hasBridge ? ["vlans"] as const : []),
+    ...(kernel.qdiscs ? [] : ["qdiscs"] as const),
+    // iptables has nothing to show where nft has no table and the kernel no older one.
+    ...(kernel.hasTables || legacy ? ["nft", "iptables"] as const : []),
+    ...(legacy ? ["iptables-legacy"] as const : []),
+  ]);
+  const { links, addresses, routes, rules, neighbours, qdiscs = [] } = kernel;
+  const lines = { links, addresses, routes, rules, neighbours, qdiscs, ...shown };
+  return new Map(
+    Object.entries({ ...lines, sysctls: variables })
+      .map(([section, lines]) => [`${name}/${section}`, lines.toSorted()]),
+  );
+}
+
+/** What a namespace tells without a program. */
+interface Look {
+  readonly kernel: KernelLines;
+  readonly variables: readonly string[];
+  /** Whether the kernel has a table of the older iptables. */
+  readonly legacy: boolean;
+}
+
+/** The kernel makes the routes of IPv6 addresses a little later; nothing waits for them for ever. */
+async function lookWhenUsable(path: string): Promise<Look> {
+  let found = inNetns(path, look);
+  for (let tries = 0; tries < 50 && !found.kernel.usable; tries++) {
     await new Promise((resolve) => setTimeout(resolve, 20));
-    found = sections(await inside(script));
+    found = inNetns(path, look);
   }
-  const state = new Map<string, readonly string[]>();
-  for (const [section, text] of found) {
-    for (const [key, lines] of Object.entries(canonical(section, text))) {
-      state.set(`${name}/${key}`, [...lines].sort());
-    }
-  }
-  return state;
+  return found;
 }
 
-/**
- * Whether IPv6 addresses have their routes: the kernel makes them a little later, also for one
- * that it does not look for duplicates of (Linux, `net/ipv6/addrconf.c`, `addrconf_dad_work`).
- */
-export function isUsable(found: readonly (readonly [section: string, text: string])[]): boolean {
-  const { links = "", routes = "" } = Object.fromEntries(found);
-  const up = (jsonOf(links.trim()) as Link[]).filter(hasName)
-    .filter(({ flags }) => flags.includes("UP"));
-  return up.flatMap(({ ifname, addr_info = [] }) =>
-    addr_info.filter(({ family, tentative }) => family === "inet6" && !tentative)
-      .map(({ local }) => `local ${local} dev ${ifname} `)
-  ).every((route) => routes.includes(route));
+/** Looks at the namespace in which this thread is. */
+function look(): Look {
+  const legacy = ["ip", "ip6"].some((family) =>
+    readFile(`/proc/thread-self/net/${family}_tables_names`) !== ""
+  );
+  return { kernel: kernelLines(), variables: [...variableLines()], legacy };
 }
 
-function sections(text: string): [string, string][] {
-  const parts = text.split(/^@@@ /m).slice(1, -1);
+/** Variables that plugins set: of each link, and of the namespace. */
+const variables = {
+  "net/ipv4/conf": ["route_localnet", "proxy_arp", "rp_filter"],
+  "net/ipv6/conf": ["accept_ra", "disable_ipv6"],
+} as const;
+const commonVariables = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
+
+function* variableLines(): Generator<string> {
+  const names = Object.entries(variables).flatMap(([dir, names]) =>
+    [...Deno.readDirSync(`/proc/sys/${dir}`)]
+      .flatMap(({ name: link }) => names.map((name) => `${dir}/${link}/${name}`))
+  );
+  for (const name of [...commonVariables, ...names]) {
+    const value = readFile(`/proc/sys/${name}`);
+    if (value) yield `${name}=${value}`;
+  }
+}
+
+/** What a small file says; nothing when it is not there, or goes in the meantime. */
+function readFile(path: string): string {
+  try {
+    return Deno.readTextFileSync(path).trim();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  }
+}
+
+/** What programs say in a namespace, found past the wrappers of `fault.ts`. */
+async function show(
+  path: string,
+  wanted: readonly Section[],
+): Promise<Readonly<Record<string, readonly string[]>>> {
+  if (wanted.length === 0) return {};
+  const script = wanted.map((section) => `printf '\\n@@@ ${section}\\n'; ${programs[section]}\n`);
+  const env = { LC_ALL: "C", PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
+  const argv = ["nsenter", `--net=${path}`, "--", "sh", "-c", `${script.join("")}:`];
+  const parts = sections(await must(argv, { env }));
+  return Object.fromEntries(parts.map(([section, text]) => [section, canonical(section, text)]));
+}
+
+function sections(text: string): [Section, string][] {
+  const parts = text.split(/^@@@ /m).slice(1);
   return parts.map((part) => {
     const end = part.indexOf("\n");
-    return [part.slice(0, end), part.slice(end + 1)];
+    return [part.slice(0, end) as Section, part.slice(end + 1).trim()];
   });
 }
 
-/** The lines of what one program said, in canonical form, by section. */
-export function canonical(section: string, text: string): Record<string, readonly string[]> {
-  const trimmed = text.trim();
+/** The lines of what one program said, in canonical form. */
+function canonical(section: Section, text: string): readonly string[] {
   switch (section) {
-    case "links": {
-      const links = (jsonOf(trimmed) as Link[]).filter(hasName);
-      return { links: links.map(linkLine), addresses: links.flatMap(addressLines) };
-    }
-    case "routes":
-      return routing(linesOf(trimmed));
     case "vlans":
-      return { vlans: (jsonOf(trimmed) as PortVlans[]).flatMap(vlanLines) };
+      return (JSON.parse(text || "[]") as PortVlans[]).flatMap(vlanLines);
     case "qdiscs":
-      return { qdiscs: linesOf(trimmed).map((line) => line.replace(/ refcnt \d+/, "")) };
-    case "iptables":
-    case "iptables-legacy":
-      return { [section]: iptablesLines(trimmed) };
+      return linesOf(text).map((line) => line.replace(/ refcnt \d+/, ""));
     case "nft":
-      return { nft: nftLines(trimmed) };
-    case "sysctls":
-      return { sysctls: linesOf(trimmed).map((line) => line.replace(/:(?=[^:]*$)/, "=")) };
+      // A kernel without nftables, or a host without the program.
+      return text ? nftLines(text) : [];
     default:
-      return { [section]: linesOf(trimmed) };
+      return iptablesLines(text);
   }
-}
-
-/** Rules start with their priority, permanent neighbours end with that word; the rest are routes. */
-function routing(lines: readonly string[]): Record<string, readonly string[]> {
-  const kinds = Object.groupBy(
-    lines,
-    (line) => /^\d+:\t/.test(line) ? "rules" : / PERMANENT$/.test(line) ? "neighbours" : "routes",
-  );
-  return { ...kinds, routes: (kinds.routes ?? []).filter(isSettled).map(routeLine) };
-}
-
-function jsonOf(text: string): unknown {
-  return JSON.parse(text || "[]");
 }
 
 function linesOf(text: string): string[] {
   return text.split("\n").map((line) => line.trim()).filter(Boolean);
-}
-
-interface Link {
-  readonly ifname: string;
-  readonly flags: readonly string[];
-  readonly mtu: number;
-  readonly master?: string;
-  readonly address?: string;
-  readonly ifalias?: string;
-  readonly promiscuity: number;
-  readonly txqlen?: number;
-  readonly linkinfo?: {
-    readonly info_kind?: string;
-    readonly info_data?: Readonly<Record<string, unknown>>;
-    readonly info_slave_data?: Readonly<Record<string, unknown>>;
-  };
-  readonly addr_info?: readonly Address[];
-}
-
-interface Address {
-  readonly family: string;
-  readonly local: string;
-  readonly prefixlen: number;
-  readonly scope: string;
-  readonly broadcast?: string;
-  readonly label?: string;
-  readonly tentative?: boolean;
-}
-
-/** `ip -j` prints an empty object for each thing it filters out. */
-function hasName(link: Link): boolean {
-  return link.ifname !== undefined;
-}
-
-function linkLine(link: Link): string {
-  const { info_kind, info_data = {}, info_slave_data = {} } = link.linkinfo ??
-    {};
-  const words = [
-    link.ifname,
-    info_kind ?? "plain",
-    link.flags.includes("UP") ? "up" : "down",
-    `mtu ${link.mtu}`,
-    `mac ${link.address}`,
-    link.master && `master ${link.master}`,
-    link.ifalias && `alias "${link.ifalias}"`,
-    link.promiscuity > 0 && `promiscuity ${link.promiscuity}`,
-    link.flags.includes("ALLMULTI") && "allmulti",
-    link.txqlen && `qlen ${link.txqlen}`,
-    ...["vlan_filtering", "mode", "id", "table"].map((key) => word(key, info_data[key])),
-    ...["hairpin", "isolated"].map((key) => word(key, info_slave_data[key])),
-  ];
-  return words.filter(Boolean).join(" ");
-}
-
-function word(key: string, value: unknown): string | undefined {
-  return value === undefined || value === false || value === 0 ? undefined : `${key} ${value}`;
 }
 
 interface PortVlans {
@@ -230,27 +179,6 @@ function vlanLines({ ifname, vlans = [] }: PortVlans): string[] {
   return vlans.map(({ vlan, vlanEnd = vlan, flags = [] }) =>
     [ifname, vlanEnd === vlan ? vlan : `${vlan}-${vlanEnd}`, ...flags].join(" ")
   );
-}
-
-function addressLines({ ifname, addr_info = [] }: Link): string[] {
-  return addr_info.filter(({ local }) => !local.startsWith("fe80:")).map((address) =>
-    `${ifname} ${address.family} ${address.local}/${address.prefixlen} scope ${address.scope}${
-      address.broadcast ? ` brd ${address.broadcast}` : ""
-    }`
-  );
-}
-
-/**
- * Link-local addresses and their routes come by themselves, some time after a
- * link has come up, and go with the link.
- */
-function isSettled(line: string): boolean {
-  return !/\b(fe80::|ff00::\/8)/.test(line);
-}
-
-/** State of the carrier and timers come and go by themselves. */
-function routeLine(line: string): string {
-  return line.replace(/ (linkdown|dead)\b/g, "").replace(/ expires \d+sec/, "");
 }
 
 /** Each line with its table in front; comments and counters are left out. */
