@@ -20,7 +20,7 @@ import { countTests, none, testsRun, total } from "./report.ts";
  * says another number: several times what a machine takes that has nothing else to do. One that
  * hangs is ended by its silence (`guest/boot.ts`).
  */
-const minutes = 25;
+const minutes = 60;
 
 /** Tests for which starting one more guest is worth its time. */
 const testsOfGuest = 8;
