@@ -178,8 +178,8 @@ export class LeaseKeeper<F extends Family = Family> {
     return {
       record: () => this.#record,
       isActive: () => !this.#suspended && this.phase !== "ended",
-      replaced: (replaces) => {
-        this.#record = { ...this.#record, replacedAcks: replaces };
+      replaced: (replacedAcks) => {
+        this.#record = { ...this.#record, replacedAcks };
         this.#write();
       },
       say: (text) => this.#say(text),

@@ -26,14 +26,14 @@ export interface QueueDeadline {
  * does not come in time, or `signal` is aborted before.
  */
 export async function runBeforeDeadline<T>(
-  { queue: turns, clock, start, within, signal, lane }: QueueDeadline,
+  { queue, clock, start, within, signal, lane }: QueueDeadline,
   task: (left: number) => Promise<T>,
 ): Promise<T | undefined> {
   const remaining = () => within - Math.max(clock.now() - start, 0);
   const late = new AbortController();
   const stop = clock.after(Math.max(remaining(), 0), () => late.abort());
   const any = AbortSignal.any([signal, late.signal]);
-  return await turns.run({ signal: any, lane }, async () => {
+  return await queue.run({ signal: any, lane }, async () => {
     stop();
     return await task(Math.max(remaining(), shortestExchange));
   }).finally(stop);

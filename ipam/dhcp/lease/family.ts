@@ -20,9 +20,9 @@ import { leasedAddress6, leaseParameters6, leaseProtocol6, lifetimesAt } from ".
 /** How packets reach servers. */
 export interface Transport {
   /** Runs a DHCPv4 exchange in a container. */
-  readonly runExchange4: (holding: ExchangeJob4, signal: AbortSignal) => Promise<ExchangeResult4>;
+  readonly runExchange4: (job: ExchangeJob4, signal: AbortSignal) => Promise<ExchangeResult4>;
   /** Runs a DHCPv6 exchange in a container. */
-  readonly runExchange6: (holding: ExchangeJob6, signal: AbortSignal) => Promise<ExchangeResult6>;
+  readonly runExchange6: (job: ExchangeJob6, signal: AbortSignal) => Promise<ExchangeResult6>;
   /** Sends a DHCPRELEASE from the host. */
   readonly releaseFromHost: (goal: ExchangeGoal4, client: Client4) => Promise<unknown>;
   /** Finds the namespace of a lease; `undefined` when it is gone, or another one is at its path. */
@@ -69,19 +69,19 @@ export interface AcquisitionErrors {
 /** Gives the acknowledgement of an acquisition, or throws. `ended` is absent when its turn has not come. */
 export function requireAck<A>(
   ended: ExchangeEnding<A> | undefined,
-  refusals: AcquisitionErrors,
+  errors: AcquisitionErrors,
 ): ExchangeEnding<A> & { readonly kind: "acked" } {
   switch (ended?.kind) {
     case "acked":
       return ended;
     case "failed":
     case "refused":
-      throw refusals[ended.kind](ended.message);
+      throw errors[ended.kind](ended.message);
     case "link missing":
     case "namespace gone":
-      throw refusals[ended.kind]();
+      throw errors[ended.kind]();
     default:
-      throw refusals.cancelled();
+      throw errors.cancelled();
   }
 }
 
@@ -90,7 +90,6 @@ export interface FamilyOps<F extends Family> {
   readonly protocol: LeaseProtocol<FamilyTypes[F]["ack"], FamilyTypes[F]["goal"]>;
   /** Makes the goal of an acquisition, of this address if the server agrees. */
   acquireGoal(address: Ip | undefined): FamilyTypes[F]["goal"];
-
   /** Gives the leased address. */
   addressOf(ack: FamilyTypes[F]["ack"]): Ip;
   /** Makes the lease's part of a CNI result. Throws a `CniError` of code 104 when it has none. */
@@ -105,7 +104,7 @@ export interface FamilyOps<F extends Family> {
   /** Whether the host can release a lease whose container is gone. */
   readonly canReleaseFromHost: boolean;
   /** Releases a lease from the host. Rejects when the family cannot. */
-  releaseFromHost(transport: Transport, left: HostRelease<F>): Promise<unknown>;
+  releaseFromHost(transport: Transport, release: HostRelease<F>): Promise<unknown>;
 }
 
 /** A lease to release from the host: its container is gone. */

@@ -41,11 +41,11 @@ export function withReplacedAck<F extends Family>(
   record: LeaseRecordOf<F>,
   ack: FamilyTypes[F]["ack"],
 ): LeaseRecordOf<F> {
-  const { replacedAcks: replaces } = record;
-  const [given, ...before] = partsOf(record, [ack, ...replaces]);
+  const { replacedAcks } = record;
+  const [given, ...before] = partsOf(record, [ack, ...replacedAcks]);
   if (before.some((other) => isEqual(other, given!))) return record;
   // The interface has the first for certain; of the others it may have the latest ones.
-  const [first, ...more] = [...replaces, ack];
+  const [first, ...more] = [...replacedAcks, ack];
   return { ...record, replacedAcks: [first!, ...more.slice(1 - mostReplaced)] };
 }
 
@@ -85,15 +85,15 @@ export class LeaseInterface<F extends Family> {
   async #change(): Promise<void> {
     const owner = this.#owner;
     const record = owner.record();
-    const { replacedAcks: replaces, lease, ifName } = record;
+    const { replacedAcks, lease, ifName } = record;
     const netns = this.#tools.netnsOf(record);
-    if (replaces.length === 0 || !netns || !owner.isActive() || lease.refused) return;
-    const [after, ...before] = partsOf(record, [lease.ack, ...replaces]);
+    if (replacedAcks.length === 0 || !netns || !owner.isActive() || lease.refused) return;
+    const [after, ...before] = partsOf(record, [lease.ack, ...replacedAcks]);
     const lifetimes = familyOps(record.family).lifetimesAt(lease, this.#tools.clock.now());
     await this.#tools.apply(
       planInterfaceChange({ netns, ifName }, { before, after: after!, lifetimes }),
     );
-    owner.replaced(owner.record().replacedAcks.filter((ack) => !replaces.includes(ack)));
+    owner.replaced(owner.record().replacedAcks.filter((ack) => !replacedAcks.includes(ack)));
     // Changed times alone are not logged.
     if (before.every((one) => isEqual(one, after!))) return;
     owner.say(`the interface has ${after!.ips[0]!.address} now, and what else the lease says`);

@@ -148,7 +148,7 @@ function fresh<A, G>(
   now: number,
 ): LeaseState<A, G> {
   return {
-    settings: settings,
+    settings,
     lease,
     phase: "bound",
     running: false,
@@ -334,7 +334,7 @@ function onAck<A, G>(
   event: LeaseEvent<A> & { readonly kind: "acked" },
 ): LeaseStep<A, G> {
   const { now, age } = event;
-  const { lease: before, settings: settings } = state;
+  const { lease: before, settings } = state;
   const { protocol, random } = settings;
   const ack = protocol.completed(event.ack, before.ack);
   if (!ack) return onFailure(found(state, now), now);
