@@ -248,13 +248,13 @@ kernelTest("only what is the interface's goes along", { needs }, async (sandbox)
     ],
   });
   const main = await routes(sandbox, netns, "main");
-  const isHostEndOf = (line: string) => line.includes("dev dummy1");
+  const isOwn = (line: string) => line.includes("dev dummy1");
   await succeed(sandbox, callOf(netns, { ifname: "dummy1", vrf: "vrf1" })("ADD"));
   const inside = await routes(sandbox, netns, 1);
-  assertEquals(inside, main.filter(isHostEndOf));
+  assertEquals(inside, main.filter(isOwn));
   assert(inside.includes("10.11.10.0/24 via 10.0.0.1 dev dummy1 metric 100"));
   assert(inside.includes("1111:ddde::/80 via abcd:1234:fffe::1 dev dummy1 metric 1024"));
-  assertEquals(await routes(sandbox, netns, "main"), main.filter((line) => !isHostEndOf(line)));
+  assertEquals(await routes(sandbox, netns, "main"), main.filter((line) => !isOwn(line)));
 });
 
 kernelTest("what cannot join is refused, and nothing changes", { needs }, async (sandbox, test) => {

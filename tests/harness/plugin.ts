@@ -89,7 +89,7 @@ export async function callPlugin(
   call: PluginCall,
 ): Promise<PluginOutput> {
   const stdin = pluginStdin(call);
-  const output = sandbox.standing && typeof stdin === "string" && isHostEndOf(call)
+  const output = sandbox.standing && typeof stdin === "string" && isOwn(call)
     ? await callInProcess(sandbox.standing, { type: call.type, env: pluginEnv(call), stdin })
     : await execute(pluginArgv(sandbox, call), {
       stdin,
@@ -101,7 +101,7 @@ export async function callPlugin(
 }
 
 /** Whether the plugin under test is called, and nothing but its answer matters. */
-function isHostEndOf({ type, binDir, deadline }: PluginCall): boolean {
+function isOwn({ type, binDir, deadline }: PluginCall): boolean {
   return binDir === undefined && deadline === undefined && types.includes(type);
 }
 
