@@ -7,6 +7,7 @@
  */
 import { CniError, codes, toCniError } from "../cni/error.ts";
 import type { Io, Subcommand } from "./cli.ts";
+import { print } from "../host/print.ts";
 import { Cli } from "./cli.ts";
 import { nearest } from "./nearest.ts";
 import { flagHelp, parseFlags, UsageError } from "./options.ts";
@@ -65,23 +66,13 @@ export async function main(args: readonly string[]): Promise<never> {
   Deno.exit(
     await run(args, {
       env: (name) => Deno.env.get(name),
-      stdout: (text) => write(Deno.stdout, text),
-      stderr: (text) => write(Deno.stderr, text),
+      stdout: (text) => print(Deno.stdout, text),
+      stderr: (text) => print(Deno.stderr, text),
       stdoutIsTerminal: Deno.stdout.isTerminal(),
       stderrIsTerminal: Deno.stderr.isTerminal(),
       signal: stop.signal,
     }),
   );
-}
-
-/** A reader that has gone away (`| head`) is no reason to fail. */
-function write(stream: { writeSync(data: Uint8Array): number }, text: string): void {
-  const bytes = new TextEncoder().encode(text);
-  try {
-    for (let done = 0; done < bytes.length;) done += stream.writeSync(bytes.subarray(done));
-  } catch (error) {
-    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
-  }
 }
 
 /** Runs a command line; gives the exit status. Never throws. */

@@ -26,6 +26,7 @@ import {
   reconcile,
   versions,
 } from "./version.ts";
+import { print } from "../host/print.ts";
 
 /** What a runtime gives a plugin. */
 export interface Input {
@@ -79,8 +80,8 @@ export async function serve(plugin: Plugin, load?: Load): Promise<never> {
     load,
     signal: interrupted.signal,
   });
-  write(Deno.stderr, outcome.stderr);
-  write(Deno.stdout, outcome.stdout);
+  print(Deno.stderr, outcome.stderr);
+  print(Deno.stdout, outcome.stdout);
   Deno.exit(outcome.exit);
 }
 
@@ -239,16 +240,4 @@ function readStdin(): string {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") +
     decoder.decode();
-}
-
-/** A reader that has gone away is no reason to fail: the work is done. */
-function write(stream: { writeSync(data: Uint8Array): number }, text: string): void {
-  const bytes = new TextEncoder().encode(text);
-  try {
-    for (let done = 0; done < bytes.length;) {
-      done += stream.writeSync(bytes.subarray(done));
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
-  }
 }

@@ -7,8 +7,7 @@
 import type { Link } from "../host/ip_link.ts";
 import type { AttachmentKey } from "../cni/attachment_key.ts";
 import type { Result } from "../cni/types.ts";
-import { readFileIfExists } from "../host/files.ts";
-import { readProc } from "../host/proc.ts";
+import { bootId, machineId } from "../host/machine_id.ts";
 import { currentNetns } from "../ns/netns.ts";
 import { sha512 } from "./names.ts";
 
@@ -68,8 +67,7 @@ export async function sharedMac(name: string): Promise<string> {
 
 /** What tells this host from others: its machine ID, or where it has none, this boot. */
 function hostId(): string {
-  const machine = readFileIfExists("/etc/machine-id")?.trim();
-  return machine || readProc("/proc/sys/kernel/random/boot_id").trim();
+  return machineId() ?? bootId();
 }
 
 /** A locally administered unicast address from hex digits. */

@@ -14,11 +14,6 @@ export interface Netns {
   readonly ino: number;
 }
 
-/** Identity of the running boot. */
-export function bootId(): string {
-  return readProc("/proc/sys/kernel/random/boot_id").trim();
-}
-
 /** When the host was booted by its clock of now, in milliseconds since 1970. */
 export function bootTime(): number {
   return Date.now() - parseFloat(readProc("/proc/uptime")) * 1000;

@@ -18,7 +18,8 @@ import { Index } from "./index.ts";
 import type { Entry, EntryChange } from "./layout.ts";
 import { Layout } from "./layout.ts";
 import type { Netns } from "./liveness.ts";
-import { bootId, bootTime, isGone } from "./liveness.ts";
+import { bootId } from "../../host/machine_id.ts";
+import { bootTime, isGone } from "./liveness.ts";
 import type { Reservation } from "./reservation.ts";
 import { formatKey, parseKey } from "./reservation.ts";
 

@@ -7,7 +7,7 @@ import type { AttachmentKey } from "../../../cni/attachment_key.ts";
 import type { Family } from "../../../host/ip.ts";
 import type { Options4 } from "../codec/message4.ts";
 import type { Conf } from "./conf.ts";
-import { failureOf, readFileIfExists } from "../../../host/files.ts";
+import { machineId } from "../../../host/machine_id.ts";
 import { option6 } from "../codec/options6.ts";
 import { clientIdentifier, parameterRequestList, providedOptions } from "./client_options.ts";
 import { clientIdentity6 } from "./duid.ts";
@@ -76,11 +76,4 @@ async function clientSettings6(
     ...await clientIdentity6(attachment, { host: machineId() }),
     requested: [option6.nameServers.code, option6.searchList.code],
   };
-}
-
-/** The machine ID, which tells this machine from others; `undefined` where it is not known. */
-function machineId(): string | undefined {
-  let id: string | undefined;
-  failureOf(() => id = readFileIfExists("/etc/machine-id")?.trim());
-  return id;
 }
