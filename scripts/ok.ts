@@ -7,13 +7,19 @@
 import { spawn } from "../host/spawn.ts";
 import { root } from "./build.ts";
 import { readOptions, runTask } from "./command_line.ts";
+import { pureTestEnv, pureTestWords } from "./pure.ts";
 import { findTests, split } from "./test_files.ts";
+
+/** Variables by their names. */
+type Environment = Readonly<Record<string, string>>;
 
 /** One part of the gate. */
 export interface Check {
   readonly name: string;
   /** Arguments of `deno`. */
   readonly args: readonly string[];
+  /** Variables for it alone. */
+  readonly env?: Environment;
 }
 
 /** How a check ended. */
@@ -52,14 +58,18 @@ const others: readonly Check[] = [
 const mostShares = 4;
 
 /** The tests beside the code, dealt out to processes: files of one folder take about the same time. */
-export function testChecks(files: readonly string[], count: number): Check[] {
+export function testChecks(
+  files: readonly string[],
+  { count, env = {} }: { readonly count: number; readonly env?: Environment },
+): Check[] {
   const shares = Math.min(count, mostShares);
   return Array.from({ length: shares }, (_, share) => ({
     name: `pure tests ${share + 1}/${shares}`,
     args: [
-      ...["test", "-A", "--no-check", "scripts/pure_tests.ts", "--"],
-      ...files.filter((_, index) => index % shares === share),
+      ...["test", "-A", "--no-check"],
+      ...pureTestWords(files.filter((_, index) => index % shares === share)),
     ],
+    env,
   }));
 }
 
@@ -90,13 +100,19 @@ export async function runChecks(
   return outcomes;
 }
 
-/** What is printed of a check: its line, and before it what a failed one has said. */
+/** What is printed of a check: its line, and before it what a failed one has said but for tests that passed. */
 export function reportOf({ name, passed, output, seconds }: Outcome): string {
   const line = `${passed ? "ok" : "FAILED"} ${name} (${seconds.toFixed(1)} s)`;
   const said = output.trimEnd();
-  if (!passed) return `\n${said}\n\n${line}`;
+  if (!passed) return `\n${withoutPassed(said)}\n\n${line}`;
   const last = said.slice(said.lastIndexOf("\n") + 1);
   return last === "" ? line : `${line}: ${last}`;
+}
+
+/** What was said of anything but tests that passed. */
+function withoutPassed(said: string): string {
+  // deno-lint-ignore no-control-regex -- colours
+  return said.split("\n").filter((line) => !/ \.\.\. (\x1b\[\d+m)?ok\b/.test(line)).join("\n");
 }
 
 /** The last line. */
@@ -105,11 +121,11 @@ export function verdict(outcomes: readonly Outcome[]): string {
   return failed.length > 0 ? `The gate is closed: ${failed.join(", ")}` : "The gate is open";
 }
 
-async function runDeno({ name, args }: Check): Promise<Outcome> {
+async function runDeno({ name, args, env }: Check): Promise<Outcome> {
   const start = performance.now();
   const output = await spawn(Deno.execPath(), args, {
     inherit: true,
-    env: Deno.stdout.isTerminal() ? {} : { NO_COLOR: "1" },
+    env: { ...env, ...(!Deno.stdout.isTerminal() && { NO_COLOR: "1" }) },
     deadline: 60 * 60_000,
   }).catch((error: Error) => ({ code: 1, stdout: "", stderr: error.message }));
   return {
@@ -125,7 +141,7 @@ async function main(): Promise<void> {
   readOptions(Deno.args, {});
   Deno.chdir(root);
   const processors = navigator.hardwareConcurrency;
-  const tests = testChecks(split(findTests(root)).pure, processors);
+  const tests = testChecks(split(findTests(root)).pure, { count: processors, env: pureTestEnv() });
   const outcomes = await runChecks([...tests, ...others], {
     run: runDeno,
     // One more than there are processors, because tests wait for each other's programs.

@@ -56,6 +56,16 @@ Deno.test("a check that failed is shown whole", () => {
   );
 });
 
+Deno.test("of tests that passed nothing is shown where others failed", () => {
+  const [green, plain] = ["\x1b[32m", "\x1b[0m"];
+  const output =
+    `a ... ${green}ok${plain} (1ms)\nb ... ok (2ms)\nc ... FAILED (1ms)\nc => x.ts:1:2\n`;
+  assertEquals(
+    reportOf(outcomeOf("tests", { passed: false, output })),
+    "\nc ... FAILED (1ms)\nc => x.ts:1:2\n\nFAILED tests (1.0 s)",
+  );
+});
+
 Deno.test("the last line names what failed", () => {
   assertEquals(verdict([outcomeOf("a"), outcomeOf("b")]), "The gate is open");
   const failed = [
@@ -68,9 +78,9 @@ Deno.test("the last line names what failed", () => {
 
 Deno.test("each test file is in one share, and a share is named by its number", () => {
   const files = ["a_test.ts", "b_test.ts", "c_test.ts"];
-  const [first, second, ...more] = testChecks(files, 2);
+  const [first, second, ...more] = testChecks(files, { count: 2 });
   assertEquals([first!.name, second!.name, more], ["pure tests 1/2", "pure tests 2/2", []]);
   assertEquals(first!.args.slice(-3), ["--", "a_test.ts", "c_test.ts"]);
   assertEquals(second!.args.slice(-2), ["--", "b_test.ts"]);
-  assertEquals(testChecks(files, 64).length, 4);
+  assertEquals(testChecks(files, { count: 64 }).length, 4);
 });

@@ -22,6 +22,7 @@ import { compileEach, CompileError } from "./compile.ts";
 import { install } from "./install.ts";
 import { ensurePackages, testPackages } from "./packages.ts";
 import { names } from "./permissions.ts";
+import { pureTestEnv, pureTestWords } from "./pure.ts";
 import type { Counts } from "./report.ts";
 import { countTests, none, summary, total, whyNoneRan } from "./report.ts";
 import type { TestFiles } from "./test_files.ts";
@@ -161,7 +162,7 @@ async function run(
 
 /** The pure tests, in one process. */
 async function runPure(files: readonly string[], { flags }: Plan): Promise<Counts> {
-  return await run({ words: [...flags, `${root}/scripts/pure_tests.ts`, "--", ...files] });
+  return await run({ words: [...flags, ...pureTestWords(files)], env: pureTestEnv() });
 }
 
 /** What enters private namespaces; without root, as the root of a namespace of users. */

@@ -1,4 +1,6 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { spawn } from "../host/spawn.ts";
+import { root } from "./build.ts";
 import { insideWords, longestFirst, readArguments, requireUse } from "./test.ts";
 
 const plain = { packaging: undefined, orLaunchers: false, vm: false, paths: [], flags: [] };
@@ -55,6 +57,26 @@ Deno.test("an option that the files have no use for is refused", () => {
   assertThrows(() => requireUse(vm, files), Error, 'Cannot test "host/ip_test.ts" in a guest');
   const all = { kernel: ["tests/a_test.ts"], pure: ["host/ip_test.ts"] };
   requireUse(readArguments(["--vm", "--compiled"]), all);
+});
+
+/** Status and last lines of `deno task test`, which tests one file beside the code. */
+async function testDummy(...args: string[]): Promise<{ code: number; lines: string[] }> {
+  const words = ["run", "-A", "--no-check", `${root}/scripts/test.ts`, "plugins/dummy_test.ts"];
+  const { code, stdout, stderr } = await spawn(Deno.execPath(), [...words, ...args], {
+    inherit: true,
+    env: { NO_COLOR: "1" },
+    deadline: 600_000,
+  });
+  return { code, lines: `${stderr}${stdout}`.trim().split("\n") };
+}
+
+Deno.test("a run of nothing is a failure, and a run of something is none", async () => {
+  const nothing = await testDummy("--", "--filter", "zzznothing");
+  assertEquals([nothing.code, nothing.lines.at(-1)], [1, "0 passed, 0 failed"]);
+  assert(nothing.lines.includes("Cannot run any of the tests: the filter matches none"));
+  const { code, lines } = await testDummy();
+  assertEquals(code, 0);
+  assertMatch(lines.at(-1)!, /^[1-9]\d* passed, 0 failed$/);
 });
 
 Deno.test("only root enters private namespaces without one of users", () => {
