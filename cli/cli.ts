@@ -30,7 +30,7 @@ export interface Io {
 export interface Subcommand {
   /** `add NETWORK NETNS`. */
   readonly usage: string;
-  /** What it does, in some lines. */
+  /** Description of the subcommand, in some lines. */
   readonly text: string;
   readonly example: string;
   readonly flags: readonly FlagName[];

@@ -48,7 +48,7 @@ the next NAME is taken, and what failed can be tried again.`,
   },
 };
 
-/** What has become of one name. */
+/** Outcome for one name. */
 interface Down {
   readonly name: string;
   /** `IFNAME on NETWORK` of what was removed. */

@@ -133,7 +133,7 @@ function reservedFindings(config: JsonObject, at: string): Finding[] {
     }));
 }
 
-/** What may stand in an object; `undefined` where everything may. */
+/** Keys that an object may have; `undefined` where it may have any. */
 type Known = Readonly<Record<string, Decoder<unknown> | undefined>>;
 
 /** The keys of a plugin, of its IPAM plugin, and those of every plugin. */

@@ -51,7 +51,7 @@ interface Shown {
   readonly state: string;
 }
 
-/** What has changed since ADD; empty means nothing. */
+/** Change since ADD; empty when there is none. */
 function stateOf(
   { netns, network }: CachedAttachment,
   networks: ReadonlySet<string | undefined>,

@@ -49,7 +49,7 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** What a command line says. */
+/** A parsed command line. */
 export interface Parsed {
   readonly words: readonly string[];
   has(flag: FlagName): boolean;

@@ -49,7 +49,7 @@ as it is. When an attachment fails, a namespace made for it is removed again.`,
   },
 };
 
-/** What has become of one name. */
+/** Outcome for one name. */
 interface Up {
   readonly name: string;
   readonly network: string;

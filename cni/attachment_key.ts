@@ -22,7 +22,7 @@ export interface AttachmentKey extends ContainerInterface {
 export interface ValidAttachments {
   /** Name of the network. */
   readonly network: string;
-  /** What is still attached to it. */
+  /** Attachments that stay. */
   readonly valid: readonly AttachmentKey[];
 }
 

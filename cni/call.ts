@@ -35,7 +35,7 @@ export interface Call {
   readonly netnsOverride?: boolean;
 }
 
-/** What a call works with. */
+/** Surroundings of a call: the machine, and the plugins of this project. */
 export interface CallContext {
   /** Applies plans, or records them. */
   readonly host: Host;

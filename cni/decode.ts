@@ -43,7 +43,7 @@ export interface Field<T, Required extends boolean = boolean> {
   readonly default?: T;
   /** Whether an absent key without a default is an issue. */
   readonly required: Required;
-  /** What the option table says in place of the default. */
+  /** Text of the option table in place of the default. */
   readonly defaultText?: string;
 }
 
@@ -54,7 +54,7 @@ export type Fields = Readonly<Record<string, Field<any>>>;
 /** The type a decoder gives. */
 export type Infer<D> = D extends Decoder<infer T> ? T : never;
 
-/** What an object decoder of these fields gives. */
+/** Value of an object decoder with these fields. */
 export type ObjectOf<F extends Fields> = {
   readonly [K in keyof F]: F[K] extends Field<infer T, infer R> ? R extends true ? T : T | undefined
     : never;

@@ -7,7 +7,7 @@ import { CniError, codes } from "./error.ts";
 import { splitPath } from "./invoke.ts";
 import { checkContainerId, checkIfName } from "./names.ts";
 
-/** What the variables of one execution say; a variable that is not set is empty. */
+/** The variables of one execution; one that is not set is empty. */
 export interface Env {
   /** `CNI_COMMAND`; not checked to be a verb. */
   readonly command: string;

@@ -80,7 +80,7 @@ const codeOfReason: Readonly<Record<Reason, number>> = {
   other: codes.refused,
 };
 
-/** Who knows why a thing is busy knows that waiting does not help. */
+/** An error that says why a thing is busy is final: waiting does not help. */
 function codeOf({ reason, meaning }: ActionError): number {
   return reason === "busy" && meaning ? codes.refused : codeOfReason[reason];
 }

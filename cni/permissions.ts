@@ -58,7 +58,7 @@ export function grantsOf({ run, read, write, env = [], net = false }: Permission
   };
 }
 
-/** What an executable is granted that holds every plugin and the `cni` command. */
+/** Grants of an executable with every plugin and the `cni` command. */
 export function grantsOfAll(): Grants {
   return {
     run: paths(knownTools),

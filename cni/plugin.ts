@@ -28,7 +28,7 @@ export interface Permissions {
   readonly net?: boolean;
 }
 
-/** What a plugin that calls an IPAM plugin must know of it. */
+/** Traits of an IPAM plugin that its caller must know. */
 export interface IpamTraits {
   /** ADD may talk over the container's interface, which must be there and up. */
   readonly needsInterface: boolean;
@@ -54,7 +54,7 @@ export interface Request<C> {
   readonly containerId: string;
   /** `CNI_NETNS` as given; empty when there is none. */
   readonly netns: string;
-  /** What stands at `CNI_NETNS`; `missing` when it is empty. */
+  /** State of the path in `CNI_NETNS`; `missing` when it is empty. */
   readonly sandbox: NetnsState;
   /** `CNI_IFNAME`; empty for GC and STATUS. */
   readonly ifName: string;
@@ -80,7 +80,7 @@ export interface GcRequest<C> extends Request<C> {
 export interface Delegate {
   /** Its type; empty when the configuration names none ("layer 2"). */
   readonly type: string;
-  /** What the caller must know of it as its IPAM plugin. Executes nothing. */
+  /** Its traits as an IPAM plugin. Executes nothing. */
   traits(): Promise<IpamTraits>;
   /** Attaches, or reserves addresses; a later failure of the caller takes it back. */
   add(): Promise<Result>;
@@ -102,7 +102,7 @@ export interface Plugin<C = unknown> {
   readonly about: string;
   /** For people, one line: what must be on the host, packages and `kernel modules`. Every plugin of the project has it. */
   readonly needs?: string;
-  /** What it may do. */
+  /** Programs, paths and variables that it may use. */
   readonly permissions: Permissions;
   /**
    * Decodes the request configuration; leniently for DEL and GC: one that no

@@ -62,7 +62,7 @@ async function refuseIpam(plugin: Plugin, { conf, ipam }: Request<unknown>): Pro
   if (issues.length > 0) throw invalidConfig(configuration, issues);
 }
 
-/** What messages call the configuration of a request. */
+/** Name of the configuration of a request in messages. */
 const configuration = "network configuration";
 
 /** Puts back what is missing of an attachment; gives a line for each thing. */
@@ -75,7 +75,7 @@ export async function repairWith(
   return await plugin.repair(makeRequest(plugin, "CHECK", call, surroundings));
 }
 
-/** What stands at `CNI_NETNS`, looked at once a call: a delegate gets the same call. */
+/** State of the path in `CNI_NETNS`, read once a call: a delegate gets the same call. */
 const sandboxes = new WeakMap<Call, NetnsState>();
 
 function sandboxOf(call: Call): NetnsState {

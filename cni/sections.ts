@@ -78,7 +78,7 @@ export const dnsDecoder: Decoder<Dns> = map(
   }),
 );
 
-/** What a main plugin reads of its `ipam` section; the rest is the delegate's. */
+/** The `ipam` section as a main plugin reads it; the rest is the delegate's. */
 export const ipamDecoder: Decoder<{ readonly type: string }> = map(
   object({
     type: optional(

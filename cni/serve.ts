@@ -28,7 +28,7 @@ import {
 } from "./version.ts";
 import { print } from "../host/print.ts";
 
-/** What a runtime gives a plugin. */
+/** Input of an executed plugin. */
 export interface Input {
   /** Reads an environment variable. */
   readonly env: (name: string) => string | undefined;
@@ -42,7 +42,7 @@ export interface Input {
   readonly signal?: AbortSignal;
 }
 
-/** What a plugin gives back. */
+/** Output of an executed plugin. */
 export interface Outcome {
   /** Exit status. */
   readonly exit: 0 | 1;

@@ -70,7 +70,7 @@ export interface Dns {
   options?: string[];
 }
 
-/** What ADD gives, in the newest form (1.1.0). Lists are empty, never absent. */
+/** Result of ADD, in the newest form (1.1.0). Lists are empty, never absent. */
 export interface Result {
   /** Links of the attachment; addresses refer to them by index. */
   interfaces: Interface[];

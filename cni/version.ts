@@ -83,7 +83,7 @@ export function reconcile(configVersion: string, supported: readonly string[]): 
   );
 }
 
-/** What a plugin answers to VERSION, on one line; the line's end is the caller's. */
+/** Answer to VERSION, on one line; the caller ends the line. */
 export function formatVersionObject(supported: readonly string[]): string {
   return JSON.stringify({ cniVersion: latest, supportedVersions: supported });
 }

@@ -8,7 +8,7 @@ import { readFileIfExists } from "./files.ts";
 /** The files: the name of an account stands first in a line, its number third. */
 const files = { user: "/etc/passwd", group: "/etc/group" } as const;
 
-/** What an account is. */
+/** A kind of account. */
 export type AccountKind = keyof typeof files;
 
 /** Number of a user or group; `undefined` when the file does not name it: other services may. */

@@ -70,7 +70,7 @@ export interface Command {
   readonly args: readonly string[];
   /** The namespace to run in; absent means the plugin's own. */
   readonly netns?: NetnsRef;
-  /** What the program reads; absent means nothing. */
+  /** Text on its stdin; empty when absent. */
   readonly stdin?: string;
 }
 

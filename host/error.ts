@@ -17,7 +17,7 @@ export class ActionError extends Error {
   readonly reason: Reason;
   /** The copy-pasteable command, its exit code and its whole stderr, or the file's error. */
   readonly details: string;
-  /** What the step said that a failure of this class means. */
+  /** Meaning of a failure of this class, from the step. */
   readonly meaning: string | undefined;
 
   /** `why` follows "Cannot", and `words` say what stands in the way. */

@@ -14,7 +14,7 @@ import type { Action, SetSysctl, Step } from "./step.ts";
 export interface Unit {
   /** The steps it carries out, in order. */
   readonly steps: readonly Step[];
-  /** What is executed; files are written by this process itself. */
+  /** The action to carry out: a command, or a file that this process writes itself. */
   readonly run: Exclude<Action, SetSysctl>;
   /** Whether steps before a failing one have taken effect. */
   readonly atomic: boolean;

@@ -16,7 +16,7 @@ export interface NetnsOption {
 /** MTU of a new link of Ethernet, in bytes, where none is asked for. */
 export const etherMtu = 1500;
 
-/** What a new bridge is. */
+/** A new bridge. */
 export interface BridgeSpec extends NetnsOption {
   /** Name of the bridge. */
   readonly name: string;
@@ -46,7 +46,7 @@ export interface VethEnd {
   readonly address?: string;
 }
 
-/** What a new veth pair is. */
+/** A new veth pair. */
 export interface VethSpec extends NetnsOption {
   /** The end in the namespace the command runs in. */
   readonly end: VethEnd;
@@ -67,7 +67,7 @@ export function addVeth({ end, peer, mtu, netns }: VethSpec): Command {
   ], { netns });
 }
 
-/** What a new link of any other kind is. */
+/** A new link of any other kind. */
 export interface LinkSpec extends NetnsOption {
   /** Name of the link. */
   readonly name: string;
@@ -262,7 +262,7 @@ export interface Link {
   readonly addresses: readonly LinkAddress[];
 }
 
-/** What a tun or tap device was made with. Whoever opens it sets its other flags. */
+/** Creation flags of a tun or tap device. The program that opens it sets its other flags. */
 export interface TunLink {
   /** Whether it carries Ethernet frames (`tap`) or IP packets (`tun`). */
   readonly type: "tap" | "tun";

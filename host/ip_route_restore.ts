@@ -123,7 +123,7 @@ function wordsOf(raw: RawRoute, family: Family): string[] {
   ];
 }
 
-/** What is true of a next hop by itself (`dead`, `linkdown`) is left out. */
+/** Leaves out states of a next hop (`dead`, `linkdown`), which the kernel sets. */
 function hopWords({ gateway, via, dev, flags = [] }: RawHop): string[] {
   return [
     ...option("via", gateway),

@@ -57,7 +57,7 @@ interface RawRule {
   protocol?: string;
 }
 
-/** What a rule by the source alone may have. */
+/** Keys of a rule that selects by its source alone. */
 const plainKeys = /^(priority|src|srclen|table|protocol)$/;
 
 /** Reads the JSON of `ip -4 -N -j rule show`. */

@@ -11,7 +11,7 @@ import type { NetnsOption } from "./ip_link.ts";
 /** The device through which tap devices are made and opened. */
 export const tunDevice = "/dev/net/tun";
 
-/** What a new tap device is. It stays until it is deleted, whoever opens and closes it. */
+/** A new tap device. It stays until it is deleted, even when a program closes it. */
 export interface TapSpec extends NetnsOption {
   /** Name of the device. */
   readonly name: string;

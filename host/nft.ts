@@ -114,7 +114,7 @@ export interface NftElement {
   readonly value: string | undefined;
 }
 
-/** What nft lists. */
+/** A listing of nft. */
 export interface NftListing {
   /** The tables. */
   readonly tables: readonly TableName[];

@@ -9,7 +9,7 @@ import type { Tool } from "./command.ts";
 import { classify, firstLine } from "./reason.ts";
 import { spawnSync } from "./spawn.ts";
 
-/** What `stat` tells of a file, symbolic links followed. */
+/** Identity of a file by `stat`, symbolic links followed. */
 export interface FileIdentity {
   readonly dev: number;
   readonly ino: number;

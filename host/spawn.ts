@@ -7,7 +7,7 @@ import type { Tool } from "./command.ts";
 import { checkTool, toolDirs } from "./command.ts";
 import { firstLine } from "./reason.ts";
 
-/** What a finished program left. */
+/** Output and status of a finished program. */
 export interface Output {
   /** Exit status. */
   readonly code: number;
@@ -21,7 +21,7 @@ export interface Output {
 
 /** How a program is started. */
 export interface SpawnOptions {
-  /** What it reads; absent means nothing. */
+  /** Text on its stdin; empty when absent. */
   readonly stdin?: string | undefined;
   /** Variables in place of (or, with `inherit`, on top of) this process's own. */
   readonly env?: Readonly<Record<string, string>>;

@@ -66,11 +66,11 @@ export type Action = Command | WriteFile | RemoveFile | MakeDir | SetSysctl;
 
 /** One step of a plan. */
 export interface Step {
-  /** What it does, in the imperative, as it follows "Cannot": `create bridge "cni0"`. */
+  /** Purpose, in the imperative, as it follows "Cannot": `create bridge "cni0"`. */
   readonly why: string;
-  /** What it does. */
+  /** The action. */
   readonly do: Action;
-  /** What takes it back; absent when there is nothing to take back. */
+  /** The action that takes it back; absent when there is nothing to take back. */
   readonly undo?: Action;
   /**
    * A query made before the undo: any answer but an empty one (nothing, or an
@@ -82,7 +82,7 @@ export interface Step {
    * and undo have it alone. Where it cannot be had the thing stays.
    */
   readonly undoLock?: string;
-  /** What a failure of a reason means here and what to do; stands after the program's own words. */
+  /** Meaning of a failure by its reason, and a remedy; follows the program's own words. */
   readonly meaning?: Readonly<Partial<Record<Reason, string>>>;
   /** Failures that are as good as success; such a step is not undone. */
   readonly tolerate?: readonly Reason[];

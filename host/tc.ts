@@ -183,7 +183,7 @@ export interface KernelFilter {
   readonly protocol: string;
   /** The lowest is asked first. */
   readonly priority: number;
-  /** What it compares, `value/mask@offset` each; none for every packet. */
+  /** Its comparisons, `value/mask@offset` each; none matches every packet. */
   readonly keys: readonly string[];
   /** The link that packets are redirected to. */
   readonly redirect: string | undefined;
@@ -243,7 +243,7 @@ function keyText(value: number, { mask, offset }: { mask: number; offset: number
 
 const offsets = { 4: { src: 12, dst: 16 }, 6: { src: 8, dst: 24 } } as const;
 
-/** What the kernel compares for a match, in the words of {@linkcode KernelFilter}. */
+/** Comparisons of the kernel for a match, in the form of {@linkcode KernelFilter}. */
 export function keysOf(match: AddressMatch | undefined): string[] {
   if (!match) return [];
   const { family, bits, prefix } = network(match.subnet);

@@ -130,7 +130,7 @@ async function check(req: Request<Conf>): Promise<void> {
   );
 }
 
-/** What an attachment holds; files of old releases name the container alone. */
+/** Reservations of an attachment; files of old releases name the container alone. */
 function held(store: Store, key: ContainerInterface): Reservation[] {
   const own = store.heldBy(key);
   return own.length > 0 ? own : store.heldBy({ ...key, ifName: "" });

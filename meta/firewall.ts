@@ -75,7 +75,7 @@ async function add(req: Request<Conf>): Promise<Result> {
   return result;
 }
 
-/** What of a result concerns this plugin. Throws code 7 for a policy that it has no bridge for. */
+/** The part of a result that concerns this plugin. Throws code 7 for a policy without a bridge. */
 export function firewallRequest(
   { host, conf, network, containerId, ifName }: Omit<Request<Conf>, "raw">,
   { result, record }: { readonly result: Result; readonly record: FirewallRecord | undefined },

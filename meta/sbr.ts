@@ -149,7 +149,7 @@ async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
   );
 }
 
-/** What a DEL or GC takes back. */
+/** Changes that a DEL or GC takes back. */
 interface Reverting {
   readonly attachment: AttachmentKey;
   /** Absent when it is gone, and everything with it. */
@@ -171,7 +171,7 @@ async function revert(host: Host, { attachment, netns, record, table }: Revertin
   await host.apply(await sbrRecords.remove(attachment));
 }
 
-/** What the reference has made: rules from the addresses of the interface. */
+/** Rules of the reference: those from the addresses of the interface. */
 function unrecorded(facts: SbrFacts, table: number | undefined): SbrPlan {
   const addresses = (facts.link?.addresses ?? []).flatMap(({ address }) => parseIp(address) ?? []);
   const rules = rulesFrom(facts, addresses)

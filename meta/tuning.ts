@@ -167,7 +167,7 @@ async function gc({ host, network, valid }: GcRequest<Conf>): Promise<void> {
   );
 }
 
-/** What a DEL or GC takes back. */
+/** Changes that a DEL or GC takes back. */
 interface Reverting {
   readonly attachment: AttachmentKey;
   /** Absent when nothing is to be restored any more. */

@@ -15,7 +15,7 @@ import { DeadlineError, spawn } from "../host/spawn.ts";
 import type { Action, Step } from "../host/step.ts";
 import { argv } from "./enter.ts";
 
-/** What a verb may do to the machine. */
+/** The machine as a verb sees it: queries, plans, rollback. */
 export interface Host {
   /** True when nothing may be changed: plans are recorded, not carried out. */
   readonly dryRun: boolean;
@@ -38,7 +38,7 @@ export interface Host {
 
 /** How a query is described and what it forgives. */
 export interface QueryOptions {
-  /** What it does, as it follows "Cannot"; the command itself when absent. */
+  /** Purpose, as it follows "Cannot"; the command itself when absent. */
   readonly why?: string;
   /** Reasons for which it gives `undefined` in place of throwing. */
   readonly tolerate?: readonly Reason[];

@@ -12,7 +12,7 @@ import { spawn, toolPath } from "../host/spawn.ts";
 /** Where `ip netns` keeps named namespaces. */
 export const netnsDir = "/run/netns";
 
-/** What stands at a path that should be a network namespace. */
+/** State of a path that should be a network namespace. */
 export type NetnsState =
   | {
     readonly is: "namespace";

@@ -12,7 +12,7 @@ import type { Step } from "../host/step.ts";
 import { describe } from "../host/step.ts";
 import type { Host, QueryOptions } from "./machine.ts";
 
-/** What a program gives: text or JSON on stdout, or a failure with this stderr. */
+/** Answer of a program: text or JSON on stdout, or a failure with this stderr. */
 export type FakeAnswer = string | readonly object[] | { readonly stderr: string };
 
 /**
@@ -43,7 +43,7 @@ export class FakeHost implements Host {
   readonly asked: string[] = [];
   /** Steps that have been applied, in order, up to the first that failed. */
   readonly steps: Step[] = [];
-  /** What {@linkcode Host.onRollback} was given, in order. */
+  /** Calls of {@linkcode Host.onRollback}, in order. */
   readonly undos: { readonly why: string; readonly undo: () => Promise<void> }[] = [];
 
   /** `answers` are those to queries and steps, by the shell line of the command. */

@@ -73,7 +73,7 @@ export function planAdd(netns: NetnsRef): Step[] {
   ];
 }
 
-/** What `lo` looks like once it is up, for a dry run. */
+/** `lo` as it is once it is up, for a dry run. */
 const predicted: Pick<Link, "mac" | "addresses"> = {
   mac: "00:00:00:00:00:00",
   addresses: [

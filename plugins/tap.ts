@@ -127,7 +127,7 @@ async function requireBridge({ conf, host }: Request<Conf>, netns: NetnsRef): Pr
   );
 }
 
-/** What {@linkcode planTap} needs to know. */
+/** Input of {@linkcode planTap}. */
 export interface TapFacts {
   readonly own: AttachmentNames;
   readonly netns: NetnsRef;

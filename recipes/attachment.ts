@@ -65,7 +65,7 @@ export async function sharedMac(name: string): Promise<string> {
   return macFrom(await sha512(`shared\0${name}\0${hostId()}:${dev}:${ino}`));
 }
 
-/** What tells this host from others: its machine ID, or where it has none, this boot. */
+/** Identity of this host: its machine ID, or where it has none, its boot. */
 function hostId(): string {
   return machineId() ?? bootId();
 }

@@ -53,7 +53,7 @@ export function requireBackend(backend: Backend): void {
   requireTools([backend === "nftables" ? "nft" : "iptables-restore"]);
 }
 
-/** What ADD asks of one back end. */
+/** A request of ADD to one back end. */
 export interface AddRequest {
   /** The container's addresses. */
   readonly addresses: readonly Cidr[];

@@ -17,7 +17,7 @@ import type { Host } from "../ns/machine.ts";
 import { containerNetns } from "./container.ts";
 import { queryLinks } from "./links.ts";
 
-/** What CHECK sees inside the container. */
+/** Facts of a CHECK inside the container. */
 export interface ContainerFacts {
   /** The container's namespace. */
   readonly netns: NetnsRef;

@@ -30,7 +30,7 @@ export interface ConfigurePlan {
   readonly dad: boolean;
   /** Whether each address brings a route to its prefix, as it does by default. */
   readonly prefixRoutes?: boolean;
-  /** What the kernel means when it refuses to set the interface up. */
+  /** Meaning of a refusal to set the interface up. */
   readonly refusals?: Step["meaning"] | undefined;
 }
 

@@ -21,7 +21,7 @@ import type { Master } from "./master.ts";
 import type { AttachmentNames } from "./attachment.ts";
 import { attachmentNames, contradictsResult } from "./attachment.ts";
 
-/** What the configuration of such a plugin has. */
+/** Keys of the configuration that every such plugin has. */
 export interface ContainerLinkConf {
   /** IPAM plugin; an empty type means that there is none. */
   readonly ipam: { readonly type: string };
@@ -43,7 +43,7 @@ export interface ContainerLink {
   readonly mtu?: number | undefined;
   /** Hardware address; the kernel's choice when absent. */
   readonly mac?: string | undefined;
-  /** What the kernel means when it refuses to make it. */
+  /** Meaning of a refusal to make it. */
   readonly meaning?: Step["meaning"];
 }
 
@@ -89,7 +89,7 @@ export function nameAndMark(
   }];
 }
 
-/** What it means when the container refuses a name. */
+/** Meaning of a refusal of a name. */
 const taken: NonNullable<Step["meaning"]> = {
   exists: "the container has an interface of that name already",
 };
@@ -131,7 +131,7 @@ export interface ContainerLinkSpec {
   readonly dad: boolean;
   /** The addresses, where they come from elsewhere than IPAM. */
   readonly addresses?: Result | undefined;
-  /** What the kernel means when it refuses to set the link up. */
+  /** Meaning of a refusal to set the link up. */
   readonly refusals?: Step["meaning"];
 }
 
@@ -177,7 +177,7 @@ export function configureContainerLink(plan: Parameters<typeof configureInterfac
   return [...configureInterface(plan), ...addRoutes(plan)];
 }
 
-/** What tells the links of a plugin from others. */
+/** Kind of the links of a plugin. */
 export interface LinkKind {
   /** As iproute2 names it. */
   readonly kind: string;

@@ -10,7 +10,7 @@ import { emptyResult } from "../cni/types.ts";
 import type { Removal } from "./removal.ts";
 import { removeAll } from "./removal.ts";
 
-/** What the configuration of a plugin with an IPAM plugin has. */
+/** Keys of the configuration of a plugin with an IPAM plugin. */
 export interface IpamConf {
   /** The IPAM plugin; an empty type means that there is none. */
   readonly ipam: { readonly type: string };

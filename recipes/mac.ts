@@ -12,7 +12,7 @@ import type { Request } from "../cni/plugin.ts";
 /** Octets as the reference reads them: between colons or hyphens, or by twos between dots. */
 const pattern = /^[0-9a-f]{2}([:-])[0-9a-f]{2}(\1[0-9a-f]{2})+$|^[0-9a-f]{4}(\.[0-9a-f]{4})+$/i;
 
-/** What a plugin takes for a hardware address. */
+/** Keys with a hardware address. */
 export interface MacOptions {
   /** Numbers of octets; 6 when absent. */
   readonly octets?: readonly number[];
@@ -60,7 +60,7 @@ export const macFields: {
   ),
   runtimeConfig: optional(
     object({ mac: optional(mac(), "Hardware address, by the capability `mac`; the strongest.") }),
-    "What the runtime passes by capabilities.",
+    "Values that the runtime passes by capabilities.",
   ),
 };
 
@@ -76,7 +76,7 @@ export interface MacConf {
   readonly mac?: string | undefined;
   /** Optional metadata. */
   readonly args: { readonly cni: PassedMac | undefined } | undefined;
-  /** What the runtime passes by capabilities. */
+  /** Values that the runtime passes by capabilities. */
   readonly runtimeConfig: PassedMac | undefined;
 }
 

@@ -27,7 +27,7 @@ const drivers: Readonly<Record<Backend, MasqueradeDriver>> = {
   nftables: masqueradeByNftables,
 };
 
-/** What masquerading needs of a request. */
+/** The part of a request that masquerading needs. */
 export interface MasqueradeRequest extends MasqueradeOwner {
   /** The back end that the configuration names. */
   readonly conf: { readonly ipMasqBackend: Backend | undefined };

@@ -41,7 +41,7 @@ export const masterFields: {
   ),
 };
 
-/** What the keys mean. */
+/** Values of the keys. */
 export interface MasterConf {
   /** Name of the master; empty for that of the default route. */
   readonly master: string;
@@ -61,7 +61,7 @@ export interface Master {
   readonly netns: NetnsRef | undefined;
 }
 
-/** What finding a master needs of a request. */
+/** The part of a request that finding a master needs. */
 export type MasterRequest = Pick<Request<MasterConf>, "conf" | "host" | "netns" | "sandbox">;
 
 /**

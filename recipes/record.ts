@@ -20,7 +20,7 @@ const root = "/run/cni/denocni";
 export interface AttachmentRecord<T> extends AttachmentKey {
   /** Full path of its file. */
   readonly path: string;
-  /** What was recorded. */
+  /** The recorded data. */
   readonly data: T;
 }
 
@@ -91,7 +91,7 @@ export function readRecord<T>(path: string, data: Decoder<T>): AttachmentRecord<
     network: required(string(), "Name of the network."),
     containerId: required(string(), "`CNI_CONTAINERID` of the ADD."),
     ifName: required(stringThat("name of a link", isIfName), "`CNI_IFNAME` of the ADD."),
-    data: required(data, "What was recorded."),
+    data: required(data, "The recorded data."),
   });
   const issues: Issue[] = [];
   const record = decoder.decode(readOwnJson(path), "", issues);
@@ -125,7 +125,7 @@ function writeFile<T>(
   return { kind: "write", path, text, mode: 0o600, temporary: temporaryOf(path) };
 }
 
-/** What an ADD that was killed leaves of a file: the next one writes over it, DEL removes it. */
+/** Temporary file of a killed ADD: the next one writes over it, DEL removes it. */
 export function temporaryOf(path: string): string {
   return `${path}.tmp`;
 }

@@ -15,7 +15,7 @@ import { containerNetns, liveNetns } from "./container.ts";
 export interface RecordedNetns {
   /** Path at the time of the ADD. */
   readonly netns: string;
-  /** What stood there. */
+  /** Identity of the namespace at that time. */
   readonly identity: NetnsIdentity;
 }
 
@@ -27,11 +27,11 @@ export const recordedNetnsFields = {
       dev: required(integer({ min: 0 }), "Device number of the namespace file."),
       ino: required(integer({ min: 0 }), "Inode number of the namespace file."),
     }),
-    "What stood there.",
+    "Identity of the namespace at that time.",
   ),
 };
 
-/** What a record says of the namespace at `CNI_NETNS`. Throws code 8 when there is none. */
+/** The namespace at `CNI_NETNS` for a record. Throws code 8 when there is none. */
 export function recordNetns(req: Parameters<typeof containerNetns>[0]): RecordedNetns {
   const netns = containerNetns(req).path;
   return { netns, identity: (req.sandbox as NetnsState & { is: "namespace" }).identity };

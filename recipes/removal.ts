@@ -8,7 +8,7 @@ import { CniError, codes, toCniError } from "../cni/error.ts";
 
 /** One task of a DEL or GC. */
 export interface Removal {
-  /** What it does, as it follows "Cannot". */
+  /** Purpose, as it follows "Cannot". */
   readonly why: string;
   /** Left out when false. */
   readonly when?: boolean;

@@ -29,7 +29,7 @@ const entry = "PREROUTING";
 const where = `${table} ${entry}`;
 const chainPrefix = "cni-br-iface-";
 
-/** What the spoof check needs of a request. */
+/** The part of a request that the spoof check needs. */
 export interface SpoofCheckRequest {
   readonly host: Host;
   readonly containerId: string;

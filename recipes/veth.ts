@@ -17,7 +17,7 @@ import type { AttachmentNames } from "./attachment.ts";
 import { queryLinks } from "./links.ts";
 import { contradictsResult, isHostEndOf, staleLinks } from "./attachment.ts";
 
-/** What a new pair is. */
+/** A new pair. */
 export interface VethPlan {
   /** Names of the attachment. */
   readonly own: AttachmentNames;

@@ -29,7 +29,7 @@ export interface Attachment {
   readonly capabilityArgs?: JsonObject;
 }
 
-/** What a chain of plugins shares; a single plugin is a chain of one. */
+/** Properties of a chain of plugins; a single plugin is a chain of one. */
 export interface Chain {
   readonly name: string;
   readonly cniVersion: string;
@@ -103,7 +103,7 @@ export async function addOne(found: Runnable, turn: Turn): Promise<JsonObject> {
   return readResult(stdout, cniVersion);
 }
 
-/** What ADD printed, checked to be a result and with its version filled in. */
+/** Output of ADD, checked to be a result and with its version filled in. */
 function readResult(stdout: string, cniVersion: string): JsonObject {
   let value: Json;
   try {
@@ -167,7 +167,7 @@ function isReserved(key: string): boolean {
   return /^(prevresult|runtimeconfig|cni\.dev\/.*)$/i.test(key);
 }
 
-/** What a plugin reads: its own keys, the network's name and version, and what the runtime sets. */
+/** Configuration of a plugin: its own keys, the network's name and version, and the keys of the runtime. */
 export function requestConfig(
   plugin: PluginConfig,
   { name, cniVersion }: Pick<Chain, "name" | "cniVersion">,

@@ -55,7 +55,7 @@ export interface Executor {
   find(type: string): Promise<Runnable>;
 }
 
-/** What an executor works with. */
+/** Options of an executor. */
 export interface ExecutorOptions {
   /** Directories of `CNI_PATH`. */
   readonly path: readonly string[];

@@ -91,7 +91,7 @@ export function findPluginConfig(name: string, dir: string): PluginConfig {
 export interface FoundFile {
   /** Path of the file. */
   readonly path: string;
-  /** What it describes; absent when it cannot be read. */
+  /** The network that it describes; absent when it cannot be read. */
   readonly network?: NetworkConfig;
   /** Why it cannot be read. */
   readonly error?: CniError;

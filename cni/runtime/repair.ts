@@ -12,11 +12,11 @@ import { toCniError } from "../error.ts";
 import { join } from "./errors.ts";
 import type { Executor } from "./executor.ts";
 
-/** What became of one plugin's part in a repair. */
+/** Outcome of a repair for one plugin. */
 export interface Repaired {
   /** Type of the plugin. */
   readonly type: string;
-  /** What was missing, and is there again. */
+  /** A line for each thing that was missing and is there again. */
   readonly missing: readonly string[];
   /** It is not ours, so that nothing could be done. */
   readonly foreign?: true;

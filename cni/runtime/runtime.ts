@@ -35,7 +35,7 @@ import type { Executor } from "./executor.ts";
 import type { Repaired } from "./repair.ts";
 import { repairChain } from "./repair.ts";
 
-/** What a runtime works with. */
+/** Options of a runtime. */
 export interface RuntimeOptions {
   /** Finds and calls plugins. */
   readonly executor: Executor;
@@ -57,7 +57,7 @@ export interface DelOptions {
 
 /** Adds, checks and removes attachments. */
 export class Runtime {
-  /** What is remembered of attachments. */
+  /** Attachments as they were at their ADD. */
   readonly cache: Cache;
   readonly #executor: Executor;
   readonly #dryRun: boolean;

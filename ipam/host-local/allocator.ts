@@ -22,7 +22,7 @@ export interface Candidate {
   readonly range: Range;
 }
 
-/** What a set may hand out, in order: its ranges without gateways and excluded addresses. */
+/** Addresses that a set may hand out, in order: its ranges without gateways and excluded addresses. */
 export function spansOf(set: RangeSet, exclude: readonly Interval[] = []): Span[] {
   return set.flatMap((range) => {
     const { family, bits } = range.gateway;

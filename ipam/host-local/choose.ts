@@ -23,7 +23,7 @@ import type { Reservation } from "./reservation.ts";
 import { describeKey } from "./reservation.ts";
 import type { Store } from "./store.ts";
 
-/** Who asks, and for what. */
+/** A request for addresses. */
 export interface Wish {
   readonly key: ContainerInterface;
   /** The namespace of the attachment, when there is one. */
@@ -31,7 +31,7 @@ export interface Wish {
   readonly requests: readonly Ip[];
 }
 
-/** What an ADD is to change. Throws codes 102 and 104. */
+/** Decides the changes of an ADD. Throws codes 102 and 104. */
 export function decide(store: Store, conf: Conf, wish: Wish): Decision {
   const { key } = wish;
   const requests = assignRequests(conf.sets, wish.requests);
@@ -245,7 +245,7 @@ export function availability(
 
 const listed = 10;
 
-/** Who has the addresses of a set: the first ten, and how many more there are. */
+/** Holders of the addresses of a set: the first ten, and the number of others. */
 export function describeHolders(store: Store, spans: readonly Span[]): string {
   const names = namesIn(store, spans);
   const first = names.slice(0, listed).map((name) => store.read(name))

@@ -28,7 +28,7 @@ export interface Dead {
   readonly why: string;
 }
 
-/** What an ADD changes. */
+/** Changes of an ADD. */
 export interface Decision {
   readonly key: ContainerInterface;
   readonly choices: readonly Choice[];

@@ -12,7 +12,7 @@ export interface Reservation {
   readonly name: string;
   /** The whole content, as it is on the disk. */
   readonly text: string;
-  /** Who has the address; `undefined` when the content says nothing: the address is free. */
+  /** Holder of the address; `undefined` when the content names none: the address is free. */
   readonly key: ContainerInterface | undefined;
   /** Time of the last change, milliseconds since 1970. */
   readonly madeAt: number;
@@ -20,7 +20,7 @@ export interface Reservation {
 
 const lineBreak = "\r\n";
 
-/** What a reservation file holds. A key without `ifName` is one of old releases. */
+/** Content of a reservation file. A key without `ifName` is one of old releases. */
 export function formatKey({ containerId, ifName }: ContainerInterface): string {
   return ifName ? containerId + lineBreak + ifName : containerId;
 }

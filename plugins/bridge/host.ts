@@ -26,7 +26,7 @@ import { createVeth, enableFamilies, refuseAdvertisements } from "../../recipes/
 import { gatewayCidrs, holdGateways } from "./gateway.ts";
 import { createVlanGateway, joinVlans, trunkIds } from "./vlan.ts";
 
-/** What ADD knows before it plans. */
+/** Facts of an ADD. */
 export interface Facts {
   readonly own: AttachmentNames;
   readonly netns: NetnsRef;

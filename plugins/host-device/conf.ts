@@ -130,7 +130,7 @@ function isForUserSpace(pciId: string): boolean {
   );
 }
 
-/** What there is, for an error's details. */
+/** Devices of the host, for an error's details. */
 function listing(dir: string): string {
   const names = listProc(dir);
   return names ? `in ${dir}: ${names.join(", ") || "nothing"}` : `no folder ${dir}`;

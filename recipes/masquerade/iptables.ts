@@ -47,7 +47,7 @@ export function masqueradeChain(network: string, containerId: string): Promise<s
   return hashName(28, "CNI-", network + containerId);
 }
 
-/** What a plan for one family is made from. */
+/** Input of a plan for one family. */
 export interface IptablesMasquerade {
   readonly family: Family;
   readonly network: string;
@@ -142,7 +142,7 @@ function insertions(plan: IptablesMasquerade, saved: SavedTable): string[] {
 interface RuleText {
   /** `CHAIN rule…`, as it follows `-A`. */
   readonly text: string;
-  /** What it matches, as `iptables-save` prints it. */
+  /** Its matches, as `iptables-save` prints them. */
   readonly destination: string;
   /** Goes behind all others. */
   readonly last?: boolean;
