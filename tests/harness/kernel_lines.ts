@@ -219,7 +219,7 @@ function routeLine({ header, attributes }: Message, names: Names): string {
     destination ? `${destination}/${length}` : `default ${family}`,
     word("from", address(attributes.get(2))),
     ...hop(attributes, names),
-    ...hops(attributes.get(9), names),
+    ...hops(attributes.get(9), names).sort(),
     word("table", table === main ? undefined : table),
     word("proto", protocol),
     word("scope", scopeOf(scope!)),
@@ -240,17 +240,17 @@ function hop(attributes: Attributes, names: Names): (string | undefined)[] {
   ];
 }
 
-/** The ways of a route that has several. */
-function hops(bytes: Uint8Array<ArrayBuffer> | undefined, names: Names): (string | undefined)[] {
+/** The next hops of a multipath route; the kernel may list them in any order. */
+function hops(bytes: Uint8Array<ArrayBuffer> | undefined, names: Names): string[] {
   if (!bytes?.length) return [];
   const view = viewOf(bytes);
   const length = view.getUint16(0, littleEndian);
-  return [
+  const hop = words(
     `nexthop weight ${view.getUint8(3) + 1}`,
     word("dev", nameOf(view.getInt32(4, littleEndian), names)),
     word("via", address(attributesOf(bytes.subarray(8, length)).get(5))),
-    ...hops(bytes.subarray(length), names),
-  ];
+  );
+  return [hop, ...hops(bytes.subarray(length), names)];
 }
 
 const lookup = 1;
