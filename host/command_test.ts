@@ -32,6 +32,7 @@ const quoted: readonly [string, string][] = [
   ["", "''"],
   ["a b", "'a b'"],
   ["it's", `'it'\\''s'`],
+  ["it's $HOME", "'it'\\''s $HOME'"],
   ["$HOME", "'$HOME'"],
   ["a\nb", "'a\nb'"],
   ["~", "'~'"],

@@ -8,6 +8,8 @@
  *
  * @module
  */
+import { shellQuote } from "../../host/command.ts";
+import { readFileIfExists } from "../../host/files.ts";
 import { Child } from "../../tests/harness/process.ts";
 import { runTask } from "../command_line.ts";
 import type { GuestKernel } from "./kernel.ts";
@@ -51,10 +53,10 @@ export async function runInGuest(
     await using guest = new Child(startWords(kernel, options), {});
     reason = await follow(guest, options);
   }
-  const status = await read(`${share}/status`);
+  const status = readFileIfExists(`${share}/status`);
   if (status !== undefined) return Number(status);
   const tail = (await Deno.readTextFile(`${share}/console`)).trimEnd().split("\n").slice(-50);
-  const booted = await read(`${share}/booted`) !== undefined;
+  const booted = readFileIfExists(`${share}/booted`) !== undefined;
   throw new Error(
     `${booted ? `Cannot run "${command.join(" ")}" in a guest` : "Cannot boot a guest"}: ` +
       `${reason}\n${booted ? "" : advice(kernel)}The end of its console:\n${tail.join("\n")}`,
@@ -102,23 +104,18 @@ function beginning(command: readonly string[], { share, env = {} }: GuestOptions
   const own = Object.entries(Deno.env.toObject()).filter(([name]) => inherited.test(name));
   const fixed = { TMPDIR: "/dev/shm", DENO_NO_UPDATE_CHECK: "1" };
   const variables = Object.entries({ ...Object.fromEntries(own), ...env, ...fixed });
-  return `cd ${quote(share)}
+  return `cd ${shellQuote(share)}
 : >booted
 (
-cd ${quote(Deno.cwd())}
-${variables.map(([name, value]) => `export ${name}=${quote(value)}\n`).join("")}exec ${
-    command.map(quote).join(" ")
+cd ${shellQuote(Deno.cwd())}
+${variables.map(([name, value]) => `export ${name}=${shellQuote(value)}\n`).join("")}exec ${
+    command.map(shellQuote).join(" ")
   }
 ) </dev/null >>stdout 2>>stderr
 echo $? >status
 echo o >/proc/sysrq-trigger
 while :; do sleep 1; done
 `;
-}
-
-/** A word for the shell. */
-export function quote(word: string): string {
-  return `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /** Copies what the command says, until the guest has ended or must be ended; says which. */
@@ -186,15 +183,6 @@ export class Growth implements Disposable {
   [Symbol.dispose](): void {
     if (this.#rest) this.#write(this.#prefix + this.#rest);
     this.#file.close();
-  }
-}
-
-async function read(path: string): Promise<string | undefined> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
   }
 }
 

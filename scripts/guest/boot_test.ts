@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { Growth, quote, startWords } from "./boot.ts";
+import { Growth, startWords } from "./boot.ts";
 import type { GuestKernel } from "./kernel.ts";
 import { platforms } from "./kernel.ts";
 
@@ -23,10 +23,6 @@ Deno.test("startWords() differ between architectures in program, machine and con
   assert(arm.includes("qemu-system-aarch64"));
   assert(arm.includes("virt,memory-backend=memory"));
   assertStringIncludes(arm.join(" "), "console=ttyAMA0");
-});
-
-Deno.test("quote() keeps a word one word", () => {
-  assertEquals(quote("it's $HOME"), "'it'\\''s $HOME'");
 });
 
 Deno.test("Growth copies whole lines as they come, and the last one in the end", () => {
