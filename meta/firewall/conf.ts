@@ -127,6 +127,3 @@ export const conf = refine(
 
 /** The configuration, decoded. */
 export type Conf = Infer<typeof conf>;
-
-// Names under which record.ts imports types; it comes to use the new ones with its own change.
-export type { ChainName as Place, FirewallBackend as Backend };
