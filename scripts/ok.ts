@@ -5,6 +5,7 @@
  * @module
  */
 import { spawn } from "../host/spawn.ts";
+import { atOnce } from "./at_once.ts";
 import { root } from "./build.ts";
 import { readOptions, runTask } from "./command_line.ts";
 import { pureTestEnv, pureTestWords } from "./pure.ts";
@@ -77,7 +78,7 @@ export function testChecks(
 export interface RunOptions {
   readonly run: (check: Check) => Promise<Outcome>;
   /** Largest number at once. */
-  readonly atOnce: number;
+  readonly limit: number;
   /** Takes what is to be printed of a check, whole, when it has ended. */
   readonly say: (text: string) => void;
 }
@@ -85,19 +86,13 @@ export interface RunOptions {
 /** Runs every check, whatever becomes of the others; gives the outcomes in the order of their ends. */
 export async function runChecks(
   checks: readonly Check[],
-  { run, atOnce, say }: RunOptions,
+  { run, limit, say }: RunOptions,
 ): Promise<Outcome[]> {
-  const waiting = [...checks];
-  const outcomes: Outcome[] = [];
-  const work = async () => {
-    for (let check = waiting.shift(); check !== undefined; check = waiting.shift()) {
-      const outcome = await run(check);
-      outcomes.push(outcome);
-      say(reportOf(outcome));
-    }
-  };
-  await Promise.all(Array.from({ length: atOnce }, work));
-  return outcomes;
+  return await atOnce(checks, limit, async (check) => {
+    const outcome = await run(check);
+    say(reportOf(outcome));
+    return outcome;
+  });
 }
 
 /** What is printed of a check: its line, and before it what a failed one has said but for tests that passed. */
@@ -145,7 +140,7 @@ async function main(): Promise<void> {
   const outcomes = await runChecks([...tests, ...others], {
     run: runDeno,
     // One more than there are processors, because tests wait for each other's programs.
-    atOnce: processors + 1,
+    limit: processors + 1,
     say: console.log,
   });
   console.log(`\n${verdict(outcomes)}`);

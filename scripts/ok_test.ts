@@ -28,7 +28,7 @@ const checks = ["a", "b", "c"].map((name) => ({ name, args: [name] }));
 
 Deno.test("checks run side by side, no more at once than told, and all of them", async () => {
   const fake = new FakeRunner();
-  const done = runChecks(checks, { run: fake.run, atOnce: 2, say: (it) => fake.said.push(it) });
+  const done = runChecks(checks, { run: fake.run, limit: 2, say: (it) => fake.said.push(it) });
   assertEquals(fake.started, ["a", "b"]);
   await fake.end("b", { passed: false, output: "bad\n" });
   assertEquals(fake.started, ["a", "b", "c"]);

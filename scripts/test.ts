@@ -16,6 +16,7 @@
  */
 import { spawn } from "../host/spawn.ts";
 import { inProcessVariable } from "../tests/harness/guest.ts";
+import { atOnce } from "./at_once.ts";
 import { root } from "./build.ts";
 import { readOptions, runTask } from "./command_line.ts";
 import { compileEach, CompileError } from "./compile.ts";
@@ -178,16 +179,15 @@ async function runKernel(
   env: Environment,
 ): Promise<Counts> {
   console.log(`\nKernel tests over ${env[binDirVariable]}, in private namespaces`);
-  const waiting = longestFirst(files);
-  const counts: Counts[] = [];
   const inside = insideWords(Deno.uid());
-  const work = async () => {
-    for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
-      counts.push(await run({ words: [...flags, file], env, inside, beside: true }));
-    }
-  };
-  await Promise.all(Array.from({ length: navigator.hardwareConcurrency + 1 }, work));
-  return total(counts);
+  const limit = navigator.hardwareConcurrency + 1;
+  return total(
+    await atOnce(
+      longestFirst(files),
+      limit,
+      (file) => run({ words: [...flags, file], env, inside, beside: true }),
+    ),
+  );
 }
 
 /** Files of a long duration, which must not start last. */
