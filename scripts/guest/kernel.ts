@@ -6,6 +6,7 @@
  */
 import { spawn, toolEnv } from "../../host/spawn.ts";
 import { ensurePackages } from "../packages.ts";
+import { exists } from "../../tests/harness/exists.ts";
 
 /** An architecture, as Deno names it. */
 export type Architecture = typeof Deno.build.arch;
@@ -67,7 +68,7 @@ export async function guestKernel(arch: Architecture = Deno.build.arch): Promise
   await ensurePackages([platform.emulatorPackage, "cpio", "kmod"]);
   const name = await packageName(platform);
   const folder = `${cacheFolder()}/${name}`;
-  if (!await exists(folder)) {
+  if (!exists(folder)) {
     console.log(`Fetching a kernel for guests into ${folder}`);
     await putInPlace(folder, (beside) => unpack(name, beside));
   }
@@ -124,7 +125,7 @@ function versionOf(name: string): string {
 async function initrd(folder: string, version: string): Promise<string> {
   const init = await Deno.readTextFile(new URL("init.sh", import.meta.url));
   const path = `${folder}/initrd-${await digest(init + earlyModules)}`;
-  if (await exists(path)) return path;
+  if (exists(path)) return path;
   const tree = await Deno.makeTempDir({ prefix: "denocni-initrd-" });
   try {
     await Deno.writeTextFile(`${tree}/init`, init, { mode: 0o755 });
@@ -176,23 +177,13 @@ export async function putInPlace(
   } catch (error) {
     await Deno.remove(beside, { recursive: true }).catch(() => {});
     // Another one was faster.
-    if (!await exists(path)) throw error;
+    if (!exists(path)) throw error;
   }
 }
 
 async function digest(text: string): Promise<string> {
   const bytes = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   return new Uint8Array(bytes).toHex().slice(0, 12);
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.stat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
 
 /** Runs a program of this machine that must succeed, and gives its stdout. */

@@ -10,6 +10,7 @@
 import type { Tool } from "../../host/command.ts";
 import { knownTools } from "../../host/command.ts";
 import { must } from "./process.ts";
+import { exists } from "./exists.ts";
 
 const wrapperDir = "/usr/local/sbin";
 const stateDir = "/run/denocni-fault";
@@ -225,14 +226,4 @@ function isReadOnly(dir: string): boolean {
   const [, , , , , options] = mounts.map((line) => line.split(" "))
     .findLast(([, , , , point]) => point === dir) ?? [];
   return options?.split(",").includes("ro") ?? false;
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }

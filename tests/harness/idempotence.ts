@@ -12,6 +12,7 @@ import type { Row } from "./rows.ts";
 import type { Sandbox } from "./sandbox.ts";
 import type { State } from "./state.ts";
 import { assertSame, difference, snapshot } from "./state.ts";
+import { exists } from "./exists.ts";
 
 /** ADD, which changes something of the state before, unless the plugin is one that cannot. */
 export async function addVisibly(attachment: Attachment, before: State): Promise<JsonObject> {
@@ -55,21 +56,11 @@ export async function removeLost(
   const attachment = await Attachment.create(sandbox, row, { container: "lost" });
   await attachment.add();
   const tornDown = await lose("lost");
-  if (await isThere(attachment.netns)) {
+  if (exists(attachment.netns)) {
     throw new Error(`Cannot remove after a loss of "${attachment.netns}": it is still there`);
   }
   await attachment.del({ netns });
   await attachment.del({ netns });
   await attachment.delBefore();
   await tornDown();
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await Deno.lstat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }

@@ -10,6 +10,7 @@ import { prepareNetlink } from "./netlink.ts";
 import { Sandbox } from "./sandbox.ts";
 import { executeSync } from "./process.ts";
 import { binDir, peerDir } from "./plugin.ts";
+import { exists } from "./exists.ts";
 
 /**
  * `link:KIND` a link type of the kernel, `qdisc:KIND` a queueing discipline,
@@ -261,14 +262,4 @@ function scratch(line: string): boolean {
 
 function runs(line: string): boolean {
   return executeSync(["sh", "-c", line]).code === 0;
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
